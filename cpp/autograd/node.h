@@ -1,0 +1,148 @@
+// The tape: nodes and edges. It knows no op; an op attaches its backward with record().
+//
+//   Tensor softmax(const Tensor& x, ...) {
+//       ... check, allocate y, run ...
+//       if (wants_grad({x}))
+//           record("softmax", {x}, {y}, [y = Saved(y)](const Grads& dy) -> Tensors {
+//               return {softmax_backward(dy[0], y())};
+//           });
+//       return y;
+//   }
+//
+// The returned gradients stand in the order of the inputs; an undefined Tensor means none (allowed only where
+// dy.needs(i) is false, or where the input has no dtype to have a gradient in).
+#pragma once
+#include <functional>
+#include <initializer_list>
+#include <optional>
+#include "cpp/core/tensor.h"
+
+namespace lc {
+
+LC_API bool grad_enabled();
+LC_API void set_grad_enabled(bool);
+
+struct NoGrad {                                       // for C++ callers; backward functions run under it
+    NoGrad() : previous(grad_enabled()) { set_grad_enabled(false); }
+    ~NoGrad() { set_grad_enabled(previous); }
+    NoGrad(const NoGrad&) = delete;
+    bool previous;
+};
+
+// True when a result of these inputs must carry history. Undefined tensors are allowed.
+inline bool wants_grad(std::initializer_list<std::reference_wrapper<const Tensor>> inputs) {
+    if (!grad_enabled()) return false;
+    for (const Tensor& x : inputs)
+        if (x && x.requires_grad()) return true;
+    return false;
+}
+
+struct Edge {
+    Ref<Node> node;                                   // null: no gradient wanted
+    int output = 0;                                   // which output of node
+};
+
+// A tensor kept for backward: no history of its own (so no cycle), and checked against in-place change.
+class LC_API Saved {
+public:
+    Saved() = default;
+    explicit Saved(const Tensor& x) : x_(x ? x.detach() : Tensor()), version_(x ? x.version() : 0) {}
+    const Tensor& operator()() const {                // RuntimeError if x was modified since
+        if (x_ && LC_UNLIKELY(x_.version() != version_)) raise_modified();
+        return x_;
+    }
+
+private:
+    [[noreturn]] void raise_modified() const;
+    Tensor x_;
+    uint32_t version_ = 0;
+};
+
+// What a backward function is given: one gradient per output (undefined: zero), and which inputs want one.
+class Grads {
+public:
+    Grads(const Tensors& dy, const std::vector<Edge>& next) : dy_(dy), next_(next) {}
+    const Tensor& operator[](int output) const { return dy_[size_t(output)]; }
+    int size() const { return int(dy_.size()); }
+    bool needs(int input) const { return bool(next_[size_t(input)].node); }
+
+private:
+    const Tensors& dy_;
+    const std::vector<Edge>& next_;
+};
+
+class LC_API Node : public RefCounted {
+public:
+    explicit Node(const char* name, int outputs = 1) : name(name), outputs(outputs) {}
+    ~Node() override;
+
+    virtual Tensors backward(const Grads& dy) = 0;
+    virtual void release_saved() {}                   // after a backward that does not retain the graph
+    virtual std::string label() const { return name; }
+
+    const char* name;
+    int outputs;
+    uint64_t order = 0;                               // creation order: the engine runs the youngest ready node first
+    std::vector<Edge> next;                           // one per input
+    std::vector<std::pair<int, std::function<Tensor(const Tensor&)>>> hooks;   // (output, hook) on incoming gradients
+    std::vector<std::pair<int, Tensor>> retained;     // outputs whose grad() is kept
+
+protected:
+    void dispose() noexcept override;                 // iterative: a chain of 10^6 nodes must not overflow the stack
+};
+
+namespace detail {
+LC_API void attach(const Ref<Node>&, std::initializer_list<std::reference_wrapper<const Tensor>> inputs,
+                   std::initializer_list<std::reference_wrapper<const Tensor>> outputs);
+LC_API void attach(const Ref<Node>&, const Tensors& inputs, const Tensors& outputs);
+[[noreturn]] LC_API void raise_released(const char* name);
+
+template <class F> struct FunctionNode final : Node {
+    FunctionNode(const char* name, int outputs, F f) : Node(name, outputs), f(std::move(f)) {}
+    Tensors backward(const Grads& dy) override {
+        if (LC_UNLIKELY(!f)) raise_released(name);
+        return (*f)(dy);
+    }
+    void release_saved() override { f.reset(); }
+    std::optional<F> f;
+};
+}  // namespace detail
+
+// Attaches `backward` (const Grads&) -> Tensors to the outputs.
+template <class F>
+void record(const char* op, std::initializer_list<std::reference_wrapper<const Tensor>> inputs,
+            std::initializer_list<std::reference_wrapper<const Tensor>> outputs, F backward) {
+    detail::attach(make<detail::FunctionNode<F>>(op, int(outputs.size()), std::move(backward)), inputs, outputs);
+}
+template <class F> void record(const char* op, const Tensors& inputs, const Tensors& outputs, F backward) {
+    detail::attach(make<detail::FunctionNode<F>>(op, int(outputs.size()), std::move(backward)), inputs, outputs);
+}
+
+// For an op without a gradient: raises when one is asked for.
+LC_API void no_gradient(const char* op, const Tensor& x);
+
+// In-place writes: refuses tensors that carry history or leaves that require grad in grad mode; bumps the version.
+LC_API void check_inplace(const char* op, const Tensor& x);
+
+struct AutogradMeta {
+    bool requires_grad = false;                       // leaf only
+    Tensor grad;
+    Ref<Node> grad_fn;                                // non-leaf: the node this is an output of
+    int output = 0;
+    Ref<Node> accumulator;                            // leaf: the node that adds into grad
+    std::vector<std::function<Tensor(const Tensor&)>> hooks;   // leaf hooks
+};
+
+// Runs the tape from `roots`; gradients land in the leaves' grad. dy: one per root, undefined for a scalar root (1).
+LC_API void backward(const Tensors& roots, const Tensors& dy, bool retain_graph = false);
+// Gradients of roots with respect to inputs, leaving every .grad alone. allow_unused: undefined instead of an error.
+LC_API Tensors grad(const Tensors& roots, const Tensors& inputs, const Tensors& dy, bool retain_graph, bool allow_unused);
+
+LC_API int add_hook(const Tensor& x, std::function<Tensor(const Tensor&)>);   // may replace the gradient
+LC_API void remove_hook(const Tensor& x, int id);
+LC_API void retain_grad(const Tensor& x);
+
+// a + b for two gradients of one tensor; defined by the binary op, the one op the engine needs.
+LC_API Tensor sum_gradients(const Tensor& a, const Tensor& b);
+
+}  // namespace lc

@@ -1,0 +1,48 @@
+// How an op meets Python: one line per op in ops_<family>.cpp.
+//
+//   m.both("softmax", &softmax, "Softmax over dim ... ", "input"_a, "dim"_a, "dtype"_a = py::none());
+//
+// `function` puts it into littlecore, `method` onto Tensor (the first argument is self), `both` does both.
+// C++ types that cross: Tensor (None <-> undefined), Operand (Tensor or number), Dims (int or sequence of ints),
+// DType, Device (also as string), and whatever pybind11/stl.h knows.
+#pragma once
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include "cpp/bindings/casters.h"
+
+namespace lc::python {
+
+namespace py = pybind11;
+using namespace pybind11::literals;
+
+class Module {
+public:
+    Module(py::module_ module, py::object tensor) : module(std::move(module)), tensor(std::move(tensor)) {}
+
+    template <class F, class... Extra> Module& function(const char* name, F&& f, const Extra&... extra) {
+        module.def(name, std::forward<F>(f), extra...);
+        return *this;
+    }
+    template <class F, class... Extra> Module& method(const char* name, F&& f, const Extra&... extra) {
+        py::cpp_function method(std::forward<F>(f), py::name(name), py::is_method(tensor),
+                                py::sibling(py::getattr(tensor, name, py::none())), extra...);
+        tensor.attr(name) = method;
+        return *this;
+    }
+    template <class F, class... Extra> Module& both(const char* name, F f, const Extra&... extra) {
+        function(name, f, extra...);
+        return method(name, f, extra...);
+    }
+
+    py::module_ module;
+    py::object tensor;                                // the Tensor type
+};
+
+void bind_elementwise(Module&);
+void bind_linear(Module&);
+void bind_conv(Module&);
+void bind_norm(Module&);
+void bind_shape(Module&);
+void bind_nn(Module&);
+
+}  // namespace lc::python

@@ -1,0 +1,10 @@
+// Compiler spellings used everywhere.
+#pragma once
+
+// Functions that ISA-compiled files share with the rest must leave no symbol behind (the linker would keep one
+// copy for all ISAs, perhaps one with instructions this machine lacks): they are inlined always.
+#define LC_INLINE __attribute__((always_inline)) inline
+#define LC_NOINLINE __attribute__((noinline))
+#define LC_API __attribute__((visibility("default")))
+#define LC_LIKELY(x) __builtin_expect(!!(x), 1)
+#define LC_UNLIKELY(x) __builtin_expect(!!(x), 0)
