@@ -1,0 +1,89 @@
+"""What every test runs under: poisoned memory, restored threads and ISA, and a refusal of tests that prove nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import cases as generated
+import check
+
+import littlecore as lc
+
+THREADS = generated.THREADS
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--case", default=None, help="run one generated case, as a failure printed it")
+    parser.addoption("--cases", type=float, default=1.0, help="multiply the number of generated cases")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cases(count): call the test with `count` generated cases (tests/cases.py)")
+    config.addinivalue_line("markers", "vacuous: constant or zero results are what this test is about")
+
+
+@pytest.fixture(autouse=True)
+def state() -> Iterator[None]:
+    """Fresh memory holds NaN; threads and ISA are put back."""
+    threads, isa = lc.get_num_threads(), lc._core.get_isa()
+    lc.memory.poison(True)
+    check.Tally.checked = check.Tally.vacuous = 0
+    yield
+    lc._core.set_isa(isa)
+    lc.set_num_threads(threads)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Any:
+    """At least half of a test's comparisons must be able to bite."""
+    result = yield
+    if item.get_closest_marker("vacuous") is None and item.config.getoption("--case") is None:
+        assert check.Tally.vacuous * 2 <= max(check.Tally.checked, 2), (
+            f"{check.Tally.vacuous} of {check.Tally.checked} expected results are empty, constant or nearly all zero"
+        )
+    return result
+
+
+@pytest.fixture(params=THREADS, ids=lambda n: f"threads{n}")
+def threads(request: pytest.FixtureRequest) -> int:
+    lc.set_num_threads(request.param)
+    return request.param
+
+
+@pytest.fixture(params=lc._core.available_isas())
+def isa(request: pytest.FixtureRequest) -> str:
+    lc._core.set_isa(request.param)
+    return request.param
+
+
+@pytest.fixture
+def case(request: pytest.FixtureRequest) -> Any:
+    assert request.node.get_closest_marker("cases"), "a test that draws from `case` is marked @cases(count)"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    marker = pyfuncitem.get_closest_marker("cases")
+    if marker is None:
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    config = pyfuncitem.config
+    count = max(1, round(marker.args[0] * config.getoption("--cases")))
+    generated.run_cases(
+        pyfuncitem, lambda c: pyfuncitem.obj(**{**arguments, "case": c}), count, config.getoption("--case")
+    )
+    return True
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if generated.totals:
+        count = sum(n for n, _ in generated.totals.values())
+        seconds = sum(s for _, s in generated.totals.values())
+        terminalreporter.write_line(f"{count:,} generated kernel cases in {seconds:.0f} s")

@@ -1,0 +1,78 @@
+"""layer_norm: generated shapes, layouts and values; the model the other op tests follow."""
+
+import check
+import numpy as np
+import pytest
+from cases import STORED_FLOATS, Case, cases
+from reference.layer_norm import layer_norm_backward, layer_norm_forward, statistics
+
+import littlecore as lc
+import littlecore.nn.functional as F
+
+EPS = (1e-5, 1e-12, 0.1)
+
+
+@cases(400)
+def test_forward(case: Case):
+    dtype = case.draw_dtype(*STORED_FLOATS)
+    rows, cols, eps = case.size("rows"), case.size("cols", low=1), case.pick("eps", EPS)
+    kinds = (
+        ("normal", "positive", "shifted", "constant", "special")
+        if dtype in ("float32", "float64")
+        else ("normal", "special")
+    )
+    x = case.tensor("x", (rows, cols), kinds)
+    w, b = case.tensor("w", (cols,)), case.tensor("b", (cols,))
+
+    y = F.layer_norm(x, (cols,), w, b, eps)
+
+    x, w, b = check.wide(x), check.wide(w), check.wide(b)
+    with np.errstate(invalid="ignore"):
+        mean, rstd = statistics(x, eps)
+        normal_size = np.abs((x - mean) * rstd) + 1  # no mean / std in the bound: the statistics must be exact enough
+        check.bounded(y, layer_norm_forward(x, w, b, eps), np.abs(w) * normal_size + np.abs(b), 8)
+    return y
+
+
+@cases(400)
+def test_backward(case: Case):
+    dtype = case.draw_dtype(*STORED_FLOATS)
+    rows, cols, eps = case.size("rows"), case.size("cols", low=1), case.pick("eps", EPS)
+    x = case.tensor("x", (rows, cols), ("normal", "positive", "uniform"), grad=True)
+    w, b = case.tensor("w", (cols,), grad=True), case.tensor("b", (cols,), grad=True)
+    dy = case.tensor("dy", (rows, cols))
+
+    F.layer_norm(x, (cols,), w, b, eps).backward(dy)
+
+    exact = [check.wide(t) for t in (dy, x, w)]
+    narrow = np.float64 if dtype == "float64" else np.float32
+    naive = layer_norm_backward(*[v.astype(narrow) for v in exact], eps)
+    for got, want, approximate in zip((x.grad, w.grad, b.grad), layer_norm_backward(*exact, eps), naive, strict=True):
+        check.no_worse(got, want, approximate)
+    return x.grad, w.grad, b.grad
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (2, 3, 4), (1, 9), (4, 2), (2, 33)])
+def test_gradients(shape):
+    random = np.random.default_rng(len(shape))
+    x, w, b = random.standard_normal(shape), random.standard_normal(shape[-1]), random.standard_normal(shape[-1])
+    check.gradients(lambda x, w, b: F.layer_norm(x, shape[-1:], w, b), x, w, b)
+
+
+def test_one_row_does_not_depend_on_the_others():
+    x = lc.from_numpy(np.random.default_rng(0).standard_normal((9, 77)).astype(np.float32))
+    y = F.layer_norm(x, (77,))
+    for i in range(9):
+        check.same_bits(F.layer_norm(x[i : i + 1], (77,)), y[i : i + 1])
+
+
+def test_normalized_shape_of_several_axes():
+    x = np.random.default_rng(1).standard_normal((3, 4, 5))
+    y = F.layer_norm(lc.from_numpy(x), (4, 5))
+    check.bounded(y, layer_norm_forward(x.reshape(3, 20)).reshape(3, 4, 5), np.abs(x) + 1, 8)
+
+
+@pytest.mark.parametrize("shape, weight", [((4,), None), ((2, 5), None), ((5,), (4,))])
+def test_wrong_shapes_are_refused(shape, weight):
+    with pytest.raises((ValueError, RuntimeError), match="layer_norm"):
+        F.layer_norm(lc.zeros(3, 5), shape, None if weight is None else lc.ones(*weight))
