@@ -58,7 +58,5 @@ LC_API Tensor basic_index(const Tensor& x, const std::vector<IndexItem>& items);
 
 LC_API Tensor expand(const Tensor& x, const Dims& sizes);                  // dims of size 1 repeat; -1 keeps a size
 LC_API Tensor broadcast_to(const Tensor& x, const Dims& sizes);
-LC_API Tensors broadcast_tensors(const Tensors& xs);
-LC_API Tensors meshgrid(const Tensors& xs, bool xy = false);               // of 1-d tensors; xy swaps the first two axes
 
 }  // namespace lc
