@@ -1,0 +1,89 @@
+"""python -m bench OP|MODEL ...: one table, and a line of JSON a case under bench/results/."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bench import harness
+
+import littlecore as lc
+
+HERE = Path(__file__).parent
+
+
+def names(kind: str) -> list[str]:
+    return sorted(p.stem for p in (HERE / kind).glob("*.py") if p.stem != "__init__")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=harness.__doc__)
+    parser.add_argument("what", nargs="*", help="ops or models; none lists them, `ops` and `models` are all of a kind")
+    parser.add_argument("--peer", action="append", help="a library with PyTorch's names; default: torch if installed")
+    parser.add_argument("--no-peer", action="store_true", help="ours alone")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--quick", action="store_true", help="the smallest case of each, and less time for it")
+    parser.add_argument("--case", default="", help="only cases whose name contains this")
+    return parser.parse_args()
+
+
+def load_peers(wanted: list[str] | None, threads: int) -> dict[str, ModuleType]:
+    peers = {}
+    for name in wanted or ["torch"]:
+        try:
+            peers[name] = importlib.import_module(name)
+        except ImportError:
+            if wanted:
+                sys.exit(f"bench: --peer {name}: not installed")
+        else:
+            peers[name].set_num_threads(threads)
+    return peers
+
+
+def show(row: harness.Row) -> None:
+    rate = f"{row.gflops:8.1f} GFLOP/s" if row.gflops > row.gbs else f"{row.gbs:8.1f} GB/s   "
+    line = f"{row.op:18.18} {row.case:34.34} {row.direction:8} {row.ms:10.4f} ms {rate} {100 * row.limit_share:5.1f} % of limit"
+    for name, ms in row.peer.items():
+        line += f"   {name} {ms:10.4f} ms  {ms / row.ms:5.2f}x"
+    print(line, flush=True)
+
+
+def main() -> None:
+    args = arguments()
+    if not args.what:
+        sys.exit(f"ops: {' '.join(names('ops'))}\nmodels: {' '.join(names('models'))}")
+    lc.set_num_threads(args.threads)
+    peers = {} if args.no_peer else load_peers(args.peer, args.threads)
+    machine: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "version": lc.__version__}
+    what = [n for w in args.what for n in (names(w) if w in ("ops", "models") else [w])]
+    failed = False
+    for name in what:
+        kind = "ops" if name in names("ops") else "models"
+        if name not in names(kind):
+            sys.exit(f"bench: no op or model is called {name!r}; known: {' '.join(names('ops') + names('models'))}")
+        cases = [c for c in importlib.import_module(f"bench.{kind}.{name}").cases() if args.case in c.name]
+        with (HERE / "results" / f"{name}.jsonl").open("a") as results:
+            try:
+                for row in harness.run(
+                    name, cases[:1] if args.quick else cases, peers, args.threads, 0.2 if args.quick else 1.0
+                ):
+                    show(row)
+                    stamp = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+                    results.write(json.dumps(dataclasses.asdict(row) | machine | stamp) + "\n")
+            except harness.WrongResult as error:
+                print(f"WRONG {error}", flush=True)
+                failed = True
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""The one protocol of all benches.
+
+A case is one call written once for both libraries (ours has PyTorch's names), the work it cannot avoid, and its inputs.
+Outputs are compared before anything is timed: a wrong result has no speed. Ours and the peer's calls alternate in one
+process, on warm memory; the figure is the median over rounds. Beside it stands the share of the machine's limit reached:
+the floor is the larger of flops / FMA peak and bytes / copy bandwidth of the same working set, both measured in the
+same process on as many threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+import littlecore as lc
+
+Array = Callable[[np.random.Generator], np.ndarray]
+
+
+@dataclass
+class Work:
+    """What a call cannot avoid: arithmetic, and bytes read once or written once."""
+
+    flops: float = 0
+    bytes: float = 0
+
+
+@dataclass
+class Case:
+    name: str
+    call: Callable[..., Any]  # call(library, *inputs) -> tensor
+    inputs: list[Array]
+    forward: Work | None = None
+    backward: Work | None = None
+    random: bool = False  # the output is random: only its mean can be compared
+    setup: Callable[..., Any] | None = None  # setup(library, *inputs) -> what call gets instead of the inputs
+
+    def directions(self) -> Iterator[tuple[str, Work]]:
+        if self.forward is not None:
+            yield "forward", self.forward
+        if self.backward is not None:
+            yield "backward", self.backward
+
+
+@dataclass
+class Row:
+    op: str
+    case: str
+    direction: str
+    threads: int
+    isa: str
+    ms: float
+    gflops: float
+    gbs: float
+    limit_share: float
+    peer: dict[str, float] = field(default_factory=dict)  # name -> ms
+
+
+class WrongResult(Exception):
+    pass
+
+
+# ---- inputs ------------------------------------------------------------------------------------
+
+
+def normal(*shape: int, scale: float = 1.0) -> Array:
+    return lambda random: (scale * random.standard_normal(shape, np.float32)).astype(np.float32)
+
+
+def positive(*shape: int) -> Array:
+    return lambda random: np.exp(random.standard_normal(shape, np.float32))
+
+
+def indices(high: int, *shape: int) -> Array:
+    return lambda random: random.integers(0, high, shape)
+
+
+def mask(*shape: int) -> Array:
+    return lambda random: random.random(shape) < 0.5
+
+
+# ---- the machine -------------------------------------------------------------------------------
+
+
+@functools.cache
+def fma_peak(threads: int) -> float:
+    return lc._core.fma_peak() * 1e9
+
+
+@functools.cache
+def _copy_bandwidth(threads: int, bytes: int) -> float:
+    return lc._core.copy_bandwidth(bytes) * 1e9
+
+
+def floor_seconds(work: Work, threads: int) -> float:
+    working_set = 2 ** max(14, min(30, round(math.log2(max(work.bytes, 1)))))
+    arithmetic = work.flops / fma_peak(threads) if work.flops else 0
+    return max(arithmetic, work.bytes / _copy_bandwidth(threads, working_set) if work.bytes else 0)
+
+
+# ---- calling -----------------------------------------------------------------------------------
+
+
+def prepare(
+    case: Case, library: Any, direction: str, arrays: list[np.ndarray]
+) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """(what is timed, what is compared) of one library."""
+    inputs = [library.from_numpy(a.copy()) for a in arrays]
+    if case.setup is not None:
+        inputs = list(case.setup(library, *inputs))
+    if direction == "forward":
+
+        def forward() -> Any:
+            with library.no_grad():
+                return case.call(library, *inputs)
+
+        return forward, forward
+    leaves = [x.requires_grad_() for x in inputs if "float" in str(getattr(x, "dtype", ""))]
+    y = case.call(library, *inputs)
+    dy = library.ones_like(y) if y.ndim == 0 else library.from_numpy(_gradient(tuple(y.shape)))
+
+    def backward() -> Any:
+        return library.autograd.grad(y, leaves, dy, retain_graph=True)
+
+    return backward, backward
+
+
+def _gradient(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(1).standard_normal(shape, np.float32)
+
+
+def values(result: Any) -> list[np.ndarray]:
+    several = result if isinstance(result, (tuple, list)) else (result,)
+    return [t.detach().to(lc.float32 if isinstance(t, lc.Tensor) else t.dtype).numpy() for t in several]
+
+
+def agree(ours: Any, theirs: Any, random: bool) -> None:
+    """Norm-wise agreement at the size of float32 rounding errors; for random results, of the mean."""
+    for a, b in zip(values(ours), values(theirs), strict=True):
+        if a.shape != b.shape:
+            raise WrongResult(f"shape {a.shape}, expected {b.shape}")
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        if random:
+            if abs(a.mean() - b.mean()) > 6 * (a.std() + b.std()) / math.sqrt(max(a.size, 1)):
+                raise WrongResult(f"mean {a.mean():.4g}, expected {b.mean():.4g}")
+            continue
+        error, size = float(np.linalg.norm(a - b)), float(np.linalg.norm(b))
+        if not error <= 2e-5 * size + 1e-30:
+            raise WrongResult(f"relative error {error / max(size, 1e-300):.2e}")
+
+
+def measure(calls: dict[str, Callable[[], Any]], seconds: float) -> dict[str, float]:
+    """Median seconds of each call, taken in turns."""
+    inner = {}
+    for name, call in calls.items():
+        call()
+        begin = time.perf_counter()
+        call()
+        inner[name] = max(1, min(10000, round(1e-3 / max(time.perf_counter() - begin, 1e-7))))
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    deadline = time.perf_counter() + seconds
+    while len(min(samples.values(), key=len)) < 5 or time.perf_counter() < deadline:
+        for name, call in calls.items():
+            begin = time.perf_counter()
+            for _ in range(inner[name]):
+                call()
+            samples[name].append((time.perf_counter() - begin) / inner[name])
+        if len(next(iter(samples.values()))) >= 200:
+            break
+    return {name: statistics.median(s) for name, s in samples.items()}
+
+
+def run(op: str, cases: Iterable[Case], peers: dict[str, ModuleType], threads: int, seconds: float) -> Iterator[Row]:
+    for case in cases:
+        random = np.random.default_rng(0)
+        arrays = [make(random) for make in case.inputs]
+        for direction, work in case.directions():
+            timed, compared = prepare(case, lc, direction, arrays)
+            calls = {"ours": timed}
+            ours = compared()
+            for name, peer in peers.items():
+                calls[name], theirs = prepare(case, peer, direction, arrays)
+                try:
+                    agree(ours, theirs(), case.random)
+                except WrongResult as error:
+                    raise WrongResult(f"{op} {case.name} {direction}: not {name}'s result: {error}") from None
+            if not peers and not case.random:
+                precise = [a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays]
+                agree(ours, prepare(case, lc, direction, precise)[1](), False)
+            medians = measure(calls, seconds)
+            spent = medians.pop("ours")
+            yield Row(
+                op,
+                case.name,
+                direction,
+                threads,
+                lc._core.get_isa(),
+                ms=spent * 1e3,
+                gflops=work.flops / spent / 1e9,
+                gbs=work.bytes / spent / 1e9,
+                limit_share=floor_seconds(work, threads) / spent,
+                peer={name: t * 1e3 for name, t in medians.items()},
+            )
