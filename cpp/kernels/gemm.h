@@ -1,0 +1,194 @@
+// The register tile under every product: packed panels and the micro-kernel. Used by matmul, convolution, attention
+// and the recurrent layers; shapes and threads are their business.
+//
+//   A panel holds kTileRows<T> rows of a, a B panel kTileCols<T> columns of b, both with k outermost and padded with
+//   zeros to full width:
+//
+//       a_panels[(p * k + kk) * kTileRows + i] = a[p * kTileRows + i, kk]
+//       b_panels[(p * k + kk) * kTileCols + j] = b[kk, p * kTileCols + j]
+//
+//   pack() writes either from strided memory of any storage type; a kernel with another source (convolution's
+//   windows) writes the same layout itself. multiply_panels() then does c = a b or c += a b, and multiply_tile() is
+//   one tile for kernels that keep their operands elsewhere.
+//
+// The order of every sum is part of the contract: c[i, j] = fma chain over kk = 0 .. k-1 from zero, in T. It does
+// not depend on the tile, the ISA's width, packing or the neighbours, so any tile computes the same bits, and swapping
+// a with b does too. Callers that split k in blocks (k_block of cpp/ops/matmul_plan.h) add block sums in order.
+#pragma once
+#include "cpp/core/macros.h"
+#include "cpp/simd/transpose.h"
+#include "cpp/simd/vec.h"
+
+namespace lc::cpu::LC_ISA {
+
+// Accumulators fill the register file but for two of b and one broadcast of a: 6 x 16 floats on AVX2, 14 x 32 on
+// AVX-512, 6 x 8 on SSE, 14 x 8 on NEON.
+#if defined(__AVX512F__) || defined(__ARM_NEON)
+inline constexpr int kTileRowCount = 14;
+#else
+inline constexpr int kTileRowCount = 6;
+#endif
+template <class T> inline constexpr int kTileRows = kTileRowCount;
+template <class T> inline constexpr int kTileCols = 2 * lanes<T>;
+
+LC_INLINE constexpr int64_t ceil_div(int64_t n, int64_t d) { return (n + d - 1) / d; }
+
+// Elements that m rows of a, or n columns of b, take when packed with depth k.
+template <class T> LC_INLINE int64_t packed_rows_size(int64_t m, int64_t k) { return ceil_div(m, kTileRows<T>) * kTileRows<T> * k; }
+template <class T> LC_INLINE int64_t packed_cols_size(int64_t n, int64_t k) { return ceil_div(n, kTileCols<T>) * kTileCols<T> * k; }
+
+// ---- packing ------------------------------------------------------------------------------------------------------
+
+namespace detail {
+
+// One panel, `count` <= width of its lines present. Line i, depth kk is src[i * line + kk * depth].
+template <int width, class T, class S>
+LC_INLINE void pack_panel(const S* src, int64_t line, int64_t depth, int count, int64_t k, T* dst) {
+    constexpr int L = lanes<T>;
+    if (depth == 1) {                                             // transpose blocks of L lines x L depths
+        // Groups of L lines from the last: a store wider than the panel is put right by later ones, and the very last
+        // is not wider.
+        constexpr int groups = (width + L - 1) / L;
+#pragma GCC unroll 4
+        for (int group = groups - 1; group >= 0; --group) {
+            const int g = group * L, have = count - g, keep = width - g < L ? width - g : L;
+            for (int64_t kk = 0; kk < k; kk += L) {
+                const bool whole = kk + L <= k;
+                const int depths = whole ? L : int(k - kk);
+                vec<T> r[size_t(L)];
+                if (whole && have >= keep) {
+#pragma GCC unroll 16
+                    for (int i = 0; i < L; ++i) r[i] = i < keep ? load(src + (g + i) * line + kk) : zero<T>();
+                } else {
+#pragma GCC unroll 16
+                    for (int i = 0; i < L; ++i)
+                        r[i] = i < keep && i < have ? load(src + (g + i) * line + kk, depths) : zero<T>();
+                }
+                transpose(r);
+                T* out = dst + kk * width + g;
+                const int wide = keep == L ? depths : depths - (kk + depths == k);
+                if (wide == L) {
+#pragma GCC unroll 16
+                    for (int d = 0; d < L; ++d) store(out + d * width, r[d]);
+                } else {
+#pragma GCC unroll 16
+                    for (int d = 0; d < L; ++d)
+                        if (d < wide) store(out + d * width, r[d]);
+                        else if (d < depths) store(out + d * width, r[d], keep);
+                }
+            }
+        }
+    } else if (line == 1 && count == width && depth >= L) {       // copy; the next line is read where a register overlaps it
+        for (int64_t kk = 0; kk + 1 < k; ++kk)
+#pragma GCC unroll 16
+            for (int g = 0; g < width; g += L) store(dst + kk * width + g, load(src + kk * depth + g));
+#pragma GCC unroll 16
+        for (int g = 0; g < width; g += L) {
+            const int keep = width - g < L ? width - g : L;
+            store(dst + (k - 1) * width + g, load(src + (k - 1) * depth + g, keep), keep);
+        }
+    } else {
+        for (int64_t kk = 0; kk < k; ++kk)
+            for (int i = 0; i < width; ++i)
+                dst[kk * width + i] = i < count ? T(to_float(src[i * line + kk * depth])) : T(0);
+    }
+}
+
+}  // namespace detail
+
+// Panels of `width` lines from `lines` x `k` elements; line and depth are strides in elements of S. Each call writes
+// exactly ceil(lines / width) * width * k elements, so panels may be packed by different threads.
+template <int width, class T, class S>
+LC_INLINE void pack(const S* src, int64_t line, int64_t depth, int64_t lines, int64_t k, T* dst) {
+    for (int64_t i = 0; i < lines; i += width) {
+        const int count = lines - i < width ? int(lines - i) : width;
+        detail::pack_panel<width>(src + i * line, line, depth, count, k, dst + i * k);
+    }
+}
+
+// a[m, k] with strides (row, depth) -> A panels; b[k, n] with strides (depth, column) -> B panels.
+template <class T, class S> LC_INLINE void pack_a(const S* a, int64_t row, int64_t depth, int64_t m, int64_t k, T* panels) {
+    pack<kTileRows<T>>(a, row, depth, m, k, panels);
+}
+template <class T, class S> LC_INLINE void pack_b(const S* b, int64_t depth, int64_t column, int64_t n, int64_t k, T* panels) {
+    pack<kTileCols<T>>(b, column, depth, n, k, panels);
+}
+
+// ---- micro-kernel -------------------------------------------------------------------------------------------------
+
+// Where the tile's rows of a come from: one packed panel, or strided memory.
+template <class T> struct PanelRows {
+    const T* p;
+    LC_INLINE T at(int i, int64_t kk) const { return p[kk * kTileRows<T> + i]; }
+};
+template <class T> struct StridedRows {
+    const T* p;
+    int64_t row, depth;
+    LC_INLINE T at(int i, int64_t kk) const { return p[i * row + kk * depth]; }
+};
+
+// acc[i][v] += sum over kk of a[i, kk] * b[kk, v]; b's rows are `ldb` apart and full registers long.
+template <int rows, int vecs, class T, class Rows>
+LC_INLINE void accumulate_tile(int64_t k, Rows a, const T* b, int64_t ldb, vec<T> (&acc)[size_t(rows)][size_t(vecs)]) {
+#pragma GCC unroll 4
+    for (int64_t kk = 0; kk < k; ++kk) {
+        vec<T> bv[size_t(vecs)];
+#pragma GCC unroll 8
+        for (int v = 0; v < vecs; ++v) bv[v] = load(b + kk * ldb + v * lanes<T>);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; ++i) {
+            const vec<T> s = splat(a.at(i, kk));
+#pragma GCC unroll 8
+            for (int v = 0; v < vecs; ++v) acc[i][v] = fma(s, bv[v], acc[i][v]);
+        }
+    }
+}
+
+// Where a tile's result goes: c[rows, cols] with rows ldc apart, cols <= vecs * lanes; stored, or added to.
+template <class T> struct TileOut {
+    T* c;
+    int64_t ldc;
+    int cols;
+    bool add;
+};
+
+template <int rows, int vecs, class T, class Rows>
+LC_INLINE void multiply_tile(int64_t k, Rows a, const T* b, int64_t ldb, TileOut<T> out) {
+    vec<T> acc[size_t(rows)][size_t(vecs)];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+        for (int v = 0; v < vecs; ++v) acc[i][v] = zero<T>();
+    accumulate_tile<rows, vecs>(k, a, b, ldb, acc);
+
+    if (LC_LIKELY(out.cols == vecs * lanes<T>)) {
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+            for (int v = 0; v < vecs; ++v) {
+                T* p = out.c + i * out.ldc + v * lanes<T>;
+                store(p, out.add ? load(p) + acc[i][v] : acc[i][v]);
+            }
+    } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+            for (int v = 0; v < vecs; ++v) {
+                const int left = out.cols - v * lanes<T>, n = left < lanes<T> ? left : lanes<T>;
+                T* p = out.c + i * out.ldc + v * lanes<T>;
+                if (n > 0) store(p, out.add ? load(p, n) + acc[i][v] : acc[i][v], n);
+            }
+    }
+}
+
+// c[m, n] = a b, or c += a b, from panels of depth k; rows of c are ldc apart. Compiled in cpp/kernels/matmul.cpp for
+// float and double. b's panel stays in L1 while the panels of a pass by: keep m * k within half of L2.
+template <class T> struct PanelProduct {
+    const T *a, *b;
+    T* c;
+    int64_t ldc, m, n, k;
+    bool add;
+};
+template <class T> void multiply_panels(const PanelProduct<T>& p);
+
+}  // namespace lc::cpu::LC_ISA
