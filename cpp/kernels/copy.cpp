@@ -1,0 +1,101 @@
+// copy on CPU. Contract: cpp/ops/copy.h. Memory bound: each element is read and written once.
+//
+// A dtype is converted in two steps of dense chunks, S -> wide -> D, where wide is int64 for integers and float or
+// double for floats: Both steps are exact but the last.
+#include "cpp/ops/copy.h"
+
+#include "cpp/core/parallel.h"
+#include "cpp/simd/vec.h"
+
+namespace lc::cpu::LC_ISA {
+namespace {
+
+template <class S> struct wide { using type = int64_t; };
+template <> struct wide<float> { using type = float; };
+template <> struct wide<double> { using type = double; };
+template <> struct wide<bfloat16> { using type = float; };
+template <> struct wide<float16> { using type = float; };
+template <class S> using wide_t = typename wide<S>::type;
+
+template <class T> constexpr bool is_half = std::is_same_v<T, bfloat16> || std::is_same_v<T, float16>;
+
+template <class S> const wide_t<S>* widen(const S* x, int64_t n, wide_t<S>* buffer) {
+    if constexpr (std::is_same_v<S, wide_t<S>>) {
+        return x;
+    } else if constexpr (is_half<S>) {
+        each_vec<float>(n, [&](int64_t i, auto k) { store(buffer + i, load(x + i, k), k); });
+        return buffer;
+    } else {
+        for (int64_t i = 0; i < n; ++i) buffer[i] = x[i];
+        return buffer;
+    }
+}
+
+template <class W, class D> void narrow(const W* x, D* y, int64_t n) {
+    if constexpr (std::is_same_v<D, bool>) {
+        for (int64_t i = 0; i < n; ++i) y[i] = x[i] != 0;
+    } else if constexpr (is_half<D> && std::is_same_v<W, float>) {
+        each_vec<float>(n, [&](int64_t i, auto k) { store(y + i, load(x + i, k), k); });
+    } else if constexpr (is_half<D>) {
+        for (int64_t i = 0; i < n; ++i) y[i] = from_float<D>(float(x[i]));
+    } else if constexpr (std::is_same_v<D, uint8_t> && !std::is_integral_v<W>) {
+        for (int64_t i = 0; i < n; ++i) y[i] = uint8_t(int64_t(x[i]));         // -1.0 wraps to 255, as integers do
+    } else {
+        for (int64_t i = 0; i < n; ++i) y[i] = D(x[i]);
+    }
+}
+
+template <class S, class D> void convert(const S* x, const Strided<2>& walk, D* y, int64_t begin, int64_t end) {
+    ChunkReader<S> read(x);
+    ChunkWriter<D> write(y);
+    alignas(64) wide_t<S> buffer[kChunk];
+    each_chunk(walk, begin, end, [&](const Position<2>& at, int64_t n) {
+        narrow(widen(read(walk, 1, at, n), n, buffer), write.open(walk, 0, at, n), n);
+        write.close(walk, 0, at, n);
+    });
+}
+
+template <class S> void move(const S* x, const Strided<2>& walk, S* y, int64_t begin, int64_t end) {
+    if (walk.rank == 1 && walk.stride[0][0] == 1 && walk.stride[1][0] == 1) {
+        memcpy(y + begin, x + begin, size_t(end - begin) * sizeof(S));
+        return;
+    }
+    ChunkReader<S> read(x);
+    ChunkWriter<S> write(y);
+    each_chunk(walk, begin, end, [&](const Position<2>& at, int64_t n) {
+        memcpy(write.open(walk, 0, at, n), read(walk, 1, at, n), size_t(n) * sizeof(S));
+        write.close(walk, 0, at, n);
+    });
+}
+
+template <class S> void copy_range(const CopyForward<S>& a, int64_t begin, int64_t end) {
+    if (a.to == dtype_of<S>) return move(a.x, a.walk, static_cast<S*>(a.y), begin, end);
+    switch (a.to) {
+        case DType::float32: return convert(a.x, a.walk, static_cast<float*>(a.y), begin, end);
+        case DType::float64: return convert(a.x, a.walk, static_cast<double*>(a.y), begin, end);
+        case DType::bfloat16: return convert(a.x, a.walk, static_cast<bfloat16*>(a.y), begin, end);
+        case DType::float16: return convert(a.x, a.walk, static_cast<float16*>(a.y), begin, end);
+        case DType::int64: return convert(a.x, a.walk, static_cast<int64_t*>(a.y), begin, end);
+        case DType::int32: return convert(a.x, a.walk, static_cast<int32_t*>(a.y), begin, end);
+        case DType::uint8: return convert(a.x, a.walk, static_cast<uint8_t*>(a.y), begin, end);
+        case DType::bool_: return convert(a.x, a.walk, static_cast<bool*>(a.y), begin, end);
+    }
+}
+
+}  // namespace
+
+template <class S> void copy_forward(const CopyForward<S>& a) {
+    parallel_ranges(a.walk.numel, kGrain, a.walk.numel / 4 * int64_t(sizeof(S)) / 4,
+                    [&](int64_t begin, int64_t end) { copy_range(a, begin, end); });
+}
+
+template void copy_forward(const CopyForward<float>&);
+template void copy_forward(const CopyForward<double>&);
+template void copy_forward(const CopyForward<bfloat16>&);
+template void copy_forward(const CopyForward<float16>&);
+template void copy_forward(const CopyForward<int64_t>&);
+template void copy_forward(const CopyForward<int32_t>&);
+template void copy_forward(const CopyForward<uint8_t>&);
+template void copy_forward(const CopyForward<bool>&);
+
+}  // namespace lc::cpu::LC_ISA

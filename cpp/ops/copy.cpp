@@ -1,0 +1,84 @@
+#include "cpp/ops/copy.h"
+
+#include "cpp/autograd/node.h"
+
+namespace lc {
+namespace {
+
+// One type of each size moves the bits of all dtypes of that size.
+template <class F> void visit_size(DType t, F&& f) {
+    switch (item_size(t)) {
+        case 1: return f.template operator()<uint8_t>();
+        case 2: return f.template operator()<bfloat16>();
+        case 4: return f.template operator()<int32_t>();
+        default: return f.template operator()<int64_t>();
+    }
+}
+
+Tensor copied(const char* op, const Tensor& x, DType dtype) {
+    const Tensor y = Tensor::empty(x.sizes(), dtype, x.device());
+    detail::copy_into(y, x);
+    if (wants_grad({x}) && is_floating(dtype))
+        record(op, {x}, {y}, [from = x.dtype()](const Grads& dy) -> Tensors { return {to(dy[0], from)}; });
+    return y;
+}
+
+// Whether one write to y could reach two of its elements, as in an expanded view.
+bool overlaps_itself(const Tensor& y) {
+    for (int d = 0; d < y.dim(); ++d)
+        if (y.size(d) > 1 && y.stride(d) == 0) return true;
+    return false;
+}
+
+bool same_window(const Tensor& a, const Tensor& b) {
+    return a.offset() == b.offset() && a.sizes() == b.sizes() && a.strides() == b.strides() && a.dtype() == b.dtype();
+}
+
+}  // namespace
+
+namespace detail {
+
+void copy_into(const Tensor& y, const Tensor& x) {
+    if (y.numel() == 0) return;
+    const auto run = [&]<class S>(DType to) {
+        cpu::copy_forward<S>({x.data<S>(), const_cast<void*>(y.raw()), to, make_strided<2>(y.sizes(), {y.impl(), x.impl()})});
+    };
+    if (x.dtype() == y.dtype()) visit_size(x.dtype(), [&]<class S>() { run.template operator()<S>(dtype_of<S>); });
+    else visit_any(x.dtype(), [&]<class S>() { run.template operator()<S>(y.dtype()); });
+}
+
+Tensor converted(const Tensor& x, DType dtype) {
+    if (x.dtype() == dtype) return x;
+    const Tensor y = Tensor::empty(x.sizes(), dtype, x.device());
+    copy_into(y, x);
+    return y;
+}
+
+}  // namespace detail
+
+Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : copied("contiguous", x, x.dtype()); }
+Tensor clone(const Tensor& x) { return copied("clone", x, x.dtype()); }
+Tensor to(const Tensor& x, DType dtype) { return x.dtype() == dtype ? x : copied("to", x, dtype); }
+
+void copy_(const Tensor& y, const Tensor& x) {
+    check_inplace("copy_", y);
+    LC_CHECK(!wants_grad({x}), Error, "copy_: the source requires grad, and a write in place is not recorded; use detach() or no_grad()");
+    LC_CHECK(broadcast("copy_", y.sizes(), x.sizes()) == y.sizes(), ValueError,
+             "copy_: source of shape ", x.sizes(), " does not broadcast to ", y.sizes());
+    LC_CHECK(!overlaps_itself(y), ValueError, "copy_: the destination is an expanded view of shape ", y.sizes(),
+             " with strides ", y.strides(), "; its elements overlap, clone() it first");
+    y.mutable_raw();                                  // refuses read-only memory
+    if (y.storage() == x.storage() && !same_window(y, x)) return detail::copy_into(y, clone(x));
+    detail::copy_into(y, x);
+}
+
+void fill_(const Tensor& y, double value) {
+    check_inplace("fill_", y);
+    LC_CHECK(!overlaps_itself(y), ValueError, "fill_: the tensor is an expanded view of shape ", y.sizes(), "; clone() it first");
+    y.mutable_raw();
+    const Tensor x = Tensor::empty({}, DType::float64);
+    *x.mutable_data<double>() = value;
+    detail::copy_into(y, detail::converted(x, y.dtype()));
+}
+
+}  // namespace lc
