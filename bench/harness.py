@@ -40,6 +40,7 @@ class Case:
     inputs: list[Array]
     forward: Work | None = None
     backward: Work | None = None
+    step: Work | None = None  # a call that runs its own backward: a training step
     random: bool = False  # the output is random: only its mean can be compared
     setup: Callable[..., Any] | None = None  # setup(library, *inputs) -> what call gets instead of the inputs
 
@@ -48,6 +49,8 @@ class Case:
             yield "forward", self.forward
         if self.backward is not None:
             yield "backward", self.backward
+        if self.step is not None:
+            yield "step", self.step
 
 
 @dataclass
@@ -62,6 +65,32 @@ class Row:
     gbs: float
     limit_share: float
     peer: dict[str, float] = field(default_factory=dict)  # name -> ms
+
+
+def training(
+    name: str, build: Callable[[Any], Any], loss: Callable[..., Any], batch: list[Array], flops: float
+) -> Case:
+    """AdamW steps on one batch. build(library) -> model; loss(library, model, *batch); flops of forward and backward."""
+
+    def setup(library: Any, *arrays: Any) -> list[Any]:
+        model, random = build(library), np.random.default_rng(7)
+        with library.no_grad():
+            for p in model.parameters():
+                fan_in = math.prod(p.shape[1:]) if p.ndim > 1 else 0
+                values = (
+                    random.standard_normal(tuple(p.shape)) / math.sqrt(fan_in) if fan_in else np.ones(tuple(p.shape))
+                )
+                p.copy_(library.from_numpy(values.astype(np.float32)))
+        return [model, library.optim.AdamW(model.parameters(), lr=1e-4), *arrays]
+
+    def step(library: Any, model: Any, optimizer: Any, *arrays: Any) -> Any:
+        optimizer.zero_grad()
+        value = loss(library, model, *arrays)
+        value.backward()
+        optimizer.step()
+        return value
+
+    return Case(name, step, batch, step=Work(flops), setup=setup)
 
 
 class WrongResult(Exception):
@@ -123,6 +152,8 @@ def prepare(
                 return case.call(library, *inputs)
 
         return forward, forward
+    if direction == "step":
+        return (lambda: case.call(library, *inputs),) * 2
     leaves = [x.requires_grad_() for x in inputs if "float" in str(getattr(x, "dtype", ""))]
     y = case.call(library, *inputs)
     dy = library.ones_like(y) if y.ndim == 0 else library.from_numpy(_gradient(tuple(y.shape)))
