@@ -71,6 +71,7 @@ def main() -> None:
         if name not in names(kind):
             sys.exit(f"bench: no op or model is called {name!r}; known: {' '.join(names('ops') + names('models'))}")
         cases = [c for c in importlib.import_module(f"bench.{kind}.{name}").cases() if args.case in c.name]
+        (HERE / "results").mkdir(exist_ok=True)
         with (HERE / "results" / f"{name}.jsonl").open("a") as results:
             try:
                 for row in harness.run(
