@@ -84,8 +84,9 @@ public:
     int outputs;
     uint64_t order = 0;                               // creation order: the engine runs the youngest ready node first
     std::vector<Edge> next;                           // one per input
-    std::vector<std::pair<int, std::function<Tensor(const Tensor&)>>> hooks;   // (output, hook) on incoming gradients
-    std::vector<std::pair<int, Tensor>> retained;     // outputs whose grad() is kept
+    struct Hook { int id, output; std::function<Tensor(const Tensor&)> f; };
+    std::vector<Hook> hooks;                          // on incoming gradients; may replace them
+    std::vector<std::pair<int, TensorImpl*>> retained;   // outputs whose grad() is kept, not owned: each names this node
 
 protected:
     void dispose() noexcept override;                 // iterative: a chain of 10^6 nodes must not overflow the stack
@@ -124,13 +125,13 @@ LC_API void no_gradient(const char* op, const Tensor& x);
 // In-place writes: refuses tensors that carry history or leaves that require grad in grad mode; bumps the version.
 LC_API void check_inplace(const char* op, const Tensor& x);
 
-struct AutogradMeta {
+struct LC_API AutogradMeta {
+    ~AutogradMeta();
     bool requires_grad = false;                       // leaf only
     Tensor grad;
     Ref<Node> grad_fn;                                // non-leaf: the node this is an output of
     int output = 0;
     Ref<Node> accumulator;                            // leaf: the node that adds into grad
-    std::vector<std::function<Tensor(const Tensor&)>> hooks;   // leaf hooks
 };
 
 // Runs the tape from `roots`; gradients land in the leaves' grad. dy: one per root, undefined for a scalar root (1).
@@ -142,7 +143,8 @@ LC_API int add_hook(const Tensor& x, std::function<Tensor(const Tensor&)>);   //
 LC_API void remove_hook(const Tensor& x, int id);
 LC_API void retain_grad(const Tensor& x);
 
-// a + b for two gradients of one tensor; defined by the binary op, the one op the engine needs.
-LC_API Tensor sum_gradients(const Tensor& a, const Tensor& b);
+// The two things the engine needs of ops, defined by them.
+LC_API Tensor sum_gradients(const Tensor& a, const Tensor& b);      // a + b for two gradients of one tensor
+LC_API Tensor own_gradient(const Tensor& g);                        // g, or a contiguous copy if others hold it or its memory
 
 }  // namespace lc

@@ -34,8 +34,6 @@ private:
 struct LC_API TensorImpl final : RefCounted {
     TensorImpl();
     ~TensorImpl() override;
-    static void* operator new(size_t);
-    static void operator delete(void*);
 
     Ref<Storage> storage;
     int64_t offset = 0;           // in elements

@@ -81,4 +81,9 @@ void fill_(const Tensor& y, double value) {
     detail::copy_into(y, detail::converted(x, y.dtype()));
 }
 
+Tensor own_gradient(const Tensor& g) {
+    const bool ours = g.impl()->use_count() == 1 && g.storage()->use_count() == 1 && g.is_contiguous();
+    return ours ? g : clone(g);
+}
+
 }  // namespace lc

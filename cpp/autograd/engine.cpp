@@ -1,0 +1,168 @@
+// Runs the tape. Nodes are made after the nodes they depend on, so taking the youngest waiting node first is a
+// topological order: no counting of dependencies, no recursion.
+#include <queue>
+#include <unordered_map>
+#include "cpp/autograd/accumulate.h"
+
+namespace lc {
+namespace {
+
+class Run {
+public:
+    explicit Run(bool retain_graph) : retain_graph_(retain_graph) {}
+
+    void seed(const Tensor& root, const Tensor& dy) {
+        const AutogradMeta& m = *root.impl()->autograd;
+        if (m.grad_fn) arrive({m.grad_fn, m.output}, dy);
+        else arrive({accumulator_of(root), 0}, dy);
+    }
+
+    // The gradient that reaches output `i` of `node` is kept here instead of going on into a leaf.
+    void capture(Node* node, int output, Tensor* place) { captures_[node].push_back({output, place}); }
+
+    void run() {
+        const NoGrad off;
+        while (!ready_.empty()) {
+            Node* node = ready_.top().second;
+            ready_.pop();
+            auto found = waiting_.find(node);
+            Waiting w = std::move(found->second);
+            waiting_.erase(found);
+            step(*node, w.dy);
+        }
+    }
+
+private:
+    struct Waiting { Ref<Node> node; Tensors dy; };
+
+    void step(Node& node, Tensors& dy) {
+        const std::vector<Node::Hook> hooks = node.hooks;                    // a hook may remove itself
+        for (const Node::Hook& hook : hooks)
+            if (Tensor& g = dy[size_t(hook.output)])
+                if (Tensor replaced = hook.f(g)) g = std::move(replaced);
+        for (const auto& [output, impl] : node.retained)
+            if (const Tensor& g = dy[size_t(output)]) {
+                const Tensor y{Ref<TensorImpl>(impl)};
+                y.set_grad(y.grad() ? sum_gradients(y.grad(), g) : g);
+            }
+        if (auto found = captures_.find(&node); found != captures_.end())
+            for (const auto& [output, place] : found->second) *place = dy[size_t(output)];
+        if (!captures_.empty() && node.order == 0) return;                   // grad(): leaves are left alone
+
+        const Tensors dx = node.backward(Grads(dy, node.next));
+        LC_CHECK(dx.size() <= node.next.size(), Error, node.label(), ": backward returned ", dx.size(), " gradients for ",
+                 node.next.size(), " inputs");
+        if (!retain_graph_) node.release_saved();
+        for (size_t i = 0; i < dx.size(); ++i)
+            if (dx[i] && node.next[i].node) arrive(node.next[i], dx[i]);
+    }
+
+    void arrive(const Edge& to, const Tensor& dy) {
+        auto [it, fresh] = waiting_.try_emplace(to.node.get());
+        Waiting& w = it->second;
+        if (fresh) {
+            w.node = to.node;
+            w.dy.resize(size_t(to.node->outputs));
+            ready_.push({to.node->order, to.node.get()});
+        }
+        Tensor& sum = w.dy[size_t(to.output)];
+        sum = sum ? sum_gradients(sum, dy) : dy;
+    }
+
+    bool retain_graph_;
+    std::unordered_map<Node*, Waiting> waiting_;
+    std::priority_queue<std::pair<uint64_t, Node*>> ready_;
+    std::unordered_map<Node*, std::vector<std::pair<int, Tensor*>>> captures_;
+};
+
+Tensor first_gradient(const Tensor& root, const Tensor& dy) {
+    LC_CHECK(root && root.requires_grad(), Error, "backward: the tensor does not require grad and has no grad_fn; ",
+             "make an input with requires_grad=True");
+    if (!dy) {
+        LC_CHECK(root.numel() == 1, Error, "backward: a gradient is needed for a tensor of shape ", root.sizes(),
+                 "; only a tensor of one element has the implicit gradient 1");
+        Tensor one = Tensor::empty(root.sizes(), root.dtype());
+        visit_float_storage(root.dtype(), "backward", [&]<class T> { *one.mutable_data<T>() = from_float<T>(1); });
+        return one;
+    }
+    LC_CHECK(dy.sizes() == root.sizes(), ValueError, "backward: gradient of shape ", dy.sizes(), " for a tensor of shape ", root.sizes());
+    LC_CHECK(dy.dtype() == root.dtype(), TypeError, "backward: gradient of ", dy.dtype(), " for a tensor of ", root.dtype());
+    return dy;
+}
+
+void seed_all(Run& run, const Tensors& roots, const Tensors& dy) {
+    LC_CHECK(dy.empty() || dy.size() == roots.size(), ValueError, "backward: ", dy.size(), " gradients for ", roots.size(), " tensors");
+    for (size_t i = 0; i < roots.size(); ++i) run.seed(roots[i], first_gradient(roots[i], dy.empty() ? Tensor() : dy[i]));
+}
+
+int next_hook_id = 0;
+
+}  // namespace
+
+void backward(const Tensors& roots, const Tensors& dy, bool retain_graph) {
+    Run run(retain_graph);
+    seed_all(run, roots, dy);
+    run.run();
+}
+
+Tensors grad(const Tensors& roots, const Tensors& inputs, const Tensors& dy, bool retain_graph, bool allow_unused) {
+    Run run(retain_graph);
+    Tensors out(inputs.size());
+    for (size_t i = 0; i < inputs.size(); ++i) {
+        LC_CHECK(inputs[i] && inputs[i].requires_grad(), Error, "grad: input ", i, " does not require grad");
+        const AutogradMeta& m = *inputs[i].impl()->autograd;
+        run.capture(m.grad_fn ? m.grad_fn.get() : accumulator_of(inputs[i]).get(), m.grad_fn ? m.output : 0, &out[i]);
+    }
+    seed_all(run, roots, dy);
+    run.run();
+    for (size_t i = 0; i < out.size() && !allow_unused; ++i)
+        LC_CHECK(out[i], Error, "grad: input ", i, " is not part of the graph of the outputs; pass allow_unused=True to get None");
+    return out;
+}
+
+// ---- leaves ------------------------------------------------------------------------------------------------------------
+
+Tensors Accumulate::backward(const Grads& dy) {
+    if (!leaf_) return {};                            // the leaf is gone, nobody can ask for its gradient
+    const Tensor x{Ref<TensorImpl>(leaf_)};
+    LC_CHECK(dy[0].sizes() == x.sizes(), Error, "backward: a gradient of shape ", dy[0].sizes(), " arrived at a leaf of shape ", x.sizes());
+    x.set_grad(x.grad() ? sum_gradients(x.grad(), dy[0]) : own_gradient(dy[0]));
+    return {};
+}
+
+Ref<Node> accumulator_of(const Tensor& leaf) {
+    AutogradMeta& m = *leaf.impl()->autograd;
+    if (!m.accumulator) m.accumulator = make<Accumulate>(leaf);
+    return m.accumulator;
+}
+
+AutogradMeta::~AutogradMeta() {
+    if (accumulator) static_cast<Accumulate*>(accumulator.get())->forget();
+    if (grad_fn)                                      // a retained gradient has nowhere to go any more
+        std::erase_if(grad_fn->retained, [this](const auto& r) { return r.second->autograd.get() == this; });
+}
+
+// ---- hooks -------------------------------------------------------------------------------------------------------------
+
+int add_hook(const Tensor& x, std::function<Tensor(const Tensor&)> f) {
+    LC_CHECK(x.requires_grad(), Error, "register_hook: the tensor does not require grad");
+    const AutogradMeta& m = *x.impl()->autograd;
+    Node& node = m.grad_fn ? *m.grad_fn : *accumulator_of(x);
+    node.hooks.push_back({++next_hook_id, m.grad_fn ? m.output : 0, std::move(f)});
+    return next_hook_id;
+}
+
+void remove_hook(const Tensor& x, int id) {
+    const AutogradMeta* m = x.impl()->autograd.get();
+    if (!m) return;
+    for (Node* node : {m->grad_fn.get(), m->accumulator.get()})
+        if (node) std::erase_if(node->hooks, [id](const Node::Hook& h) { return h.id == id; });
+}
+
+void retain_grad(const Tensor& x) {
+    LC_CHECK(x.requires_grad(), Error, "retain_grad: the tensor does not require grad");
+    const AutogradMeta& m = *x.impl()->autograd;
+    if (m.grad_fn) m.grad_fn->retained.push_back({m.output, x.impl()});
+}
+
+}  // namespace lc

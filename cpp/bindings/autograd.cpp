@@ -1,0 +1,63 @@
+// The tape as Python sees it. The public names live in littlecore.autograd.
+#include <pybind11/functional.h>
+#include "cpp/autograd/node.h"
+#include "cpp/bindings/bind.h"
+
+PYBIND11_DECLARE_HOLDER_TYPE(T, lc::Ref<T>, true)
+
+namespace lc::python {
+
+void bind_autograd(Module& m) {
+    py::class_<Node, Ref<Node>>(m.module, "Node", "A step of the tape: made by an op, run by backward().")
+        .def("name", &Node::label)
+        .def_property_readonly("next_functions", [](const Node& node) {
+            py::list out;
+            for (const Edge& e : node.next) out.append(py::make_tuple(e.node ? py::cast(e.node) : py::none(), e.output));
+            return py::tuple(out);
+        })
+        .def("__repr__", [](const Node& node) { return "<" + node.label() + " backward>"; });
+
+    py::class_<Saved>(m.module, "Saved", "A tensor kept for backward; get() raises RuntimeError if it was modified in place since.")
+        .def(py::init<const Tensor&>())
+        .def("get", [](const Saved& s) { return s(); });
+
+    m.function("grad_enabled", &grad_enabled, "True if operations are recorded.");
+    m.function("set_grad_enabled", [](bool on) { set_grad_enabled(on); }, "mode"_a);
+    m.function("backward", [](const Tensors& roots, const Tensors& dy, bool retain) { backward(roots, dy, retain); }, "tensors"_a,
+               "grad_tensors"_a = Tensors(), "retain_graph"_a = false);
+    m.function("grad", &grad, "outputs"_a, "inputs"_a, "grad_outputs"_a = Tensors(), "retain_graph"_a = false, "allow_unused"_a = false);
+
+    // The C++ half of littlecore.autograd.Function: outputs get a node whose backward is a Python callable
+    // (*grads) -> a Tensor or None per input.
+    m.function("record_function", [](std::string name, const Tensors& inputs, const Tensors& outputs, py::function f) {
+        struct PythonNode final : Node {
+            PythonNode(std::string name, int outputs, py::function f) : Node("Function", outputs), name_(std::move(name)), f_(std::move(f)) {}
+            ~PythonNode() override { const py::gil_scoped_acquire gil; f_ = py::function(); }
+            std::string label() const override { return name_; }
+            void release_saved() override { f_ = py::function(); }
+            Tensors backward(const Grads& dy) override {
+                if (!f_) detail::raise_released(name_.c_str());
+                py::tuple args(size_t(dy.size()));
+                for (int i = 0; i < dy.size(); ++i) args[size_t(i)] = py::cast(dy[i]);
+                return f_(*args).cast<Tensors>();
+            }
+            std::string name_;
+            py::function f_;
+        };
+        const int n = int(outputs.size());
+        detail::attach(make<PythonNode>(std::move(name), n, std::move(f)), inputs, outputs);
+    }, "name"_a, "inputs"_a, "outputs"_a, "backward"_a);
+
+    m.method("backward", [](const Tensor& x, const Tensor& gradient, bool retain_graph, bool create_graph) {
+        LC_CHECK(!create_graph, NotImplemented, "backward: create_graph is not supported: gradients have no history of their own");
+        backward({x}, {gradient}, retain_graph);
+    }, "gradient"_a = py::none(), "retain_graph"_a = false, "create_graph"_a = false,
+       "Adds the gradient of this tensor with respect to every leaf it depends on to that leaf's grad. gradient: dL/dself, needed unless self has one element.");
+    m.method("detach", &Tensor::detach, "The same memory without history.");
+    m.method("requires_grad_", [](py::object self, bool on) { tensor_of(self.ptr()).set_requires_grad(on); return self; }, "requires_grad"_a = true);
+    m.method("retain_grad", &retain_grad, "Keeps the gradient of a tensor that is no leaf in its grad.");
+    m.method("_add_hook", &add_hook, "hook"_a);
+    m.method("_remove_hook", &remove_hook, "id"_a);
+}
+
+}  // namespace lc::python

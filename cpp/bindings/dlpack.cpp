@@ -1,0 +1,151 @@
+#include "cpp/bindings/dlpack.h"
+#include "cpp/ops/copy.h"
+
+namespace lc::python {
+namespace {
+
+struct DLDevice { int32_t type, id; };
+struct DLDataType { uint8_t code, bits; uint16_t lanes; };
+struct DLTensor {
+    void* data;
+    DLDevice device;
+    int32_t ndim;
+    DLDataType dtype;
+    int64_t *shape, *strides;
+    uint64_t byte_offset;
+};
+struct DLManagedTensor {
+    DLTensor dl_tensor;
+    void* manager_ctx;
+    void (*deleter)(DLManagedTensor*);
+};
+struct DLManagedTensorVersioned {
+    struct { uint32_t major, minor; } version;
+    void* manager_ctx;
+    void (*deleter)(DLManagedTensorVersioned*);
+    uint64_t flags;
+    DLTensor dl_tensor;
+};
+constexpr uint64_t kReadOnly = 1, kIsCopied = 2;
+constexpr int32_t kCpu = 1, kCudaHost = 3;
+constexpr uint8_t kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4, kBool = 6;
+
+DLDataType type_of(DType t) {
+    const uint8_t bits = uint8_t(8 * item_size(t));
+    switch (t) {
+        case DType::bfloat16: return {kBfloat, bits, 1};
+        case DType::int64: case DType::int32: return {kInt, bits, 1};
+        case DType::uint8: return {kUInt, bits, 1};
+        case DType::bool_: return {kBool, bits, 1};
+        default: return {kFloat, bits, 1};
+    }
+}
+
+DType dtype_of(DLDataType d) {
+    for (int i = 0; i < kDTypes; ++i) {
+        const DLDataType have = type_of(DType(i));
+        if (have.code == d.code && have.bits == d.bits && d.lanes == 1) return DType(i);
+    }
+    throw TypeError(text("from_dlpack: elements of type code ", int(d.code), " with ", int(d.bits), " bits are not supported"));
+}
+
+// What an exported struct keeps alive.
+template <class Managed> struct Export {
+    Managed managed;
+    Tensor tensor;
+    int64_t layout[2 * kMaxDims];
+};
+
+template <class Managed> void drop_export(Managed* m) { delete static_cast<Export<Managed>*>(m->manager_ctx); }
+
+template <class Managed> Managed* make_export(const Tensor& x) {
+    auto* e = new Export<Managed>{{}, x, {}};
+    for (int i = 0; i < x.dim(); ++i) {
+        e->layout[i] = x.size(i);
+        e->layout[kMaxDims + i] = x.stride(i);
+    }
+    e->managed.manager_ctx = e;
+    e->managed.deleter = drop_export<Managed>;
+    e->managed.dl_tensor = {const_cast<void*>(x.raw()), {kCpu, 0}, x.dim(), type_of(x.dtype()), e->layout, e->layout + kMaxDims, 0};
+    return &e->managed;
+}
+
+constexpr const char* kName = "dltensor";
+constexpr const char* kVersionedName = "dltensor_versioned";
+
+// A capsule nobody consumed still owns its tensor.
+template <class Managed> void drop_capsule(PyObject* capsule, const char* name) {
+    if (!PyCapsule_IsValid(capsule, name)) return;
+    auto* m = static_cast<Managed*>(PyCapsule_GetPointer(capsule, name));
+    if (m->deleter) m->deleter(m);
+}
+
+py::object steal(PyObject* o) {
+    if (!o) throw py::error_already_set();
+    return py::reinterpret_steal<py::object>(o);
+}
+
+template <class Managed> Tensor import(Managed* m, bool read_only) {
+    const DLTensor& t = m->dl_tensor;
+    auto drop = [](void* p) {
+        const py::gil_scoped_acquire gil;
+        auto* managed = static_cast<Managed*>(p);
+        if (managed->deleter) managed->deleter(managed);
+    };
+    Ref<TensorImpl> base = make<TensorImpl>();
+    base->storage = make<Storage>(static_cast<char*>(t.data) + t.byte_offset, 0, Device{}, +drop, m);
+    base->storage->read_only = read_only;
+    base->dtype = dtype_of(t.dtype);
+    LC_CHECK(t.device.type == kCpu || t.device.type == kCudaHost, ValueError, "from_dlpack: device type ", t.device.type, " is not the CPU");
+    const Dims sizes(t.shape, t.ndim);
+    const Dims strides = t.strides ? Dims(t.strides, t.ndim) : contiguous_strides(sizes);
+    base->storage->bytes = size_t(element_count(sizes)) * item_size(base->dtype);
+    return Tensor::view_of(Tensor(std::move(base)), sizes, strides, 0);
+}
+
+}  // namespace
+
+py::object to_dlpack(const Tensor& tensor, py::object stream, py::object max_version, py::object dl_device, py::object copy) {
+    auto refuse = [](const char* why) { throw py::buffer_error(why); };
+    if (tensor.requires_grad()) refuse("__dlpack__: the tensor requires grad; use detach()");
+    if (!stream.is_none()) refuse("__dlpack__: a CPU tensor has no stream; pass stream=None");
+    if (!dl_device.is_none() && dl_device.cast<std::pair<int, int>>() != std::pair(int(kCpu), 0))
+        refuse("__dlpack__: the tensor is on the CPU; use to() to move it");
+    const bool copied = !copy.is_none() && copy.cast<bool>();
+    const Tensor x = copied ? clone(tensor) : tensor;
+
+    if (!max_version.is_none() && max_version.cast<std::pair<int, int>>().first >= 1) {
+        auto* m = make_export<DLManagedTensorVersioned>(x);
+        m->version = {1, 1};
+        m->flags = (x.storage()->read_only ? kReadOnly : 0) | (copied ? kIsCopied : 0);
+        return steal(PyCapsule_New(m, kVersionedName, [](PyObject* c) { drop_capsule<DLManagedTensorVersioned>(c, kVersionedName); }));
+    }
+    if (x.storage()->read_only) refuse("__dlpack__: the memory is read-only, which this consumer cannot be told; clone() it");
+    return steal(PyCapsule_New(make_export<DLManagedTensor>(x), kName, [](PyObject* c) { drop_capsule<DLManagedTensor>(c, kName); }));
+}
+
+Tensor from_dlpack(py::object source) {
+    py::object capsule = source;
+    if (!PyCapsule_CheckExact(source.ptr())) {
+        if (!py::hasattr(source, "__dlpack__")) throw TypeError(text("from_dlpack: ", Py_TYPE(source.ptr())->tp_name, " has no __dlpack__"));
+        const py::object method = source.attr("__dlpack__");
+        try {
+            capsule = method(py::arg("max_version") = py::make_tuple(1, 1));
+        } catch (py::error_already_set& e) {          // a producer from before DLPack 1.0
+            if (!e.matches(PyExc_TypeError)) throw;
+            capsule = method();
+        }
+    }
+    if (PyCapsule_IsValid(capsule.ptr(), kVersionedName)) {
+        auto* m = static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule.ptr(), kVersionedName));
+        LC_CHECK(m->version.major == 1, ValueError, "from_dlpack: version ", m->version.major, " of DLPack is not known");
+        PyCapsule_SetName(capsule.ptr(), "used_dltensor_versioned");
+        return import(m, m->flags & kReadOnly);
+    }
+    LC_CHECK(PyCapsule_IsValid(capsule.ptr(), kName), ValueError, "from_dlpack: the capsule was consumed already, or is none of DLPack's");
+    auto* m = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule.ptr(), kName));
+    PyCapsule_SetName(capsule.ptr(), "used_dltensor");
+    return import(m, false);
+}
+
+}  // namespace lc::python

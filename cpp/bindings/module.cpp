@@ -1,0 +1,154 @@
+// littlecore._core: dtypes, devices, the Tensor type, and every op by family.
+#include <array>
+#include "cpp/bindings/bind.h"
+#include "cpp/bindings/dlpack.h"
+#include "cpp/core/cpu_features.h"
+#include "cpp/core/parallel.h"
+
+namespace lc::python {
+
+void bind_autograd(Module&);
+void bind_tensor(Module&);
+
+namespace {
+
+std::array<PyObject*, kDTypes> dtype_objects;
+
+void bind_dtype(py::module_& m) {
+    py::class_<PyDType>(m, "dtype", "An element type. There is one object for each: compare with `is` or `==`.")
+        .def_property_readonly("name", [](const PyDType& d) { return name(d.dtype); })
+        .def_property_readonly("itemsize", [](const PyDType& d) { return item_size(d.dtype); }, "Bytes of an element.")
+        .def_property_readonly("is_floating_point", [](const PyDType& d) { return is_floating(d.dtype); })
+        .def("__repr__", [](const PyDType& d) { return std::string("littlecore.") + name(d.dtype); })
+        .def("__reduce__", [](const PyDType& d) { return d.dtype == DType::bool_ ? "bool_" : name(d.dtype); });
+    for (int i = 0; i < kDTypes; ++i) {
+        py::object o = py::cast(PyDType{DType(i)});
+        m.attr(DType(i) == DType::bool_ ? "bool_" : name(DType(i))) = o;
+        dtype_objects[size_t(i)] = o.release().ptr();                            // kept for ever
+    }
+    for (auto [alias, t] : {std::pair{"float", DType::float32}, {"double", DType::float64}, {"half", DType::float16},
+                            {"long", DType::int64}, {"int", DType::int32}, {"bool", DType::bool_}})
+        m.attr(alias) = dtype_object(t);
+}
+
+void bind_device(py::module_& m) {
+    py::class_<PyDevice>(m, "device", "Where a tensor lives: device('cpu'), device('cuda:1').")
+        .def(py::init([](const std::string& s) { return PyDevice{parse_device(s)}; }), "device"_a)
+        .def_property_readonly("type", [](const PyDevice& d) { return d.device.is_cpu() ? "cpu" : "cuda"; })
+        .def_property_readonly("index", [](const PyDevice& d) { return d.device.is_cpu() ? py::object(py::none()) : py::cast(int(d.device.index)); })
+        .def("__eq__", [](const PyDevice& a, py::object b) {
+            if (py::isinstance<py::str>(b)) return a.device == parse_device(b.cast<std::string>());
+            return py::isinstance<PyDevice>(b) && a.device == b.cast<const PyDevice&>().device;
+        })
+        .def("__hash__", [](const PyDevice& d) { return py::hash(py::str(to_string(d.device))); })
+        .def("__str__", [](const PyDevice& d) { return to_string(d.device); })
+        .def("__repr__", [](const PyDevice& d) { return "device('" + to_string(d.device) + "')"; });
+}
+
+void bind_memory(py::module_& m) {
+    m.def("memory_stats", [] {
+        const MemoryStats s = memory::stats();
+        py::dict out;
+        out["live_bytes"] = s.live_bytes;
+        out["live_blocks"] = s.live_blocks;
+        out["peak_bytes"] = s.peak_bytes;
+        out["reserved_bytes"] = s.reserved_bytes;
+        out["allocations"] = s.allocations;
+        out["system_allocations"] = s.system_allocations;
+        return out;
+    });
+    m.def("memory_reset_peak", &memory::reset_peak);
+    m.def("memory_empty_cache", &memory::empty_cache);
+    m.def("memory_fail_at", &memory::fail_at, "n"_a);
+    m.def("memory_poison", &memory::poison, "on"_a);
+    m.def("memory_poisoned", &memory::poisoned);
+}
+
+void bind_machine(py::module_& m) {
+    m.def("isa", [] { return name(isa()); }, "The instruction set in use.");
+    m.def("set_isa", &set_isa, "name"_a, "Chooses the instruction set; one of available_isas().");
+    m.def("available_isas", &available_isas, "Instruction sets built in and supported by this machine, best first.");
+    m.def("num_threads", &num_threads);
+    m.def("set_num_threads", &set_num_threads, "n"_a);
+    m.attr("__version__") = LC_VERSION;
+    m.attr("__compiler__") = LC_COMPILER;
+}
+
+// ---- errors -----------------------------------------------------------------------------------------------------------
+
+// What a signal handler raised while a kernel ran, until the kernel has unwound.
+thread_local PyObject *pending_type, *pending_value, *pending_trace;
+
+void translate(std::exception_ptr p) {
+    try {
+        std::rethrow_exception(p);
+    } catch (const Interrupted&) {
+        if (pending_type) PyErr_Restore(pending_type, pending_value, pending_trace);
+        else PyErr_SetNone(PyExc_KeyboardInterrupt);
+        pending_type = pending_value = pending_trace = nullptr;
+    } catch (const ValueError& e) {
+        PyErr_SetString(PyExc_ValueError, e.what());
+    } catch (const TypeError& e) {
+        PyErr_SetString(PyExc_TypeError, e.what());
+    } catch (const IndexError& e) {
+        PyErr_SetString(PyExc_IndexError, e.what());
+    } catch (const MemoryError& e) {
+        PyErr_SetString(PyExc_MemoryError, e.what());
+    } catch (const NotImplemented& e) {
+        PyErr_SetString(PyExc_NotImplementedError, e.what());
+    } catch (const Error& e) {
+        PyErr_SetString(PyExc_RuntimeError, e.what());
+    }
+}
+
+// A kernel of more than some 20 us lets other Python threads run, and looks for Ctrl-C every few milliseconds.
+constexpr LongCallHooks kHooks{
+    [] { return PyGILState_Check() ? static_cast<void*>(PyEval_SaveThread()) : nullptr; },
+    [](void* token) { if (token) PyEval_RestoreThread(static_cast<PyThreadState*>(token)); },
+    [](void* token) {
+        if (!token) return false;
+        PyEval_RestoreThread(static_cast<PyThreadState*>(token));
+        const bool stop = PyErr_CheckSignals() != 0;
+        if (stop) PyErr_Fetch(&pending_type, &pending_value, &pending_trace);
+        PyEval_SaveThread();
+        return stop;
+    }};
+
+}  // namespace
+
+py::object dtype_object(DType t) { return py::reinterpret_borrow<py::object>(dtype_objects[size_t(t)]); }
+
+bool read_dtype(PyObject* o, DType& out) {
+    for (int i = 0; i < kDTypes; ++i)
+        if (o == dtype_objects[size_t(i)]) {
+            out = DType(i);
+            return true;
+        }
+    if (o == reinterpret_cast<PyObject*>(&PyFloat_Type)) { out = DType::float32; return true; }
+    if (o == reinterpret_cast<PyObject*>(&PyLong_Type)) { out = DType::int64; return true; }
+    if (o == reinterpret_cast<PyObject*>(&PyBool_Type)) { out = DType::bool_; return true; }
+    return false;
+}
+
+PYBIND11_MODULE(_core, m) {
+    py::register_exception_translator(translate);
+    bind_dtype(m);
+    bind_device(m);
+    bind_memory(m);
+    bind_machine(m);
+
+    m.attr("Tensor") = make_tensor_type();
+    Module module(m, m.attr("Tensor"));
+    bind_tensor(module);
+    bind_autograd(module);
+    bind_elementwise(module);
+    bind_linear(module);
+    bind_conv(module);
+    bind_norm(module);
+    bind_shape(module);
+    bind_nn(module);
+
+    set_long_call_hooks(kHooks);
+}
+
+}  // namespace lc::python

@@ -1,0 +1,7 @@
+#include "cpp/bindings/bind.h"
+
+namespace lc::python {
+
+void bind_nn(Module&) {}
+
+}  // namespace lc::python

@@ -1,0 +1,93 @@
+// Attributes and conversions of Tensor; its operators are in operators.cpp, its ops in ops_<family>.cpp.
+#include "cpp/autograd/node.h"
+#include "cpp/bindings/bind.h"
+#include "cpp/bindings/dlpack.h"
+#include "cpp/ops/copy.h"
+
+namespace lc::python {
+namespace {
+
+template <class Get> void property(Module& m, const char* name, Get get, const char* doc) {
+    const py::cpp_function getter(get, py::is_method(m.tensor));
+    m.tensor.attr(name) = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(&PyProperty_Type))(getter, py::none(), py::none(), doc);
+}
+template <class Get, class Set> void property(Module& m, const char* name, Get get, Set set, const char* doc) {
+    const py::cpp_function getter(get, py::is_method(m.tensor)), setter(set, py::is_method(m.tensor));
+    m.tensor.attr(name) = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(&PyProperty_Type))(getter, setter, py::none(), doc);
+}
+
+py::object item(const Tensor& x) {
+    LC_CHECK(x.numel() == 1, ValueError, "item: a tensor of shape ", x.sizes(), " is not one number");
+    return to_list(Tensor::view_of(x, {}, {}, x.offset()));
+}
+
+}  // namespace
+
+void bind_tensor(Module& m) {
+    property(m, "shape", [](const Tensor& x) { return x.sizes(); }, "Sizes, a tuple.");
+    property(m, "ndim", &Tensor::dim, "Number of dimensions.");
+    property(m, "dtype", &Tensor::dtype, "Element type.");
+    property(m, "device", &Tensor::device, "Where it lives.");
+    property(m, "is_leaf", &Tensor::is_leaf, "True if no recorded operation made it.");
+    property(m, "grad_fn", &Tensor::grad_fn, "The step of the tape that made it, or None.");
+    property(m, "itemsize", [](const Tensor& x) { return item_size(x.dtype()); }, "Bytes of an element.");
+    property(m, "nbytes", [](const Tensor& x) { return x.numel() * int64_t(item_size(x.dtype())); }, "Bytes of all elements.");
+    property(m, "_version", &Tensor::version, "How often its memory was changed in place.");
+    property(m, "requires_grad", &Tensor::requires_grad, &Tensor::set_requires_grad, "True if gradients flow to or through it.");
+    property(m, "grad", &Tensor::grad, &Tensor::set_grad, "The gradient backward() accumulated, or None.");
+    property(m, "data", &Tensor::detach, [](const Tensor& x, const Tensor& y) {
+        LC_CHECK(y && y.dtype() == x.dtype() && y.sizes() == x.sizes(), ValueError, "data: needs a tensor of the same shape and dtype, ",
+                 x.sizes(), " and ", x.dtype());
+        x.impl()->storage = y.storage();
+        x.impl()->offset = y.offset();
+        x.impl()->strides = y.strides();
+        x.impl()->contiguous = y.is_contiguous();
+    }, "The same memory without history; assigning replaces the memory.");
+
+    m.method("dim", &Tensor::dim);
+    m.method("numel", &Tensor::numel, "Number of elements.");
+    m.method("size", [](const Tensor& x, std::optional<int64_t> dim) -> py::object {
+        if (!dim) return py::cast(x.sizes());
+        return py::int_(x.size(wrap_dim("size", *dim, x.dim())));
+    }, "dim"_a = py::none());
+    m.method("stride", [](const Tensor& x, std::optional<int64_t> dim) -> py::object {
+        if (!dim) return py::cast(x.strides());
+        return py::int_(x.stride(wrap_dim("stride", *dim, x.dim())));
+    }, "dim"_a = py::none(), "Steps between neighbours, in elements.");
+    m.method("storage_offset", &Tensor::offset);
+    m.method("data_ptr", [](const Tensor& x) { return reinterpret_cast<uintptr_t>(x.raw()); }, "Address of the first element.");
+    m.method("is_contiguous", &Tensor::is_contiguous);
+    m.method("is_floating_point", [](const Tensor& x) { return is_floating(x.dtype()); });
+    m.method("element_size", [](const Tensor& x) { return item_size(x.dtype()); });
+
+    m.method("item", &item, "The one element as a Python number.");
+    m.method("tolist", &to_list, "The elements as nested Python lists.");
+    m.method("__len__", [](const Tensor& x) {
+        LC_CHECK(x.dim() > 0, TypeError, "len: a 0-dimensional tensor has no length");
+        return x.size(0);
+    });
+    m.method("__bool__", [](const Tensor& x) {
+        LC_CHECK(x.numel() == 1, ValueError, "bool: a tensor of shape ", x.sizes(), " has no one truth value; use any() or all()");
+        return bool(py::bool_(item(x)));
+    });
+    m.method("__float__", [](const Tensor& x) { return py::float_(item(x)); });
+    m.method("__int__", [](const Tensor& x) { return py::int_(item(x)); });
+    m.method("__index__", [](const Tensor& x) {
+        LC_CHECK(is_integral(x.dtype()), TypeError, "index: only an integer tensor of one element can be an index, this one is ", x.dtype());
+        return py::int_(item(x));
+    });
+
+    m.function("to_dtype", &to, "input"_a, "dtype"_a, "The input converted to dtype; itself if it has it already.");
+    m.method("__dlpack__", &to_dlpack, py::kw_only(), "stream"_a = py::none(), "max_version"_a = py::none(), "dl_device"_a = py::none(),
+             "copy"_a = py::none());
+    m.method("__dlpack_device__", [](const Tensor&) { return py::make_tuple(1, 0); });
+    m.function("from_dlpack", &from_dlpack, "x"_a, "A tensor on the memory of any array that speaks DLPack: NumPy, PyTorch, JAX, CuPy.");
+    m.function("from_buffer", [](py::handle o) {
+        Tensor x = from_buffer(o.ptr());
+        LC_CHECK(x, TypeError, "from_numpy: ", Py_TYPE(o.ptr())->tp_name, " is no array");
+        return x;
+    }, "array"_a);
+    m.tensor.attr("__hash__") = py::module_::import("builtins").attr("object").attr("__hash__");   // identity, though == is elementwise
+}
+
+}  // namespace lc::python

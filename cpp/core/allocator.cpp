@@ -1,0 +1,220 @@
+// Size classes, eight to a doubling, each with a free list. Small blocks are cut from 32 MiB chunks; a large block is a
+// mapping of its own. Both are aligned to 2 MiB and asked to be huge pages.
+#include "cpp/core/allocator.h"
+#include <pthread.h>
+#include <sys/mman.h>
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstring>
+#include "cpp/core/error.h"
+
+namespace lc {
+namespace {
+
+constexpr size_t kHugePage = size_t(2) << 20;
+constexpr size_t kChunk = size_t(32) << 20;
+constexpr size_t kLarge = size_t(4) << 20;            // from here a block is its own mapping
+constexpr int kClasses = 8 * 58;
+constexpr int kReuseClasses = 4;                      // a large block may serve a request up to a half smaller
+
+struct Chunk { int64_t live = 0; size_t used = 0; Chunk* next = nullptr; };
+
+// Stands before every block, one alignment unit wide.
+struct alignas(kAlignment) Header {
+    size_t capacity;                                  // bytes behind the header
+    size_t requested;
+    Chunk* chunk;                                     // null: a mapping of its own
+    Header* next;                                     // in a free list
+    int size_class;
+};
+static_assert(sizeof(Header) == kAlignment);
+
+// 64 * (8 + m) / 8 * 2^e for m in 0..7: at most an eighth is wasted.
+int class_of(size_t bytes) {
+    const size_t units = std::max<size_t>((bytes + 7) / 8, 8);               // in eighths of 64 bytes
+    const int e = int(std::bit_width(units)) - 4;
+    const size_t step = size_t(1) << e;
+    const size_t m = (units + step - 1) / step - 8;                          // may be 8: the next doubling's first
+    return 8 * e + int(m);
+}
+size_t class_bytes(int c) {
+    const size_t bytes = (size_t(8 + c % 8) << (c / 8)) * 8;
+    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+class Heap {
+public:
+    void* allocate(size_t bytes) {
+        if (bytes > size_t(1) << 60) fail(bytes);
+        const int c = class_of(bytes);
+        Header* block = nullptr;
+        {
+            Lock lock(*this);
+            ++stats_.allocations;
+            if (fail_at_ > 0 && --fail_at_ == 0) fail(bytes);
+            block = pop(c);
+            if (!block && class_bytes(c) < kLarge) block = cut(c);
+            if (block) hand_out(block, bytes);
+        }
+        if (!block) {                                 // the system is asked without the lock
+            block = map_block(c);
+            if (!block) {
+                empty_cache();
+                block = map_block(c);
+            }
+            if (!block) fail(bytes);
+            Lock lock(*this);
+            stats_.reserved_bytes += int64_t(mapped(block));
+            ++stats_.system_allocations;
+            hand_out(block, bytes);
+        }
+        void* data = block + 1;
+        if (LC_UNLIKELY(poison_.load(std::memory_order_relaxed))) std::memset(data, 0xFF, bytes);
+        return data;
+    }
+
+    void release(void* data) noexcept {
+        if (!data) return;
+        Header* block = static_cast<Header*>(data) - 1;
+        Lock lock(*this);
+        stats_.live_bytes -= int64_t(block->requested);
+        --stats_.live_blocks;
+        if (block->chunk) --block->chunk->live;
+        block->next = free_[block->size_class];
+        free_[block->size_class] = block;
+    }
+
+    void empty_cache() {
+        Lock lock(*this);
+        for (Header*& head : free_)
+            for (Header** at = &head; *at;) {
+                Header* block = *at;
+                if (block->chunk && block->chunk->live > 0) { at = &block->next; continue; }
+                *at = block->next;
+                if (!block->chunk) unmap(block, mapped(block));
+            }
+        for (Chunk** at = &chunks_; *at;) {
+            Chunk* chunk = *at;
+            if (chunk->live > 0) { at = &chunk->next; continue; }
+            *at = chunk->next;
+            unmap(chunk, kChunk);
+        }
+    }
+
+    MemoryStats stats() { Lock lock(*this); return stats_; }
+    void reset_peak() { Lock lock(*this); stats_.peak_bytes = stats_.live_bytes; }
+    void fail_at(int64_t n) { Lock lock(*this); fail_at_ = n; }
+    std::atomic<bool> poison_{false};
+
+    void lock() { while (busy_.test_and_set(std::memory_order_acquire)) busy_.wait(true, std::memory_order_relaxed); }
+    void unlock() { busy_.clear(std::memory_order_release); busy_.notify_one(); }
+
+private:
+    struct Lock {
+        explicit Lock(Heap& h) : heap(h) { heap.lock(); }
+        ~Lock() { heap.unlock(); }
+        Heap& heap;
+    };
+
+    [[noreturn]] static void fail(size_t bytes) { throw MemoryError(text("allocator: cannot get ", bytes, " bytes")); }
+
+    Header* pop(int c) {
+        const int last = class_bytes(c) < kLarge ? c : std::min(c + kReuseClasses, kClasses - 1);
+        for (int i = c; i <= last; ++i)
+            if (Header* block = free_[i]) {
+                free_[i] = block->next;
+                return block;
+            }
+        return nullptr;
+    }
+
+    Header* cut(int c) {
+        const size_t bytes = class_bytes(c) + sizeof(Header);
+        if (!chunks_ || chunks_->used + bytes > kChunk) {
+            void* memory = map(kChunk);
+            if (!memory) return nullptr;
+            Chunk* chunk = new (memory) Chunk;
+            chunk->used = kAlignment;
+            chunk->next = chunks_;
+            chunks_ = chunk;
+            stats_.reserved_bytes += int64_t(kChunk);
+            ++stats_.system_allocations;
+        }
+        Header* block = reinterpret_cast<Header*>(reinterpret_cast<char*>(chunks_) + chunks_->used);
+        chunks_->used += bytes;
+        *block = {class_bytes(c), 0, chunks_, nullptr, c};
+        return block;
+    }
+
+    void hand_out(Header* block, size_t bytes) {
+        block->requested = bytes;
+        if (block->chunk) ++block->chunk->live;
+        ++stats_.live_blocks;
+        stats_.live_bytes += int64_t(bytes);
+        stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.live_bytes);
+    }
+
+    static size_t mapped(const Header* block) { return (block->capacity + sizeof(Header) + kHugePage - 1) / kHugePage * kHugePage; }
+
+    static Header* map_block(int c) {
+        const size_t capacity = class_bytes(c);
+        Header probe{capacity, 0, nullptr, nullptr, c};
+        Header* block = static_cast<Header*>(map(mapped(&probe)));
+        if (block) *block = probe;
+        return block;
+    }
+
+    // 2 MiB aligned: map a little more and give the ends back.
+    static void* map(size_t bytes) {
+        const size_t whole = bytes + kHugePage;
+        void* p = mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (p == MAP_FAILED) return nullptr;
+        char* begin = static_cast<char*>(p);
+        char* aligned = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(begin) + kHugePage - 1) / kHugePage * kHugePage);
+        if (aligned > begin) munmap(begin, size_t(aligned - begin));
+        const size_t tail = whole - size_t(aligned - begin) - bytes;
+        if (tail) munmap(aligned + bytes, tail);
+#ifdef MADV_HUGEPAGE
+        madvise(aligned, bytes, MADV_HUGEPAGE);
+#endif
+        return aligned;
+    }
+
+    void unmap(void* p, size_t bytes) {
+        munmap(p, bytes);
+        stats_.reserved_bytes -= int64_t(bytes);
+    }
+
+    std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
+    MemoryStats stats_{};
+    int64_t fail_at_ = 0;
+    Chunk* chunks_ = nullptr;
+    Header* free_[kClasses] = {};
+};
+
+// Never destroyed: tensors may outlive static destruction.
+Heap& heap() {
+    static Heap* h = [] {
+        static Heap* self = new Heap;
+        pthread_atfork([] { self->lock(); }, [] { self->unlock(); }, [] { self->unlock(); });   // a child must not inherit a held lock
+        return self;
+    }();
+    return *h;
+}
+
+}  // namespace
+
+void* allocate(size_t bytes) { return heap().allocate(bytes); }
+void release(void* p) noexcept { heap().release(p); }
+
+namespace memory {
+MemoryStats stats() { return heap().stats(); }
+void reset_peak() { heap().reset_peak(); }
+void empty_cache() { heap().empty_cache(); }
+void fail_at(int64_t n) { heap().fail_at(n); }
+void poison(bool on) { heap().poison_ = on; }
+bool poisoned() { return heap().poison_; }
+}  // namespace memory
+
+}  // namespace lc

@@ -1,0 +1,220 @@
+#include "cpp/core/parallel.h"
+#include <pthread.h>
+#include <sched.h>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include "cpp/core/error.h"
+
+namespace lc {
+namespace {
+
+constexpr int kMaxThreads = 256;
+constexpr int64_t kParallelWork = 20'000;             // ns: below this waking a thread costs more than it brings
+constexpr int64_t kLongCall = 20'000;                 // ns: from here the caller's language is told
+constexpr auto kPollEvery = std::chrono::milliseconds(10);
+constexpr int kSpins = 4000;                          // about 20 us; a parked thread takes some 60 us to wake
+
+LongCallHooks hooks{};
+thread_local bool in_task = false;
+
+inline void relax() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+int default_threads() {
+    if (const char* value = std::getenv("LITTLECORE_NUM_THREADS"); value && *value) {
+        char* end = nullptr;
+        const long n = std::strtol(value, &end, 10);
+        if (*end == 0 && n >= 1 && n <= kMaxThreads) return int(n);
+        std::fprintf(stderr, "littlecore: LITTLECORE_NUM_THREADS=%s is not a number from 1 to %d; ignored\n", value, kMaxThreads);
+    }
+    cpu_set_t set;
+    const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : int(std::thread::hardware_concurrency());
+    return n < 1 ? 1 : n > kMaxThreads ? kMaxThreads : n;
+}
+
+struct Job {
+    detail::TaskFunction f;
+    void* context;
+    int64_t tasks;
+    std::atomic<int64_t> next{0};
+    std::atomic<bool> stop{false};
+    std::mutex error_mutex;
+    std::exception_ptr error;
+
+    void fail() {
+        const std::lock_guard lock(error_mutex);
+        if (!error) error = std::current_exception();
+        stop = true;
+    }
+
+    // One thread's share. `poll` runs between tasks and returns true to stop.
+    template <class Poll> void work(int worker, Poll poll) {
+        try {
+            while (!stop.load(std::memory_order_relaxed)) {
+                const int64_t task = next.fetch_add(1, std::memory_order_relaxed);
+                if (task >= tasks) break;
+                f(context, task, worker);
+                if (poll()) throw Interrupted("interrupted");
+            }
+        } catch (...) {
+            fail();
+        }
+    }
+};
+
+// Workers wait for `epoch` to change, take part in `job`, and count themselves out.
+class Pool {
+public:
+    explicit Pool(int threads) : threads_(threads) {
+        for (int i = 1; i < threads; ++i) {
+            try {
+                std::thread([this, i] { loop(i); }).detach();
+            } catch (const std::system_error&) {      // the system gives no more: go on with what there is
+                threads_ = i;
+                break;
+            }
+        }
+    }
+
+    int threads() const { return threads_; }
+
+    template <class Poll> void run(Job& job, Poll poll) {
+        job_ = &job;
+        running_.store(threads_ - 1, std::memory_order_relaxed);
+        epoch_.fetch_add(1, std::memory_order_release);
+        epoch_.notify_all();
+        in_task = true;
+        job.work(0, poll);
+        in_task = false;
+        for (int spin = 0; running_.load(std::memory_order_acquire) != 0; ++spin) {
+            relax();
+            if (spin > kSpins)
+                if (const int left = running_.load(std::memory_order_acquire)) running_.wait(left, std::memory_order_acquire);
+        }
+    }
+
+    // Ends the workers; the pool itself is leaked, they may still be on their way out of it.
+    void retire() {
+        job_ = nullptr;
+        epoch_.fetch_add(1, std::memory_order_release);
+        epoch_.notify_all();
+    }
+
+private:
+    void loop(int worker) {
+        in_task = true;
+        uint32_t seen = 0;
+        for (;;) {
+            for (int spin = 0; spin < kSpins && epoch_.load(std::memory_order_acquire) == seen; ++spin) relax();
+            epoch_.wait(seen, std::memory_order_acquire);
+            seen = epoch_.load(std::memory_order_acquire);
+            Job* job = job_;
+            if (!job) return;
+            job->work(worker, [] { return false; });
+            if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_one();
+        }
+    }
+
+    int threads_;
+    Job* job_ = nullptr;
+    std::atomic<uint32_t> epoch_{0};
+    std::atomic<int> running_{0};
+};
+
+struct State {
+    std::mutex busy;                                  // held by the caller whose job the pool runs
+    Pool* pool = nullptr;
+    std::atomic<int> wanted{0};                       // 0: not decided yet
+};
+State* state_of_process = new State;
+
+State& state() {
+    // A forked child has none of its parent's threads: it starts with a fresh state. Nothing to lock, nothing to join.
+    static const bool once = [] {
+        pthread_atfork(nullptr, nullptr, [] {
+            State* fresh = new State;
+            fresh->wanted = state_of_process->wanted.load();
+            state_of_process = fresh;
+            in_task = false;
+        });
+        return true;
+    }();
+    (void)once;
+    return *state_of_process;
+}
+
+// Tells the caller's language about a long kernel, once per outermost call.
+class LongCall {
+public:
+    explicit LongCall(bool is_long) : active_(is_long && hooks.enter && !in_task) {
+        if (active_) token_ = hooks.enter();
+    }
+    ~LongCall() { if (active_) hooks.leave(token_); }
+
+    bool interrupted() {
+        if (!active_) return false;
+        const auto now = std::chrono::steady_clock::now();
+        if (now - last_ < kPollEvery) return false;
+        last_ = now;
+        return hooks.interrupted(token_);
+    }
+
+private:
+    bool active_;
+    void* token_ = nullptr;
+    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+int num_threads() {
+    State& s = state();
+    if (s.wanted == 0) s.wanted = default_threads();
+    return s.wanted;
+}
+
+void set_num_threads(int n) {
+    LC_CHECK(n >= 1 && n <= kMaxThreads, ValueError, "set_num_threads: ", n, " is not from 1 to ", kMaxThreads);
+    state().wanted = n;
+}
+
+void set_long_call_hooks(LongCallHooks h) { hooks = h; }
+
+void detail::run_tasks(int64_t tasks, int64_t work_ns, TaskFunction f, void* context) {
+    if (tasks <= 0) return;
+    if (work_ns < kLongCall || in_task) {
+        for (int64_t task = 0; task < tasks; ++task) f(context, task, 0);
+        return;
+    }
+
+    LongCall call(work_ns >= kLongCall);
+    auto poll = [&] { return call.interrupted(); };
+    Job job{f, context, tasks, {}, {}, {}, {}};
+    State& s = state();
+    std::unique_lock lock(s.busy, std::defer_lock);
+    if (tasks > 1 && work_ns >= kParallelWork && num_threads() > 1 && lock.try_lock()) {
+        if (!s.pool || s.pool->threads() != num_threads()) {
+            if (s.pool) s.pool->retire();
+            s.pool = new Pool(num_threads());
+            s.wanted = s.pool->threads();
+        }
+        s.pool->run(job, poll);
+    } else {                                          // another thread's job has the pool: do it alone
+        in_task = true;
+        job.work(0, poll);
+        in_task = false;
+    }
+    if (job.error) std::rethrow_exception(job.error);
+}
+
+}  // namespace lc

@@ -1,0 +1,57 @@
+#include "cpp/core/tensor.h"
+#include <cstring>
+#include "cpp/autograd/node.h"
+
+namespace lc {
+
+Storage::Storage(size_t bytes, Device device) : data(nullptr), bytes(bytes), device(device) {
+    LC_CHECK(device.is_cpu(), Error, "device: ", device, " is not available; this build of littlecore has the CPU only");
+    data = allocate(bytes);
+}
+
+Storage::Storage(void* data, size_t bytes, Device device, void (*drop)(void*), void* owner)
+    : data(data), bytes(bytes), device(device), drop_(drop), owner_(owner) {}
+
+Storage::~Storage() {
+    if (drop_) drop_(owner_);
+    else ::lc::release(data);
+}
+
+TensorImpl::TensorImpl() = default;
+TensorImpl::~TensorImpl() = default;
+
+Tensor Tensor::empty(const Dims& sizes, DType dtype, Device device) {
+    const int64_t n = element_count(sizes);
+    Ref<TensorImpl> impl = make<TensorImpl>();
+    impl->storage = make<Storage>(size_t(n) * item_size(dtype), device);
+    impl->dtype = dtype;
+    impl->sizes = sizes;
+    impl->strides = contiguous_strides(sizes);
+    impl->numel = n;
+    return Tensor(std::move(impl));
+}
+
+Tensor Tensor::zeros(const Dims& sizes, DType dtype, Device device) {
+    Tensor x = empty(sizes, dtype, device);
+    std::memset(x.mutable_raw(), 0, x.storage()->bytes);
+    return x;
+}
+
+Tensor Tensor::view_of(const Tensor& base, const Dims& sizes, const Dims& strides, int64_t offset) {
+    Ref<TensorImpl> impl = make<TensorImpl>();
+    impl->storage = base.storage();
+    impl->offset = offset;
+    impl->dtype = base.dtype();
+    impl->sizes = sizes;
+    impl->strides = strides;
+    impl->numel = element_count(sizes);
+
+    int64_t expected = 1;
+    for (int i = sizes.size() - 1; i >= 0 && impl->contiguous && impl->numel > 0; --i) {
+        impl->contiguous = sizes[i] == 1 || strides[i] == expected;
+        expected *= sizes[i];
+    }
+    return Tensor(std::move(impl));
+}
+
+}  // namespace lc

@@ -1,0 +1,45 @@
+"""littlecore: deep learning on kernels of its own, forward and backward, small enough to read.
+
+The names are PyTorch's: ``littlecore.tensor``, ``littlecore.nn``, ``littlecore.optim``. ``data``, ``train`` and
+``models`` are loaded when first used, so that ``import littlecore`` costs little.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from littlecore import _core, memory
+from littlecore._core import *  # noqa: F403  the ops, dtypes and devices, by name
+from littlecore._core import Tensor, __version__, device, dtype, num_threads, set_num_threads
+from littlecore.tensor import RemovableHandle
+
+if TYPE_CHECKING:
+    from littlecore import autograd, data, interop, models, nn, optim, train
+
+get_num_threads = num_threads
+
+_LAZY = {"autograd", "book", "cli", "data", "interop", "models", "nn", "optim", "train"}
+_FROM_AUTOGRAD = {"no_grad", "enable_grad", "set_grad_enabled", "is_grad_enabled", "inference_mode"}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return importlib.import_module(f"littlecore.{name}")
+    if name in _FROM_AUTOGRAD:
+        return getattr(importlib.import_module("littlecore.autograd"), name)
+    raise AttributeError(f"module 'littlecore' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_FROM_AUTOGRAD})
+
+
+def show_config() -> str:
+    """What this build is and what it uses on this machine: version, compiler, instruction set, threads."""
+    return (
+        f"littlecore {__version__}, built with {_core.__compiler__}\n"
+        f"instruction set: {_core.isa()} (available: {', '.join(_core.available_isas())})\n"
+        f"threads: {num_threads()}\n"
+        f"devices: cpu"
+    )
