@@ -1,0 +1,220 @@
+// index: indices -> places in memory -> gather or put. Contract: cpp/ops/index.h
+#include "cpp/ops/index.h"
+#include <atomic>
+#include "cpp/autograd/node.h"
+#include "cpp/core/parallel.h"
+#include "cpp/ops/copy.h"
+#include "cpp/ops/nonzero.h"
+#include "cpp/ops/views.h"
+
+namespace lc {
+namespace {
+
+// Masks become the integers they stand for; the result has one index a dim of x.
+Tensors integer_indices(const char* op, const Tensor& x, const Tensors& indices) {
+    Tensors out;
+    for (const Tensor& index : indices) {
+        const int dim = int(out.size());
+        if (!index) {
+            out.emplace_back();
+        } else if (index.dtype() == DType::bool_) {
+            LC_CHECK(dim + index.dim() <= x.dim(), IndexError, op, ": too many indices: a mask of shape ", index.sizes(),
+                     " from dim ", dim, " on, for shape ", x.sizes());
+            for (int k = 0; k < index.dim(); ++k)
+                LC_CHECK(index.size(k) == x.size(dim + k), IndexError, op, ": mask of shape ", index.sizes(), " does not match dim ",
+                         dim + k, " of size ", x.size(dim + k), " (shape ", x.sizes(), ")");
+            for (Tensor& column : nonzero_tuple(index)) out.push_back(std::move(column));
+        } else {
+            LC_CHECK(is_integral(index.dtype()), IndexError, op, ": indices must be integers or booleans, got ", index.dtype());
+            out.push_back(to(index, DType::int64));
+        }
+    }
+    LC_CHECK(int(out.size()) <= x.dim(), IndexError, op, ": too many indices: ", out.size(), " for shape ", x.sizes());
+    out.resize(size_t(x.dim()));
+    return out;
+}
+
+// Where the indexed elements of a tensor of these sizes and strides lie.
+struct Places {
+    Places(const char* op, const Dims& sizes, const Dims& strides, const Tensors& indices) : place(count_of(op, indices)) {
+        int first = -1, last = -1, indexed = 0;
+        for (int d = 0; d < sizes.size(); ++d) {
+            if (!indices[size_t(d)]) continue;
+            if (first < 0) first = d;
+            last = d, ++indexed;
+        }
+        const bool together = last - first + 1 == indexed;
+        for (int d = 0; d < sizes.size(); ++d) {
+            if (indices[size_t(d)]) continue;
+            const bool left = together && d < first;
+            (left ? lead : tail).add(sizes[d], strides[d]);
+            (left ? lead_sizes : tail_sizes).push_back(sizes[d]);
+        }
+        for (int64_t p = 0; p < count; ++p) place[p] = 0;
+        for (int d = 0; d < sizes.size(); ++d)
+            if (indices[size_t(d)]) add(op, contiguous(expand(indices[size_t(d)], shape)), d, sizes, strides[d]);
+    }
+
+    int64_t count_of(const char* op, const Tensors& indices) {
+        for (const Tensor& index : indices)
+            if (index) shape = broadcast(op, shape, index.sizes());
+        return count = element_count(shape);
+    }
+
+    void add(const char* op, const Tensor& index, int d, const Dims& sizes, int64_t stride) {
+        const int64_t* i = index.data<int64_t>();
+        const int64_t size = sizes[d];
+        std::atomic<bool> outside = false;
+        parallel_ranges(count, 32 * 1024, count, [&](int64_t begin, int64_t end) {
+            bool bad = false;
+            for (int64_t p = begin; p < end; ++p) {
+                const int64_t at = i[p] < 0 ? i[p] + size : i[p];
+                bad |= at < 0 || at >= size;
+                place[p] += int64_t(uint64_t(at) * uint64_t(stride));              // wraps where at is bad
+            }
+            if (bad) outside = true;
+        });
+        if (!outside) return;
+        for (int64_t p = 0; p < count; ++p)
+            LC_CHECK(i[p] >= -size && i[p] < size, IndexError, op, ": index ", i[p], " is out of range for dim ", d, " of size ",
+                     size, " (shape ", sizes, ")");
+    }
+
+    Dims result() const {
+        Dims sizes = lead_sizes;
+        for (const int64_t n : shape) sizes.push_back(n);
+        for (const int64_t n : tail_sizes) sizes.push_back(n);
+        return sizes;
+    }
+
+    Dims shape;                                       // of the indices together
+    int64_t count = 1;
+    Buffer<int64_t> place;
+    Grid lead, tail;
+    Dims lead_sizes, tail_sizes;
+};
+
+bool none(const Tensors& indices) {
+    for (const Tensor& index : indices)
+        if (index) return false;
+    return true;
+}
+
+// v: contiguous, of x's dtype and of the shape that at.result() says
+void put(const Tensor& x, const Places& at, const Tensor& v, bool accumulate) {
+    if (!accumulate)
+        visit_bits(x.dtype(), [&]<class T>() {
+            cpu::index_put<T>(IndexPut<T>{v.data<T>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<T>()});
+        });
+    else switch (x.dtype()) {
+        case DType::float32: return cpu::index_accumulate<float>({v.data<float>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<float>()});
+        case DType::float64: return cpu::index_accumulate<double>({v.data<double>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<double>()});
+        case DType::int64: return cpu::index_accumulate<int64_t>({v.data<int64_t>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<int64_t>()});
+        default: return cpu::index_accumulate<int32_t>({v.data<int32_t>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<int32_t>()});
+    }
+}
+
+// The dtype sums into x are made in.
+DType wide(DType t) {
+    if (is_floating(t)) return t == DType::float64 ? t : DType::float32;
+    return t == DType::int64 ? t : DType::int32;
+}
+
+void put(const char* op, const Tensor& x, const Tensors& indices, const Tensor& v, bool accumulate) {
+    if (accumulate && x.dtype() != wide(x.dtype())) {
+        const Tensor sum = to(x, wide(x.dtype()));
+        put(op, sum, indices, to(v, sum.dtype()), true);
+        return copy_(x, sum);
+    }
+    const Places at(op, x.sizes(), x.strides(), indices);
+    const Dims sizes = at.result();
+    LC_CHECK(broadcast(op, sizes, v.sizes()) == sizes, ValueError, op, ": values of shape ", v.sizes(), " do not broadcast to ", sizes);
+    Tensor values = to(v, x.dtype());
+    if (values.storage() == x.storage()) {            // x[i] = x[j]: read everything before writing
+        values = Tensor::empty_like(values);
+        copy_(values, v);
+    }
+    put(x, at, contiguous(expand(values, sizes)), accumulate);
+}
+
+Tensor zeros_and_accumulate(const char* op, const Dims& sizes, const Tensors& indices, const Tensor& dy) {
+    const Tensor dx = Tensor::zeros(sizes, wide(dy.dtype()), dy.device());
+    put(op, dx, indices, dy, true);
+    return to(dx, dy.dtype());
+}
+
+Tensors along(const Tensor& x, int dim, const Tensor& index) {
+    Tensors indices{size_t(x.dim())};
+    indices[size_t(dim)] = index;
+    return indices;
+}
+
+}  // namespace
+
+Tensor index(const Tensor& x, const Tensors& wanted, const char* op) {
+    const Tensors indices = integer_indices(op, x, wanted);
+    const Places at(op, x.sizes(), x.strides(), indices);
+    const Tensor y = Tensor::empty(at.result(), x.dtype(), x.device());
+    visit_bits(x.dtype(), [&]<class T>() {
+        cpu::index_forward<T>(IndexForward<T>{x.data<T>(), at.place.data(), at.count, &at.lead, &at.tail, y.mutable_data<T>()});
+    });
+    if (wants_grad({x})) {
+        std::vector<Saved> saved(indices.begin(), indices.end());
+        record("index", {x}, {y}, [op, sizes = x.sizes(), saved = std::move(saved)](const Grads& dy) -> Tensors {
+            Tensors indices;
+            for (const Saved& index : saved) indices.push_back(index());
+            return {zeros_and_accumulate(op, sizes, indices, dy[0])};
+        });
+    }
+    return y;
+}
+
+void index_put_(const Tensor& x, const Tensors& indices, const Tensor& v, bool accumulate, const char* op) {
+    no_gradient(op, v);
+    check_inplace(op, x);
+    put(op, x, integer_indices(op, x, indices), v, accumulate);
+}
+
+Tensor index_select(const Tensor& x, int64_t dim, const Tensor& i) {
+    const int d = wrap_dim("index_select", dim, x.dim());
+    LC_CHECK(i.dim() <= 1, ValueError, "index_select: index must have at most 1 dim, got shape ", i.sizes());
+    LC_CHECK(is_integral(i.dtype()) && i.dtype() != DType::bool_, IndexError, "index_select: index must be integers, got ", i.dtype());
+    if (x.dim() == 0) return reshape(index(reshape(x, {1}), {reshape(i, {-1})}, "index_select"), {});
+    return index(x, along(x, d, reshape(i, {-1})), "index_select");
+}
+
+Tensor index_add(const Tensor& x, int64_t dim, const Tensor& i, const Tensor& source, double alpha) {
+    const int d = wrap_dim("index_add", dim, x.dim());
+    LC_CHECK(x.dim() > 0 && i.dim() == 1, ValueError, "index_add: needs an x with dims and a 1-d index, got shapes ", x.sizes(), " and ", i.sizes());
+    LC_CHECK(is_integral(i.dtype()) && i.dtype() != DType::bool_, IndexError, "index_add: index must be integers, got ", i.dtype());
+    Dims sizes = x.sizes();
+    sizes[d] = i.numel();
+    LC_CHECK(source.sizes() == sizes && source.dtype() == x.dtype(), ValueError, "index_add: source must be ", x.dtype(), ' ', sizes,
+             ", got ", source.dtype(), ' ', source.sizes());
+    return index_add(x, d, i, source, alpha);
+}
+
+Tensor masked_select(const Tensor& x, const Tensor& mask) {
+    LC_CHECK(mask.dtype() == DType::bool_, TypeError, "masked_select: mask must be bool, got ", mask.dtype());
+    const Dims sizes = broadcast("masked_select", x.sizes(), mask.sizes());
+    if (sizes.empty()) return index(reshape(x, {1}), {reshape(mask, {1})}, "masked_select");
+    return index(expand(x, sizes), {expand(mask, sizes)}, "masked_select");
+}
+
+Tensor getitem(const Tensor& x, const std::vector<IndexItem>& items, const Tensors& indices) {
+    const Tensor y = basic_index(x, items);
+    return none(indices) ? y : index(y, indices);
+}
+
+void setitem(const Tensor& x, const std::vector<IndexItem>& items, const Tensors& indices, const Tensor& v) {
+    no_gradient("setitem", v);
+    check_inplace("setitem", x);
+    NoGrad guard;
+    const Tensor window = basic_index(x, items);
+    if (!none(indices)) return put("setitem", window, integer_indices("setitem", window, indices), v, false);
+    LC_CHECK(broadcast("setitem", window.sizes(), v.sizes()) == window.sizes(), ValueError, "setitem: values of shape ", v.sizes(),
+             " do not broadcast to ", window.sizes());
+    copy_(window, v.storage() == x.storage() ? to(v, v.dtype()) : v);
+}
+
+}  // namespace lc
