@@ -122,18 +122,15 @@ DType wide(DType t) {
 
 void put(const char* op, const Tensor& x, const Tensors& indices, const Tensor& v, bool accumulate) {
     if (accumulate && x.dtype() != wide(x.dtype())) {
-        const Tensor sum = to(x, wide(x.dtype()));
-        put(op, sum, indices, to(v, sum.dtype()), true);
-        return copy_(x, sum);
+        const Tensor sum = detail::converted(x, wide(x.dtype()));
+        put(op, sum, indices, detail::converted(v, sum.dtype()), true);
+        return detail::copy_into(x, sum);
     }
     const Places at(op, x.sizes(), x.strides(), indices);
     const Dims sizes = at.result();
     LC_CHECK(broadcast(op, sizes, v.sizes()) == sizes, ValueError, op, ": values of shape ", v.sizes(), " do not broadcast to ", sizes);
-    Tensor values = to(v, x.dtype());
-    if (values.storage() == x.storage()) {            // x[i] = x[j]: read everything before writing
-        values = Tensor::empty_like(values);
-        copy_(values, v);
-    }
+    Tensor values = detail::converted(v, x.dtype());
+    if (values.storage() == x.storage()) values = clone(values);       // x[i] = x[j]: read everything before writing
     put(x, at, contiguous(expand(values, sizes)), accumulate);
 }
 
@@ -183,7 +180,7 @@ Tensor index_select(const Tensor& x, int64_t dim, const Tensor& i) {
     return index(x, along(x, d, reshape(i, {-1})), "index_select");
 }
 
-Tensor index_add(const Tensor& x, int64_t dim, const Tensor& i, const Tensor& source, double alpha) {
+Tensor index_add(const Tensor& x, int64_t dim, const Tensor& i, const Tensor& source) {
     const int d = wrap_dim("index_add", dim, x.dim());
     LC_CHECK(x.dim() > 0 && i.dim() == 1, ValueError, "index_add: needs an x with dims and a 1-d index, got shapes ", x.sizes(), " and ", i.sizes());
     LC_CHECK(is_integral(i.dtype()) && i.dtype() != DType::bool_, IndexError, "index_add: index must be integers, got ", i.dtype());
@@ -191,7 +188,14 @@ Tensor index_add(const Tensor& x, int64_t dim, const Tensor& i, const Tensor& so
     sizes[d] = i.numel();
     LC_CHECK(source.sizes() == sizes && source.dtype() == x.dtype(), ValueError, "index_add: source must be ", x.dtype(), ' ', sizes,
              ", got ", source.dtype(), ' ', source.sizes());
-    return index_add(x, d, i, source, alpha);
+    const Tensor y = clone(x.detach());
+    const Tensors indices = along(x, d, detail::converted(i, DType::int64));
+    put("index_add", y, indices, source.detach(), true);
+    if (wants_grad({x, source}))
+        record("index_add", {x, source}, {y}, [d, i = Saved(i)](const Grads& dy) -> Tensors {
+            return {dy[0], dy.needs(1) ? index_select(dy[0], d, i()) : Tensor()};
+        });
+    return y;
 }
 
 Tensor masked_select(const Tensor& x, const Tensor& mask) {
@@ -211,10 +215,11 @@ void setitem(const Tensor& x, const std::vector<IndexItem>& items, const Tensors
     check_inplace("setitem", x);
     NoGrad guard;
     const Tensor window = basic_index(x, items);
+    x.mutable_raw();                                  // refuses read-only memory
     if (!none(indices)) return put("setitem", window, integer_indices("setitem", window, indices), v, false);
     LC_CHECK(broadcast("setitem", window.sizes(), v.sizes()) == window.sizes(), ValueError, "setitem: values of shape ", v.sizes(),
              " do not broadcast to ", window.sizes());
-    copy_(window, v.storage() == x.storage() ? to(v, v.dtype()) : v);
+    copy_(window, v);
 }
 
 }  // namespace lc

@@ -33,7 +33,7 @@ LC_API Tensor index(const Tensor& x, const Tensors& indices, const char* op = "g
 LC_API void index_put_(const Tensor& x, const Tensors& indices, const Tensor& v, bool accumulate = false, const char* op = "setitem");
 
 LC_API Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index);
-LC_API Tensor index_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, double alpha = 1);
+LC_API Tensor index_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source);   // x, and source[i] added at index[i]
 LC_API Tensor masked_select(const Tensor& x, const Tensor& mask);
 
 // getitem and setitem: views first, then an index a dim of the view (none: a plain view). Values broadcast.

@@ -18,7 +18,7 @@ template <class F> Tensor part(const char* op, const Tensor& x, F f) {
     if (wants_grad({x}))
         record(op, {x}, {y}, [f, sizes = x.sizes()](const Grads& dy) -> Tensors {
             Tensor dx = Tensor::zeros(sizes, dy[0].dtype(), dy[0].device());
-            copy_(f(dx), dy[0]);
+            detail::copy_into(f(dx), dy[0]);
             return {dx};
         });
     return y;
@@ -147,7 +147,7 @@ template <class F> Tensors parts(const char* op, const Tensor& x, int64_t count,
         record(op, Tensors{x}, ys, [at, count, sizes = x.sizes(), dtype = x.dtype(), device = x.device()](const Grads& dy) -> Tensors {
             const Tensor dx = Tensor::empty(sizes, dtype, device);
             for (int64_t i = 0; i < count; ++i) {
-                if (dy[int(i)]) copy_(at(dx, i), dy[int(i)]);
+                if (dy[int(i)]) detail::copy_into(at(dx, i), dy[int(i)]);
                 else fill_(at(dx, i), 0);
             }
             return {dx};

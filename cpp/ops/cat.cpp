@@ -1,0 +1,88 @@
+// cat, stack, hstack, vstack: every input is copied into its window of y. Contract: cpp/ops/cat.h
+#include "cpp/ops/cat.h"
+#include "cpp/autograd/node.h"
+#include "cpp/ops/copy.h"
+#include "cpp/ops/views.h"
+
+namespace lc {
+namespace {
+
+DType promoted(const char* op, const Tensors& xs) {
+    LC_CHECK(!xs.empty(), ValueError, op, ": needs at least one tensor");
+    DType dtype = xs[0].dtype();
+    for (const Tensor& x : xs) dtype = promote(dtype, x.dtype());
+    return dtype;
+}
+
+// Windows of y along dim, as narrow() makes them, without history.
+Tensor window(const Tensor& y, int dim, int64_t start, int64_t length) {
+    Dims sizes = y.sizes();
+    sizes[dim] = length;
+    return Tensor::view_of(y, sizes, y.strides(), y.offset() + (element_count(sizes) ? start * y.stride(dim) : 0));
+}
+
+}  // namespace
+
+Tensor cat(const Tensors& all, int64_t dim) {
+    const DType dtype = promoted("cat", all);
+    Tensors xs;
+    for (const Tensor& x : all) {
+        LC_CHECK(x.dim() > 0, ValueError, "cat: 0-d tensors have no dim to join along; use stack()");
+        if (x.dim() != 1 || x.size(0) != 0) xs.push_back(to(x, dtype));        // an empty list joins anything
+    }
+    if (xs.empty()) return to(clone(all[0]), dtype);
+    const int d = wrap_dim("cat", dim, xs[0].dim());
+
+    Dims sizes = xs[0].sizes(), lengths;
+    std::vector<int64_t> starts;
+    sizes[d] = 0;
+    for (size_t i = 0; i < xs.size(); ++i) {
+        const Tensor& x = xs[i];
+        bool fits = x.dim() == sizes.size();
+        for (int k = 0; fits && k < x.dim(); ++k) fits = k == d || x.size(k) == sizes[k];
+        LC_CHECK(fits, ValueError, "cat: shapes must agree but in dim ", d, ": input 0 is ", xs[0].sizes(), ", input ", i, " is ", x.sizes());
+        starts.push_back(sizes[d]);
+        LC_CHECK(!__builtin_add_overflow(sizes[d], x.size(d), &sizes[d]), ValueError, "cat: the result has too many elements");
+    }
+    const Tensor y = Tensor::empty(sizes, dtype, xs[0].device());
+    for (size_t i = 0; i < xs.size(); ++i) detail::copy_into(window(y, d, starts[i], xs[i].size(d)), xs[i]);
+
+    bool wanted = false;
+    for (const Tensor& x : xs) wanted |= wants_grad({x});
+    if (wanted) {
+        starts.push_back(sizes[d]);
+        record("cat", xs, {y}, [d, starts = std::move(starts)](const Grads& dy) -> Tensors {
+            Tensors dxs(starts.size() - 1);
+            for (size_t i = 0; i < dxs.size(); ++i)
+                if (dy.needs(int(i))) dxs[i] = window(dy[0], d, starts[i], starts[i + 1] - starts[i]);
+            return dxs;
+        });
+    }
+    return y;
+}
+
+Tensor stack(const Tensors& xs, int64_t dim) {
+    promoted("stack", xs);
+    Tensors rows;
+    for (size_t i = 0; i < xs.size(); ++i) {
+        LC_CHECK(xs[i].sizes() == xs[0].sizes(), ValueError, "stack: shapes must agree: input 0 is ", xs[0].sizes(), ", input ", i, " is ", xs[i].sizes());
+        rows.push_back(unsqueeze(xs[i], wrap_dim("stack", dim, xs[0].dim() + 1)));
+    }
+    return cat(rows, dim);
+}
+
+Tensor hstack(const Tensors& xs) {
+    promoted("hstack", xs);
+    Tensors rows;
+    for (const Tensor& x : xs) rows.push_back(x.dim() ? x : reshape(x, {1}));
+    return cat(rows, rows[0].dim() > 1 ? 1 : 0);
+}
+
+Tensor vstack(const Tensors& xs) {
+    promoted("vstack", xs);
+    Tensors rows;
+    for (const Tensor& x : xs) rows.push_back(x.dim() > 1 ? x : reshape(x, {1, x.numel()}));
+    return cat(rows, 0);
+}
+
+}  // namespace lc

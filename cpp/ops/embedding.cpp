@@ -1,0 +1,60 @@
+// embedding: rows of a table, and the sum of gradients back into them. Contract: cpp/ops/embedding.h
+#include "cpp/ops/embedding.h"
+#include "cpp/autograd/node.h"
+#include "cpp/ops/copy.h"
+#include "cpp/ops/grid.h"
+
+namespace lc {
+namespace {
+
+void check_range(const Tensor& index, int64_t rows) {
+    const int64_t* i = index.data<int64_t>();
+    for (int64_t p = 0; p < index.numel(); ++p)
+        LC_CHECK(i[p] >= 0 && i[p] < rows, IndexError, "embedding: index ", i[p], " is out of range for a table of ", rows, " rows");
+}
+
+Tensor backward(const Tensor& index, const Tensor& dy, int64_t rows, int64_t padding_index) {
+    const int64_t count = index.numel(), cols = dy.size(-1);
+    const int64_t* i = index.data<int64_t>();
+    Buffer<int64_t> starts(rows + 1), order(count);              // a counting sort: stable, so each row's p ascend
+    for (int64_t v = 0; v <= rows; ++v) starts[v] = 0;
+    for (int64_t p = 0; p < count; ++p)
+        if (i[p] != padding_index) ++starts[i[p]];
+    int64_t sum = 0;
+    for (int64_t v = 0; v <= rows; ++v) starts[v] = sum += starts[v];
+    for (int64_t p = count - 1; p >= 0; --p)
+        if (i[p] != padding_index) order[--starts[i[p]]] = p;
+
+    const Tensor dw = Tensor::empty({rows, cols}, dy.dtype(), dy.device()), rows_of_dy = contiguous(dy);
+    visit_float_storage(dy.dtype(), "embedding", [&]<class T>() {
+        cpu::embedding_backward<T>(EmbeddingBackward<T>{rows_of_dy.data<T>(), order.data(), starts.data(), count, rows, cols, dw.mutable_data<T>()});
+    });
+    return dw;
+}
+
+}  // namespace
+
+Tensor embedding(const Tensor& given, const Tensor& weight, int64_t padding) {
+    LC_CHECK(weight.dim() == 2, ValueError, "embedding: weight must have 2 dims, got shape ", weight.sizes());
+    LC_CHECK(is_integral(given.dtype()) && given.dtype() != DType::bool_, TypeError, "embedding: indices must be integers, got ", given.dtype());
+    const int64_t rows = weight.size(0), cols = weight.size(1);
+    LC_CHECK(padding == kNoPadding || (padding >= -rows && padding < rows), IndexError, "embedding: padding_idx ", padding,
+             " is out of range for a table of ", rows, " rows");
+    const int64_t padding_index = padding < 0 && padding != kNoPadding ? padding + rows : padding;
+    const Tensor index = contiguous(detail::converted(given.detach(), DType::int64)), w = contiguous(weight);
+    check_range(index, rows);
+
+    Dims sizes = index.sizes();
+    sizes.push_back(cols);
+    const Tensor y = Tensor::empty(sizes, w.dtype(), w.device());
+    visit_bits(w.dtype(), [&]<class T>() {
+        cpu::embedding_forward<T>(EmbeddingForward<T>{w.data<T>(), index.data<int64_t>(), index.numel(), cols, y.mutable_data<T>()});
+    });
+    if (wants_grad({w}))
+        record("embedding", {w}, {y}, [rows, padding_index, index = Saved(index)](const Grads& dy) -> Tensors {
+            return {backward(index(), dy[0], rows, padding_index)};
+        });
+    return y;
+}
+
+}  // namespace lc

@@ -1,0 +1,32 @@
+// embedding: rows of a table.
+//
+//   forward    y[p, c]  = w[index[p], c]
+//   backward   dw[v, c] = sum of dy[p, c] over the p with index[p] == v, in order of p;  0 for v == padding_index
+//
+// index: integers 0..rows-1 of any shape; y: [index's shape, cols]. Saved: the index. Sums are float32 for 16-bit types.
+#pragma once
+#include "cpp/core/cpu_kernel.h"
+#include "cpp/core/tensor.h"
+
+namespace lc {
+
+template <class T> struct EmbeddingForward {
+    const T* w; const int64_t* index;
+    int64_t count, cols;
+    T* y;                                             // [count, cols]
+};
+template <class T> struct EmbeddingBackward {
+    const T* dy;                                      // [count, cols]
+    const int64_t *order, *starts;                    // p sorted by row: row v has order[starts[v]..starts[v + 1])
+    int64_t count, rows, cols;
+    T* dw;                                            // [rows, cols]
+};
+
+constexpr int64_t kNoPadding = INT64_MIN;          // rows from the end are negative
+
+LC_API Tensor embedding(const Tensor& index, const Tensor& w, int64_t padding_index = kNoPadding);
+
+}  // namespace lc
+
+LC_CPU_KERNEL(embedding_forward, EmbeddingForward)    // any T of 1, 2, 4, 8 bytes
+LC_CPU_KERNEL(embedding_backward, EmbeddingBackward)  // the floating-point types
