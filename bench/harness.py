@@ -233,7 +233,7 @@ def run(op: str, cases: Iterable[Case], peers: dict[str, ModuleType], threads: i
                 case.name,
                 direction,
                 threads,
-                lc._core.get_isa(),
+                lc._core.isa(),
                 ms=spent * 1e3,
                 gflops=work.flops / spent / 1e9,
                 gbs=work.bytes / spent / 1e9,

@@ -181,32 +181,15 @@ def place(data: np.ndarray, dtype: str, layout: str = "dense", offset: int = 0) 
     with np.errstate(all="ignore"):
         data = data.astype(stored)
     shape = data.shape
-    if layout == "broadcast" and data.size:
+    if layout == "broadcast" and shape:
         data = data[:1]
-    extra = 2 * max(1, int(np.prod(shape))) + 64 + offset
-    extra += 3 * int(np.prod(shape[:-1])) if shape else 0
-    base = _aligned(extra, data.dtype)
-    view = _view(base[offset:], shape, layout)
-    if layout == "broadcast" and len(shape):
-        view[:1] = data
-    else:
-        view[...] = data
-    if layout == "broadcast" and len(shape):
-        view = np.broadcast_to(view[:1], shape)
-    if dtype != "bfloat16":
-        return lc.from_numpy(view if layout != "reversed" else _accepted(view))
-    strides = [s // 4 for s in view.strides]
-    begin = (view.__array_interface__["data"][0] - base.__array_interface__["data"][0]) // 4
-    return lc.from_numpy(base).to(lc.bfloat16).as_strided(shape, strides, begin)
-
-
-def _accepted(view: np.ndarray) -> np.ndarray:
-    """Negative strides where the framework takes them, else a copy."""
-    try:
-        lc.from_numpy(view)
-    except ValueError:
-        return view.copy()
-    return view
+    base = _aligned(2 * data.size + 3 * int(np.prod(shape[:-1])) + 64 + offset, data.dtype)
+    view = _view(base[offset:], data.shape, layout)
+    view[...] = data
+    if dtype == "bfloat16":
+        t = _view(lc.from_numpy(base).to(lc.bfloat16)[offset:], data.shape, layout)
+        return t.expand(shape) if layout == "broadcast" else t
+    return lc.from_numpy(np.broadcast_to(view, shape) if layout == "broadcast" else view)
 
 
 def _aligned(n: int, dtype: np.dtype) -> np.ndarray:
@@ -217,13 +200,15 @@ def _aligned(n: int, dtype: np.dtype) -> np.ndarray:
     return base
 
 
-def _view(base: np.ndarray, shape: tuple[int, ...], layout: str) -> np.ndarray:
+def _view(base: Any, shape: tuple[int, ...], layout: str) -> Any:
+    """The window of a flat array, NumPy's or ours, that holds `shape` in this layout."""
     n = int(np.prod(shape))
     if not shape or layout in ("dense", "offset", "broadcast"):
         return base[:n].reshape(shape)
     *lead, last = shape
     if layout == "transposed":
-        return base[:n].reshape(shape[::-1]).transpose()
+        mirrored = base[:n].reshape(shape[::-1])
+        return mirrored.T if isinstance(base, np.ndarray) else mirrored.permute(*range(len(shape))[::-1])
     if layout == "padded":
         return base[: int(np.prod(lead)) * (last + 3)].reshape(*lead, last + 3)[..., :last]
     if layout == "step2":

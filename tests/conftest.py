@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def state() -> Iterator[None]:
     """Fresh memory holds NaN; threads and ISA are put back."""
-    threads, isa = lc.get_num_threads(), lc._core.get_isa()
+    threads, isa = lc.get_num_threads(), lc._core.isa()
     lc.memory.poison(True)
     check.Tally.checked = check.Tally.vacuous = 0
     yield

@@ -68,6 +68,8 @@ void bind_machine(py::module_& m) {
     m.def("isa", [] { return name(isa()); }, "The instruction set in use.");
     m.def("set_isa", &set_isa, "name"_a, "Chooses the instruction set; one of available_isas().");
     m.def("available_isas", &available_isas, "Instruction sets built in and supported by this machine, best first.");
+    m.def("fma_peak", &fma_peak, "Measures the float32 multiply-add peak of the threads in use, GFLOP/s.");
+    m.def("copy_bandwidth", &copy_bandwidth, "working_set"_a, "Measures a copy within that many bytes, GB/s read and written.");
     m.def("num_threads", &num_threads);
     m.def("set_num_threads", &set_num_threads, "n"_a);
     m.attr("__version__") = LC_VERSION;
