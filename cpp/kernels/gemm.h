@@ -41,9 +41,10 @@ template <class T> LC_INLINE int64_t packed_cols_size(int64_t n, int64_t k) { re
 
 namespace detail {
 
-// One panel, `count` <= width of its lines present. Line i, depth kk is src[i * line + kk * depth].
+// One panel, `count` <= width of its lines present: src[i * line + kk * depth] goes to dst[kk * ld + i]. Where width is
+// not a multiple of the lanes, ld is width.
 template <int width, class T, class S>
-LC_INLINE void pack_panel(const S* src, int64_t line, int64_t depth, int count, int64_t k, T* dst) {
+LC_INLINE void pack_panel(const S* src, int64_t line, int64_t depth, int count, int64_t k, T* dst, int64_t ld) {
     constexpr int L = lanes<T>;
     if (depth == 1) {                                             // transpose blocks of L lines x L depths
         // Groups of L lines from the last: a store wider than the panel is put right by later ones, and the very last
@@ -65,32 +66,41 @@ LC_INLINE void pack_panel(const S* src, int64_t line, int64_t depth, int count, 
                         r[i] = i < keep && i < have ? load(src + (g + i) * line + kk, depths) : zero<T>();
                 }
                 transpose(r);
-                T* out = dst + kk * width + g;
+                T* out = dst + kk * ld + g;
                 const int wide = keep == L ? depths : depths - (kk + depths == k);
                 if (wide == L) {
 #pragma GCC unroll 16
-                    for (int d = 0; d < L; ++d) store(out + d * width, r[d]);
+                    for (int d = 0; d < L; ++d) store(out + d * ld, r[d]);
                 } else {
 #pragma GCC unroll 16
                     for (int d = 0; d < L; ++d)
-                        if (d < wide) store(out + d * width, r[d]);
-                        else if (d < depths) store(out + d * width, r[d], keep);
+                        if (d < wide) store(out + d * ld, r[d]);
+                        else if (d < depths) store(out + d * ld, r[d], keep);
                 }
             }
         }
-    } else if (line == 1 && count == width && depth >= L) {       // copy; the next line is read where a register overlaps it
+    } else if (line == 1 && count == width && depth >= L && k > 0) {   // copy; the next line is read where a register overlaps it
         for (int64_t kk = 0; kk + 1 < k; ++kk)
 #pragma GCC unroll 16
-            for (int g = 0; g < width; g += L) store(dst + kk * width + g, load(src + kk * depth + g));
+            for (int g = 0; g < width; g += L) store(dst + kk * ld + g, load(src + kk * depth + g));
 #pragma GCC unroll 16
         for (int g = 0; g < width; g += L) {
             const int keep = width - g < L ? width - g : L;
-            store(dst + (k - 1) * width + g, load(src + (k - 1) * depth + g, keep), keep);
+            store(dst + (k - 1) * ld + g, load(src + (k - 1) * depth + g, keep), keep);
         }
+    } else if (line == 1) {
+        for (int64_t kk = 0; kk < k; ++kk)
+#pragma GCC unroll 16
+            for (int g = 0; g < width; g += L) {
+                const int have = count - g, keep = width - g < L ? width - g : L, n = have < keep ? have : keep;
+                const vec<T> r = n > 0 ? load(src + kk * depth + g, n) : zero<T>();
+                if (keep == L) store(dst + kk * ld + g, r);
+                else store(dst + kk * ld + g, r, keep);
+            }
     } else {
         for (int64_t kk = 0; kk < k; ++kk)
             for (int i = 0; i < width; ++i)
-                dst[kk * width + i] = i < count ? T(to_float(src[i * line + kk * depth])) : T(0);
+                dst[kk * ld + i] = i < count ? T(to_float(src[i * line + kk * depth])) : T(0);
     }
 }
 
@@ -100,10 +110,13 @@ LC_INLINE void pack_panel(const S* src, int64_t line, int64_t depth, int count, 
 // exactly ceil(lines / width) * width * k elements, so panels may be packed by different threads.
 template <int width, class T, class S>
 LC_INLINE void pack(const S* src, int64_t line, int64_t depth, int64_t lines, int64_t k, T* dst) {
-    for (int64_t i = 0; i < lines; i += width) {
-        const int count = lines - i < width ? int(lines - i) : width;
-        detail::pack_panel<width>(src + i * line, line, depth, count, k, dst + i * k);
-    }
+    const int64_t step = line == 1 ? 16 : k;                      // adjacent lines share cache lines: pass over them soon
+    for (int64_t kk = 0; kk < k; kk += step)
+        for (int64_t i = 0; i < lines; i += width) {
+            const int count = lines - i < width ? int(lines - i) : width;
+            detail::pack_panel<width>(src + i * line + kk * depth, line, depth, count, k - kk < step ? k - kk : step,
+                                      dst + i * k + kk * width, width);
+        }
 }
 
 // a[m, k] with strides (row, depth) -> A panels; b[k, n] with strides (depth, column) -> B panels.
@@ -181,8 +194,12 @@ LC_INLINE void multiply_tile(int64_t k, Rows a, const T* b, int64_t ldb, TileOut
     }
 }
 
-// c[m, n] = a b, or c += a b, from panels of depth k; rows of c are ldc apart. Compiled in cpp/kernels/matmul.cpp for
-// float and double. b's panel stays in L1 while the panels of a pass by: keep m * k within half of L2.
+// multiply_tile for any height up to kTileRows and the widths that fit the register file beside it: vecs is 1 or 2, 4 up
+// to three rows, 8 for one. Compiled in cpp/kernels/matmul.cpp, as is multiply_panels, for float and double.
+template <class T> void multiply_any_tile(int rows, int vecs, int64_t k, StridedRows<T> a, const T* b, int64_t ldb, TileOut<T> out);
+
+// c[m, n] = a b, or c += a b, from panels of depth k; rows of c are ldc apart. b's panel stays in L1 while the panels
+// of a pass by: keep m * k within half of L2.
 template <class T> struct PanelProduct {
     const T *a, *b;
     T* c;

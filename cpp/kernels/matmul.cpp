@@ -1,0 +1,299 @@
+// matmul on CPU. Math: cpp/ops/matmul.h; tile and packing: cpp/kernels/gemm.h; shape -> schedule: cpp/ops/matmul_plan.h.
+// Compute bound but for few rows or columns, where each operand is read from memory once.
+#include "cpp/ops/matmul.h"
+#include "cpp/core/allocator.h"
+#include "cpp/core/parallel.h"
+#include "cpp/kernels/activation.h"
+#include "cpp/kernels/gemm.h"
+
+namespace lc::cpu::LC_ISA {
+
+static_assert(tile_size(Isa::LC_ISA, 4).rows == kTileRows<float> && tile_size(Isa::LC_ISA, 4).cols == kTileCols<float>);
+static_assert(tile_size(Isa::LC_ISA, 8).rows == kTileRows<double> && tile_size(Isa::LC_ISA, 8).cols == kTileCols<double>);
+
+namespace {
+
+LC_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+template <int rows, class T>
+LC_NOINLINE void tile_of_height(int vecs, int64_t k, const StridedRows<T>& a, const T* b, int64_t ldb, const TileOut<T>& out) {
+    if constexpr (rows == 1)
+        if (vecs == 8) return multiply_tile<rows, 8>(k, a, b, ldb, out);
+    if constexpr (rows <= 3)
+        if (vecs == 4) return multiply_tile<rows, 4>(k, a, b, ldb, out);
+    if (vecs == 1) return multiply_tile<rows, 1>(k, a, b, ldb, out);
+    multiply_tile<rows, 2>(k, a, b, ldb, out);
+}
+
+template <class T, int... lower>
+LC_INLINE void tile_of_any_height(int rows, int vecs, int64_t k, const StridedRows<T>& a, const T* b, int64_t ldb,
+                                  const TileOut<T>& out, std::integer_sequence<int, lower...>) {
+    using Tile = void (*)(int, int64_t, const StridedRows<T>&, const T*, int64_t, const TileOut<T>&);
+    static constexpr Tile tiles[] = {&tile_of_height<lower + 1, T>...};
+    tiles[rows - 1](vecs, k, a, b, ldb, out);
+}
+
+}  // namespace
+
+template <class T>
+void multiply_any_tile(int rows, int vecs, int64_t k, StridedRows<T> a, const T* b, int64_t ldb, TileOut<T> out) {
+    tile_of_any_height(rows, vecs, k, a, b, ldb, out, std::make_integer_sequence<int, kTileRows<T>>());
+}
+
+template <class T> void multiply_panels(const PanelProduct<T>& p) {
+    constexpr int rows = kTileRows<T>, cols = kTileCols<T>;
+    for (int64_t j = 0; j < p.n; j += cols) {
+        const T* b = p.b + j * p.k;
+        const int width = int(smaller(cols, p.n - j));
+        int64_t i = 0;
+        for (; i + rows <= p.m; i += rows) {
+            T* c = p.c + i * p.ldc + j;
+            for (int r = 0; r < rows; ++r) __builtin_prefetch(c + r * p.ldc);   // needed after k steps
+            multiply_tile<rows, 2>(p.k, PanelRows<T>{p.a + i * p.k}, b, cols, TileOut<T>{c, p.ldc, width, p.add});
+        }
+        if (i < p.m)
+            multiply_any_tile<T>(int(p.m - i), 2, p.k, {p.a + i * p.k, 1, rows}, b, cols,
+                                 {p.c + i * p.ldc + j, p.ldc, width, p.add});
+    }
+}
+
+namespace {
+
+// ---- finishing: bias, activation, conversion ----------------------------------------------------------------------
+
+template <class T> constexpr bool kNarrow = !std::is_same_v<T, acc_t<T>>;           // y cannot hold a sum
+
+// A finished part of y: sums c[m, n] (which may be y itself) -> before, y.
+template <class T> struct Part {
+    const acc_t<T>* c;
+    int64_t ldc, m, n;
+    T *y, *before;
+    int64_t y_row;
+    const T* bias;
+};
+
+template <class T> void finish(const Part<T>& p, Activation activation) {
+    using A = acc_t<T>;
+    if (!kNarrow<T> && !p.bias && !p.before && activation == Activation::none) return;
+    with_activation<A>(activation, [&](auto f) {
+        for (int64_t i = 0; i < p.m; ++i)
+            each_vec<A>(p.n, [&](int64_t j, auto k) {
+                vec<A> z = load(p.c + i * p.ldc + j, k);
+                if (p.bias) z = z + load(p.bias + j, k);
+                if (p.before) store(p.before + i * p.y_row + j, z, k);
+                store(p.y + i * p.y_row + j, f(z), k);
+            });
+    });
+}
+
+// ---- schedule: panels ---------------------------------------------------------------------------------------------
+
+template <class T> LC_INLINE const T* entry(const T* base, const int64_t* offsets, int64_t stride, int64_t item) {
+    return base + (offsets ? offsets[item] : item * stride);
+}
+
+// A worker's scratch: one panel of b, a's rows in acc_t, sums in acc_t; each only where needed.
+struct PanelScratch {
+    int64_t b, a, c;
+    int64_t size() const { return b + a + c; }
+};
+
+template <class T> LC_INLINE PanelScratch panel_scratch(const MatmulForward<T>& p) {
+    const bool partial = p.n % p.plan.panel_cols != 0;
+    return {p.plan.pack_b || partial ? p.plan.k_block * p.plan.panel_cols : 0,
+            kNarrow<T> ? p.m * p.plan.k_block : 0,
+            kNarrow<T> ? p.m * smaller(p.plan.cols, p.n) : 0};
+}
+
+// a's rows in acc_t, adjacent along whichever axis they are in a.
+template <class T> StridedRows<acc_t<T>> widen_rows(const MatmulForward<T>& p, const T* a, int64_t k, acc_t<T>* wide) {
+    using A = acc_t<T>;
+    const bool by_depth = p.a_row == 1 && p.a_depth != 1;
+    const int64_t lines = by_depth ? k : p.m, length = by_depth ? p.m : k;
+    const int64_t line = by_depth ? p.a_depth : p.a_row, step = by_depth ? p.a_row : p.a_depth;
+    for (int64_t i = 0; i < lines; ++i) {
+        const T* from = a + i * line;
+        A* to = wide + i * length;
+        if (step == 1) each_vec<A>(length, [&](int64_t j, auto n) { store(to + j, load(from + j, n), n); });
+        else for (int64_t j = 0; j < length; ++j) to[j] = to_float(from[j * step]);
+    }
+    return by_depth ? StridedRows<A>{wide, 1, length} : StridedRows<A>{wide, length, 1};
+}
+
+// b[k, n] as one panel of `width` columns, zeros beyond n.
+template <class A, class T>
+LC_NOINLINE void pack_columns(const T* b, int64_t depth, int64_t col, int64_t n, int64_t k, A* panel, int64_t width) {
+    for (int64_t g = 0; g < width; g += lanes<A>)
+        detail::pack_panel<lanes<A>>(b + g * col, col, depth, int(smaller(lanes<A>, n - g)), k, panel + g, width);
+}
+
+// Columns [j, j + n) of y, n <= panel_cols, over depths [begin, begin + k): c = a b or c += a b.
+template <class T>
+LC_INLINE void panel_product(const MatmulForward<T>& p, StridedRows<acc_t<T>> a, const T* b, int64_t k, int64_t n,
+                             acc_t<T>* packed, TileOut<acc_t<T>> out) {
+    using A = acc_t<T>;
+    int vecs = int(p.plan.panel_cols / lanes<A>);
+    while (vecs > 1 && vecs / 2 * lanes<A> >= n) vecs /= 2;
+    const A* panel;
+    int64_t ldb = p.b_depth;
+    bool in_place = false;
+    if constexpr (!kNarrow<T>) {
+        in_place = !p.plan.pack_b && n == vecs * lanes<A>;
+        panel = b;
+    }
+    if (!in_place) {
+        ldb = vecs * lanes<A>;
+        pack_columns(b, p.b_depth, p.b_col, n, k, packed, ldb);
+        panel = packed;
+    }
+    // Rows in tiles of even height: 4 + 4 keep more sums in flight than 6 + 2.
+    const int64_t tiles = ceil_div(p.m, kTileRows<A>);
+    int64_t i = 0;
+    for (int64_t t = 0; t < tiles; ++t) {
+        const int rows = int(p.m / tiles + (t < p.m % tiles));
+        multiply_any_tile<A>(rows, vecs, k, {a.p + i * a.row, a.row, a.depth}, panel, ldb,
+                             {out.c + i * out.ldc, out.ldc, int(n), out.add});
+        i += rows;
+    }
+}
+
+// Columns [begin, end) of one batch entry.
+template <class T>
+void panel_task(const MatmulForward<T>& p, int64_t item, int64_t begin, int64_t end, acc_t<T>* scratch) {
+    using A = acc_t<T>;
+    const T* a = entry(p.a, p.a_offsets, p.a_batch, item);
+    const T* b = entry(p.b, p.b_offsets, p.b_batch, item);
+    T* y = p.y + item * p.y_batch;
+    T* before = p.before ? p.before + item * p.y_batch : nullptr;
+    const PanelScratch size = panel_scratch(p);
+    A *packed_b = scratch, *wide_a = packed_b + size.b, *sums = wide_a + size.a;
+
+    int64_t kk = 0;
+    do {                                                          // once for k = 0, which gives zeros
+        const int64_t k = smaller(p.plan.k_block, p.k - kk);
+        const bool add = p.add || kk > 0, last = kk + k >= p.k;
+        StridedRows<A> rows{};
+        if constexpr (kNarrow<T>) {
+            rows = widen_rows(p, a + kk * p.a_depth, k, wide_a);
+        } else {
+            rows = {a + kk * p.a_depth, p.a_row, p.a_depth};
+        }
+        for (int64_t j = begin; j < end; j += p.plan.panel_cols) {
+            const int64_t n = smaller(p.plan.panel_cols, end - j);
+            TileOut<A> out{};
+            if constexpr (kNarrow<T>) out = {sums + (j - begin), end - begin, int(n), kk > 0};
+            else out = {y + j, p.y_row, int(n), add};
+            panel_product(p, rows, b + kk * p.b_depth + j * p.b_col, k, n, packed_b, out);
+            if (last)
+                finish<T>({out.c, out.ldc, p.m, n, y + j, before ? before + j : nullptr, p.y_row, p.bias ? p.bias + j : nullptr},
+                          p.activation);
+        }
+        kk += k;
+    } while (kk < p.k);
+}
+
+template <class T> void run_panels(const MatmulForward<T>& p) {
+    using A = acc_t<T>;
+    const int64_t col_tasks = ceil_div(p.n, p.plan.cols), item_tasks = ceil_div(p.batch, p.plan.items);
+    const int64_t size = ceil_div(panel_scratch(p).size(), 16) * 16;
+    auto run = [&](A* scratch) {
+        parallel_for(item_tasks * col_tasks, p.plan.work_ns, [&](int64_t task, int worker) {
+            const int64_t first = task / col_tasks * p.plan.items, last = smaller(first + p.plan.items, p.batch);
+            const int64_t begin = task % col_tasks * p.plan.cols, end = smaller(begin + p.plan.cols, p.n);
+            for (int64_t item = first; item < last; ++item) panel_task(p, item, begin, end, scratch + worker * size);
+        });
+    };
+    if (size == 0) return run(nullptr);
+    Buffer<A> scratch(size * (item_tasks * col_tasks == 1 ? 1 : num_threads()));
+    run(scratch.data());
+}
+
+// ---- schedule: blocks ---------------------------------------------------------------------------------------------
+
+// Rows [i, i + m), columns [j, j + n) and depths [kk, kk + k) of one batch entry.
+struct Block { int64_t i, m, j, n, kk, k; };
+
+template <class T>
+void pack_block(const MatmulForward<T>& p, const T* a, const T* b, const Block& r, acc_t<T>* a_panels, acc_t<T>* b_panels) {
+    using A = acc_t<T>;
+    constexpr int64_t a_rows = 8 * kTileRows<A>, b_cols = 4 * kTileCols<A>;          // about 5 us each
+    const int64_t a_tasks = ceil_div(r.m, a_rows), b_tasks = ceil_div(r.n, b_cols);
+    parallel_for(a_tasks + b_tasks, (r.m + r.n) * r.k / 4, [&](int64_t task, int) {
+        if (task < a_tasks) {
+            const int64_t i = task * a_rows;
+            pack_a<A>(a + (r.i + i) * p.a_row + r.kk * p.a_depth, p.a_row, p.a_depth, smaller(a_rows, r.m - i), r.k,
+                      a_panels + i * r.k);
+        } else {
+            const int64_t j = (task - a_tasks) * b_cols;
+            pack_b<A>(b + (r.j + j) * p.b_col + r.kk * p.b_depth, p.b_depth, p.b_col, smaller(b_cols, r.n - j), r.k,
+                      b_panels + j * r.k);
+        }
+    });
+}
+
+template <class T>
+void multiply_block(const MatmulForward<T>& p, int64_t item, const Block& r, const acc_t<T>* a_panels,
+                    const acc_t<T>* b_panels, acc_t<T>* sums) {
+    using A = acc_t<T>;
+    const int64_t col_tasks = ceil_div(r.n, p.plan.tile_cols), tasks = ceil_div(r.m, p.plan.tile_rows) * col_tasks;
+    const bool last = r.kk + r.k >= p.k;
+    parallel_for(tasks, int64_t(2.0 * double(r.m) * double(r.n) * double(r.k) / (320 / sizeof(A))), [&](int64_t task, int) {
+        const int64_t i = task / col_tasks * p.plan.tile_rows, j = task % col_tasks * p.plan.tile_cols;
+        const int64_t m = smaller(p.plan.tile_rows, r.m - i), n = smaller(p.plan.tile_cols, r.n - j);
+        const int64_t at = item * p.y_batch + (r.i + i) * p.y_row + r.j + j;
+        PanelProduct<A> product{a_panels + i * r.k, b_panels + j * r.k, nullptr, 0, m, n, r.k, false};
+        if constexpr (kNarrow<T>) {
+            product.c = sums + i * r.n + j;
+            product.ldc = r.n;
+            product.add = r.kk > 0;
+        } else {
+            product.c = p.y + at;
+            product.ldc = p.y_row;
+            product.add = p.add || r.kk > 0;
+        }
+        multiply_panels(product);
+        if (last)
+            finish<T>({product.c, product.ldc, m, n, p.y + at, p.before ? p.before + at : nullptr, p.y_row,
+                       p.bias ? p.bias + r.j + j : nullptr}, p.activation);
+    });
+}
+
+template <class T> void run_blocks(const MatmulForward<T>& p) {
+    using A = acc_t<T>;
+    const MatmulPlan& plan = p.plan;
+    Buffer<A> a_panels(plan.block_rows * plan.k_block), b_panels(plan.block_cols * plan.k_block);
+    Buffer<A> sums(kNarrow<T> ? plan.block_rows * plan.block_cols : 0);
+    for (int64_t item = 0; item < p.batch; ++item) {
+        const T* a = entry(p.a, p.a_offsets, p.a_batch, item);
+        const T* b = entry(p.b, p.b_offsets, p.b_batch, item);
+        for (int64_t i = 0; i < p.m; i += plan.block_rows)
+            for (int64_t j = 0; j < p.n; j += plan.block_cols)
+                for (int64_t kk = 0; kk < p.k; kk += plan.k_block) {
+                    const Block r{i, smaller(plan.block_rows, p.m - i), j, smaller(plan.block_cols, p.n - j),
+                                  kk, smaller(plan.k_block, p.k - kk)};
+                    pack_block(p, a, b, r, a_panels.data(), b_panels.data());
+                    multiply_block(p, item, r, a_panels.data(), b_panels.data(), sums.data());
+                }
+    }
+}
+
+}  // namespace
+
+template <class T> void matmul_forward(const MatmulForward<T>& p) {
+    if (p.plan.schedule == MatmulPlan::Schedule::panels) run_panels(p);
+    else run_blocks(p);
+}
+
+#define LC_INSTANTIATE(T)                                                                                    \
+    template void multiply_any_tile(int, int, int64_t, StridedRows<T>, const T*, int64_t, TileOut<T>);       \
+    template void multiply_panels(const PanelProduct<T>&);
+LC_INSTANTIATE(float)
+LC_INSTANTIATE(double)
+#undef LC_INSTANTIATE
+
+template void matmul_forward(const MatmulForward<float>&);
+template void matmul_forward(const MatmulForward<double>&);
+template void matmul_forward(const MatmulForward<bfloat16>&);
+template void matmul_forward(const MatmulForward<float16>&);
+
+}  // namespace lc::cpu::LC_ISA

@@ -1,0 +1,108 @@
+// How a product is cut up: a pure function of its shape, its element type and the ISA.
+//
+// k_block fixes the order of every sum and so depends on k alone; all else only moves work about and changes no bit.
+#pragma once
+#include <cstdint>
+#include "cpp/core/cpu_features.h"
+
+namespace lc {
+
+struct TileSize { int rows, cols; };
+
+// The register tile of cpp/kernels/gemm.h, which asserts that these are its own; bytes is the accumulator's size.
+constexpr TileSize tile_size(Isa isa, int bytes) {
+    switch (isa) {
+        case Isa::avx512: return {14, 2 * 64 / bytes};
+        case Isa::avx2: return {6, 2 * 32 / bytes};
+        case Isa::neon: return {14, 2 * 16 / bytes};
+        default: return {6, 2 * 16 / bytes};
+    }
+}
+
+constexpr int64_t kMaxKBlock = 384;                   // a panel of b, 384 x 16 floats, is 24 KB: most of L1
+constexpr int64_t kL2Bytes = 512 << 10;
+
+// Depth of the blocks a sum over k is split in: equal parts, so that no short block is left over.
+constexpr int64_t k_block(int64_t k) {
+    const int64_t blocks = (k + kMaxKBlock - 1) / kMaxKBlock;
+    return blocks <= 1 ? k : ((k + blocks - 1) / blocks + 7) / 8 * 8;
+}
+
+struct MatmulShape {
+    int64_t batch, m, n, k;
+    int bytes;                                        // of an accumulator: 4, or 8 for float64
+    bool b_packed_rows;                               // b's columns are adjacent, in the accumulator's type
+};
+
+struct MatmulPlan {
+    // panels: each task streams some panels of b through L1 and past all of a, which is read where it lies. Small m,
+    //         small products, batches of them.
+    // blocks: a and b are packed by all threads, then tiles of y are computed from the packed blocks.
+    enum class Schedule : uint8_t { panels, blocks } schedule;
+    bool pack_b;                                      // panels: copy each panel of b to scratch first
+    int64_t k_block;
+    int64_t panel_cols;                               // width of a panel of b
+    int64_t items;                                    // panels: batch entries in a task,
+    int64_t cols;                                     //         and columns of y (a multiple of panel_cols)
+    int64_t tile_rows, tile_cols;                     // blocks: y computed by one task
+    int64_t block_rows, block_cols;                   // blocks: y computed from one packing
+    int64_t work_ns;                                  // rough, on one thread
+};
+
+namespace detail {
+constexpr int64_t div_up(int64_t n, int64_t d) { return (n + d - 1) / d; }
+// The size, a multiple of `unit`, of the fewest equal parts of n that are at most `most` each.
+constexpr int64_t even_part(int64_t n, int64_t most, int64_t unit) {
+    const int64_t parts = div_up(n, most);
+    return parts <= 1 ? div_up(n, unit) * unit : div_up(div_up(n, parts), unit) * unit;
+}
+constexpr int64_t at_least(int64_t x, int64_t least) { return x < least ? least : x; }
+constexpr int64_t at_most(int64_t x, int64_t most) { return x > most ? most : x; }
+}  // namespace detail
+
+// Columns of b per panel: with few rows, wider tiles keep enough sums in flight to cover the FMA's latency.
+constexpr int64_t panel_cols(int64_t m, TileSize tile) { return m == 1 ? 4 * tile.cols : m <= 3 ? 2 * tile.cols : tile.cols; }
+
+constexpr MatmulPlan matmul_plan(const MatmulShape& s, TileSize tile) {
+    using namespace detail;
+    MatmulPlan p{};
+    p.k_block = k_block(s.k);
+    const double flops = 2.0 * double(s.batch) * double(s.m) * double(s.n) * double(s.k);
+    const double bytes = double(s.batch) * (double(s.n) * double(s.k) + double(s.m) * double(s.k)) * s.bytes;
+    p.work_ns = int64_t(flops / (320 / s.bytes) + bytes / 20);
+
+    if (s.m <= 64 || s.m * p.k_block * s.bytes <= kL2Bytes / 4) {
+        p.schedule = MatmulPlan::Schedule::panels;
+        p.panel_cols = panel_cols(s.m, tile);
+        // Up to two tiles of rows do not repay a copy; more do, as rows of b far apart fall into few sets of L1.
+        p.pack_b = !s.b_packed_rows || s.m > 2 * tile.rows;
+        // Tasks of about 50 us: whole items of a batch when they are smaller than that, else some panels of one.
+        const double item_us = double(p.work_ns) * 1e-3 / double(at_least(s.batch, 1));
+        if (item_us < 25) {
+            p.items = at_most(at_least(int64_t(50 / (item_us + 0.01)), 1), at_least(s.batch, 1));
+            p.cols = at_least(div_up(s.n, p.panel_cols), 1) * p.panel_cols;
+        } else {
+            p.items = 1;
+            const int64_t panels = div_up(s.n, p.panel_cols);
+            const int64_t per_task = at_least(int64_t(double(panels) * 50 / item_us), 1);
+            p.cols = even_part(s.n, at_most(per_task * p.panel_cols, at_least(256, p.panel_cols)), p.panel_cols);
+        }
+        return p;
+    }
+
+    p.schedule = MatmulPlan::Schedule::blocks;
+    p.pack_b = true;
+    p.panel_cols = tile.cols;
+    p.block_rows = even_part(s.m, 2304, tile.rows);   // with k_block 384: 3.4 MB of a and 3 MB of b in L3
+    p.block_cols = even_part(s.n, 2048, tile.cols);
+    p.tile_rows = even_part(p.block_rows, kL2Bytes / 2 / (p.k_block * s.bytes), tile.rows);   // half of L2
+    p.tile_rows = even_part(p.block_rows, at_most(p.tile_rows, 24 * tile.rows), tile.rows);
+    // Enough tiles that threads finish together, each wide enough to pay for bringing its rows of a into L2.
+    for (int64_t width = 256; width >= 64; width /= 2) {
+        p.tile_cols = even_part(p.block_cols, at_least(width, tile.cols), tile.cols);
+        if (div_up(p.block_rows, p.tile_rows) * div_up(p.block_cols, p.tile_cols) >= 16) break;
+    }
+    return p;
+}
+
+}  // namespace lc
