@@ -1,0 +1,55 @@
+"""Data: datasets, batches, readers, augmentations, and the data that the wheel carries.
+
+Everything here is NumPy until `DataLoader` hands out littlecore tensors.
+"""
+
+from .counter_random import SampleRandom
+from .dataset import Dataset, Subset, TensorDataset, Transformed, random_split, stack
+from .errors import DataError
+from .idx import read_idx, read_labelled, write_idx
+from .image_folder import ImageFolder, read_image
+from .loader import DataLoader
+from .resize import resize
+from .sources import digits, mnist, shakespeare
+from .text import ByteTokenizer, CharTokenizer, TextWindows, read_text
+from .transforms import (
+    Cutout,
+    Normalize,
+    RandomAffine,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomShift,
+    ToFloat,
+)
+
+__all__ = [
+    "ByteTokenizer",
+    "CharTokenizer",
+    "Cutout",
+    "DataError",
+    "DataLoader",
+    "Dataset",
+    "ImageFolder",
+    "Normalize",
+    "RandomAffine",
+    "RandomCrop",
+    "RandomHorizontalFlip",
+    "RandomShift",
+    "SampleRandom",
+    "Subset",
+    "TensorDataset",
+    "TextWindows",
+    "ToFloat",
+    "Transformed",
+    "digits",
+    "mnist",
+    "random_split",
+    "read_idx",
+    "read_image",
+    "read_labelled",
+    "read_text",
+    "resize",
+    "shakespeare",
+    "stack",
+    "write_idx",
+]
