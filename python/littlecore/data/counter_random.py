@@ -92,7 +92,7 @@ class SampleRandom:
 
     def uniform(self, low: float = 0.0, high: float = 1.0, *shape: int) -> npt.NDArray[np.float64]:
         """Uniform in [low, high): [n, *shape] float64, of 32 random bits each."""
-        return low + (high - low) * (self.bits(*shape) * 2.0**-32)
+        return np.asarray(low + (high - low) * (self.bits(*shape) * 2.0**-32), np.float64)
 
     def integers(self, low: int, high: int, *shape: int) -> npt.NDArray[np.int64]:
         """Uniform integers in [low, high): [n, *shape] int64 (bias below (high - low) / 2^32)."""

@@ -84,22 +84,21 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
         claimed = dtype.itemsize
         for size in shape:
             claimed *= size
-        sizes = " x ".join(map(str, shape))
         total = header_size + claimed
+        claim = f"its header claims {' x '.join(map(str, shape))} values = {total} bytes"
         if not compressed and total > disk_size:
-            raise DataError(path, f"the file ends here, but its header claims {sizes} values = {total} bytes", disk_size)
+            raise DataError(path, f"the file ends here, but {claim}", disk_size)
         if compressed and total > disk_size * _DEFLATE_LIMIT:
-            problem = f"the header claims {sizes} values, more than {disk_size} bytes of gzip can hold"
-            raise DataError(path, problem, 4)
+            raise DataError(path, f"{claim}, more than {disk_size} bytes of gzip can hold", 4)
         fill(total + 1)
         if len(content) < total:
-            raise DataError(path, f"the data ends here, but its header claims {sizes} values = {total} bytes", len(content))
+            raise DataError(path, f"the data ends here, but {claim}", len(content))
         if len(content) > total:
             raise DataError(path, f"data goes on after the {total} bytes that the header claims", total)
     try:
         values = np.frombuffer(content, dtype, offset=header_size).reshape(shape)
     except ValueError:  # a size of 0 beside sizes whose product no array can have
-        raise DataError(path, f"impossible sizes {sizes}", 4) from None
+        raise DataError(path, f"impossible sizes, {claim}", 4) from None
     return values.astype(dtype.newbyteorder("="), copy=False)
 
 

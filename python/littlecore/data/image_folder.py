@@ -17,9 +17,7 @@ _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".t
 _MODES = {1: "L", 3: "RGB"}
 
 
-def read_image(
-    path: str | os.PathLike[str], channels: int = 3, size: int | None = None
-) -> npt.NDArray[np.uint8]:
+def read_image(path: str | os.PathLike[str], channels: int = 3, size: int | None = None) -> npt.NDArray[np.uint8]:
     """Decode an image file to uint8 [channels, h, w] (1: grey, 3: RGB), resized to size x size where given.
 
     Raises DataError for a file that Pillow cannot decode, FileNotFoundError, and ImportError without Pillow.

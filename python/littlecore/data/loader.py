@@ -83,7 +83,8 @@ class DataLoader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continue where `state` was taken. ValueError where the order would not be the same one."""
         mine = self.state_dict()
-        differing = [f"{k} {state[k]} (here {mine[k]})" for k in ("seed", "samples", "batch_size") if state[k] != mine[k]]
+        fixed = ("seed", "samples", "batch_size")
+        differing = [f"{name} {state[name]} (here {mine[name]})" for name in fixed if state[name] != mine[name]]
         if differing:
             raise ValueError(f"DataLoader: the state is of a loader with {', '.join(differing)}")
         self.set_epoch(state["epoch"], state["batches"])

@@ -16,9 +16,7 @@ def _weights(source: int, target: int) -> npt.NDArray[np.float32]:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def resize(
-    images: npt.NDArray[np.float32], height: int, width: int | None = None
-) -> npt.NDArray[np.float32]:
+def resize(images: npt.NDArray[np.float32], height: int, width: int | None = None) -> npt.NDArray[np.float32]:
     """Resize float32 [..., h, w] to [..., height, width] (width defaults to height); pixel centres at half-integers."""
     width = height if width is None else width
     h, w = images.shape[-2:]

@@ -62,7 +62,7 @@ class RandomCrop:
         self.padding, self.size = padding, size
 
     def __call__(self, images: Images, random: SampleRandom) -> Images:
-        n, c, h, w = _check("RandomCrop", images)
+        n, _, h, w = _check("RandomCrop", images)
         p = self.padding
         height, width = (h, w) if self.size is None else (self.size, self.size)
         if height > h + 2 * p or width > w + 2 * p:
@@ -108,9 +108,9 @@ class Cutout:
         top = (random.integers(0, h) - self.size // 2)[:, None]
         left = (random.integers(0, w) - self.size // 2)[:, None]
         rows, cols = np.arange(h), np.arange(w)
-        hole = ((rows >= top) & (rows < top + self.size))[:, :, None] & (
-            (cols >= left) & (cols < left + self.size)
-        )[:, None, :]
+        in_rows = (rows >= top) & (rows < top + self.size)
+        in_cols = (cols >= left) & (cols < left + self.size)
+        hole = in_rows[:, :, None] & in_cols[:, None, :]
         return np.where(hole[:, None], images.dtype.type(0), images)
 
 
