@@ -3,6 +3,7 @@
 #include "cpp/bindings/bind.h"
 #include "cpp/bindings/dlpack.h"
 #include "cpp/core/cpu_features.h"
+#include "cpp/core/machine.h"
 #include "cpp/core/parallel.h"
 
 namespace lc::python {
@@ -55,6 +56,7 @@ void bind_memory(py::module_& m) {
         out["reserved_bytes"] = s.reserved_bytes;
         out["allocations"] = s.allocations;
         out["system_allocations"] = s.system_allocations;
+        out["overruns"] = s.overruns;
         return out;
     });
     m.def("memory_reset_peak", &memory::reset_peak);

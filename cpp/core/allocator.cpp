@@ -27,6 +27,7 @@ struct alignas(kAlignment) Header {
     Chunk* chunk;                                     // null: a mapping of its own
     Header* next;                                     // in a free list
     int size_class;
+    bool guarded;                                     // poisoned, with a guard of kAlignment bytes behind what was requested
 };
 static_assert(sizeof(Header) == kAlignment);
 
@@ -47,7 +48,8 @@ class Heap {
 public:
     void* allocate(size_t bytes) {
         if (bytes > size_t(1) << 60) fail(bytes);
-        const int c = class_of(bytes);
+        const bool poison = poison_.load(std::memory_order_relaxed);
+        const int c = class_of(poison ? bytes + kAlignment : bytes);
         Header* block = nullptr;
         {
             Lock lock(*this);
@@ -70,14 +72,17 @@ public:
             hand_out(block, bytes);
         }
         void* data = block + 1;
-        if (LC_UNLIKELY(poison_.load(std::memory_order_relaxed))) std::memset(data, 0xFF, bytes);
+        block->guarded = poison;
+        if (LC_UNLIKELY(poison)) std::memset(data, 0xFF, bytes + kAlignment);
         return data;
     }
 
     void release(void* data) noexcept {
         if (!data) return;
         Header* block = static_cast<Header*>(data) - 1;
+        const bool overrun = LC_UNLIKELY(block->guarded) && !guard_is_whole(static_cast<char*>(data) + block->requested);
         Lock lock(*this);
+        stats_.overruns += overrun;
         stats_.live_bytes -= int64_t(block->requested);
         --stats_.live_blocks;
         if (block->chunk) --block->chunk->live;
@@ -119,6 +124,10 @@ private:
 
     [[noreturn]] static void fail(size_t bytes) { throw MemoryError(text("allocator: cannot get ", bytes, " bytes")); }
 
+    static bool guard_is_whole(const char* guard) {
+        return std::all_of(guard, guard + kAlignment, [](char byte) { return byte == char(0xFF); });
+    }
+
     Header* pop(int c) {
         const int last = class_bytes(c) < kLarge ? c : std::min(c + kReuseClasses, kClasses - 1);
         for (int i = c; i <= last; ++i)
@@ -143,7 +152,7 @@ private:
         }
         Header* block = reinterpret_cast<Header*>(reinterpret_cast<char*>(chunks_) + chunks_->used);
         chunks_->used += bytes;
-        *block = {class_bytes(c), 0, chunks_, nullptr, c};
+        *block = {class_bytes(c), 0, chunks_, nullptr, c, false};
         return block;
     }
 
@@ -159,7 +168,7 @@ private:
 
     static Header* map_block(int c) {
         const size_t capacity = class_bytes(c);
-        Header probe{capacity, 0, nullptr, nullptr, c};
+        Header probe{capacity, 0, nullptr, nullptr, c, false};
         Header* block = static_cast<Header*>(map(mapped(&probe)));
         if (block) *block = probe;
         return block;

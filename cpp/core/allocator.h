@@ -21,6 +21,7 @@ struct MemoryStats {
     int64_t reserved_bytes;                           // held from the system
     int64_t allocations;                              // calls of allocate() so far
     int64_t system_allocations;                       // times the system was asked
+    int64_t overruns;                                 // poisoned blocks released with the bytes behind them written to
 };
 
 namespace memory {
@@ -28,7 +29,7 @@ LC_API MemoryStats stats();
 LC_API void reset_peak();
 LC_API void empty_cache();                            // gives unused regions back
 LC_API void fail_at(int64_t n);                       // the n-th allocate() from now raises MemoryError, once; 0: none
-LC_API void poison(bool on);                          // new blocks are filled with 0xFF: NaN in every float type
+LC_API void poison(bool on);                          // new blocks are filled with 0xFF, NaN in every float type, and guarded
 LC_API bool poisoned();
 }  // namespace memory
 

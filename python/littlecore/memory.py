@@ -17,7 +17,8 @@ def stats() -> dict[str, int]:
 
     ``live_bytes``, ``live_blocks``: handed out now. ``peak_bytes``: highest ``live_bytes`` since :func:`reset_peak`.
     ``reserved_bytes``: held from the system. ``allocations``: requests so far. ``system_allocations``: those that
-    had to ask the system; a steady training step makes none.
+    had to ask the system; a steady training step makes none. ``overruns``: poisoned blocks that came back with the
+    bytes behind them written to.
     """
     return _core.memory_stats()
 
@@ -38,7 +39,8 @@ def fail_at(n: int) -> None:
 
 
 def poison(on: bool = True) -> None:
-    """Fills new memory with NaN (all bits set), so that reading what nobody wrote shows. For tests."""
+    """Fills new memory with NaN (all bits set) and guards its end, so that reading what nobody wrote and writing
+    past the end (``stats()["overruns"]``) show. For tests."""
     _core.memory_poison(on)
 
 
