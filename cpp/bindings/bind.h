@@ -38,6 +38,8 @@ public:
     py::object tensor;                                // the Tensor type
 };
 
+void set_python_error(std::exception_ptr);            // the Python exception of a C++ one
+
 void bind_elementwise(Module&);
 void bind_linear(Module&);
 void bind_conv(Module&);

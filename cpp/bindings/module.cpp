@@ -83,7 +83,7 @@ void bind_machine(py::module_& m) {
 // What a signal handler raised while a kernel ran, until the kernel has unwound.
 thread_local PyObject *pending_type, *pending_value, *pending_trace;
 
-void translate(std::exception_ptr p) {
+void translate(std::exception_ptr p) {   // what it does not know goes on to pybind11
     try {
         std::rethrow_exception(p);
     } catch (const Interrupted&) {
@@ -119,6 +119,18 @@ constexpr LongCallHooks kHooks{
     }};
 
 }  // namespace
+
+void set_python_error(std::exception_ptr p) {
+    try {
+        translate(p);
+    } catch (py::error_already_set& e) {
+        e.restore();
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+    } catch (const std::exception& e) {
+        PyErr_SetString(PyExc_RuntimeError, e.what());
+    }
+}
 
 py::object dtype_object(DType t) { return py::reinterpret_borrow<py::object>(dtype_objects[size_t(t)]); }
 

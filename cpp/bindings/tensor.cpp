@@ -62,10 +62,6 @@ void bind_tensor(Module& m) {
 
     m.method("item", &item, "The one element as a Python number.");
     m.method("tolist", &to_list, "The elements as nested Python lists.");
-    m.method("__len__", [](const Tensor& x) {
-        LC_CHECK(x.dim() > 0, TypeError, "len: a 0-dimensional tensor has no length");
-        return x.size(0);
-    });
     m.method("__bool__", [](const Tensor& x) {
         LC_CHECK(x.numel() == 1, ValueError, "bool: a tensor of shape ", x.sizes(), " has no one truth value; use any() or all()");
         return bool(py::bool_(item(x)));

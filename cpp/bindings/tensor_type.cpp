@@ -201,7 +201,8 @@ py::object to_list(const Tensor& x) {
 py::object make_tensor_type() {
     static PyMemberDef members[] = {
         {"__weaklistoffset__", T_PYSSIZET, offsetof(PyTensor, weak_references), READONLY, nullptr}, {}};
-    static PyType_Slot slots[] = {
+    std::vector<PyType_Slot> slots = operator_slots();
+    const PyType_Slot own[] = {
         {Py_tp_new, reinterpret_cast<void*>(type_new)},
         {Py_tp_dealloc, reinterpret_cast<void*>(type_dealloc)},
         {Py_tp_members, members},
@@ -209,7 +210,8 @@ py::object make_tensor_type() {
         {Py_bf_releasebuffer, reinterpret_cast<void*>(release_buffer)},
         {Py_tp_doc, const_cast<char*>("An N-dimensional array with a dtype, a device and, if asked, a history to differentiate.")},
         {0, nullptr}};
-    static PyType_Spec spec = {"littlecore.Tensor", sizeof(PyTensor), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+    slots.insert(slots.end(), std::begin(own), std::end(own));
+    PyType_Spec spec = {"littlecore.Tensor", sizeof(PyTensor), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots.data()};
     py::object type = py::reinterpret_steal<py::object>(PyType_FromSpec(&spec));
     if (!type) throw py::error_already_set();
     tensor_type = reinterpret_cast<PyTypeObject*>(type.ptr());

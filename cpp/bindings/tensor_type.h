@@ -15,6 +15,7 @@ struct PyTensor {
 
 extern PyTypeObject* tensor_type;                     // set by make_tensor_type
 py::object make_tensor_type();
+std::vector<PyType_Slot> operator_slots();            // operators.cpp
 
 inline bool is_tensor(PyObject* o) { return PyObject_TypeCheck(o, tensor_type); }
 inline const Tensor& tensor_of(PyObject* o) { return reinterpret_cast<PyTensor*>(o)->tensor; }
