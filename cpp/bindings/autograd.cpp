@@ -1,9 +1,6 @@
 // The tape as Python sees it. The public names live in littlecore.autograd.
 #include <pybind11/functional.h>
-#include "cpp/autograd/node.h"
 #include "cpp/bindings/bind.h"
-
-PYBIND11_DECLARE_HOLDER_TYPE(T, lc::Ref<T>, true)
 
 namespace lc::python {
 

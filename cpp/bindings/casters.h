@@ -1,7 +1,10 @@
 // How C++ types cross into Python; see bind.h for the list.
 #pragma once
 #include <pybind11/pybind11.h>
+#include "cpp/autograd/node.h"
 #include "cpp/bindings/tensor_type.h"
+
+PYBIND11_DECLARE_HOLDER_TYPE(T, lc::Ref<T>, true)
 
 namespace lc::python {
 
