@@ -14,9 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench import harness
-
 import littlecore as lc
+from bench import harness
 
 HERE = Path(__file__).parent
 
@@ -51,7 +50,8 @@ def load_peers(wanted: list[str] | None, threads: int) -> dict[str, ModuleType]:
 
 def show(row: harness.Row) -> None:
     rate = f"{row.gflops:8.1f} GFLOP/s" if row.gflops > row.gbs else f"{row.gbs:8.1f} GB/s   "
-    line = f"{row.op:18.18} {row.case:34.34} {row.direction:8} {row.ms:10.4f} ms {rate} {100 * row.limit_share:5.1f} % of limit"
+    share = f"{100 * row.limit_share:5.1f} % of limit"
+    line = f"{row.op:18.18} {row.case:34.34} {row.direction:8} {row.ms:10.4f} ms {rate} {share}"
     for name, ms in row.peer.items():
         line += f"   {name} {ms:10.4f} ms  {ms / row.ms:5.2f}x"
     print(line, flush=True)

@@ -2,7 +2,7 @@
 
 A case is one call written once for both libraries (ours has PyTorch's names), the work it cannot avoid, and its inputs.
 Outputs are compared before anything is timed: a wrong result has no speed. Ours and the peer's calls alternate in one
-process, on warm memory; the figure is the median over rounds. Beside it stands the share of the machine's limit reached:
+process, on warm memory; the figure is the median over rounds. Beside it stands the share of the limit reached:
 the floor is the larger of flops / FMA peak and bytes / copy bandwidth of the same working set, both measured in the
 same process on as many threads.
 """
@@ -23,6 +23,7 @@ import numpy as np
 import littlecore as lc
 
 Array = Callable[[np.random.Generator], np.ndarray]
+Call = Callable[[], Any]
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Row:
 def training(
     name: str, build: Callable[[Any], Any], loss: Callable[..., Any], batch: list[Array], flops: float
 ) -> Case:
-    """AdamW steps on one batch. build(library) -> model; loss(library, model, *batch); flops of forward and backward."""
+    """AdamW steps on one batch. build(library) -> model; loss(library, model, *batch); flops of both passes."""
 
     def setup(library: Any, *arrays: Any) -> list[Any]:
         model, random = build(library), np.random.default_rng(7)

@@ -14,11 +14,15 @@ edited by hand:
 
     pytest "tests/ops/test_layer_norm.py::test_layer_norm" --case "threads=1 rows=3 cols=17 x=step2 seed=123"
 
-`--cases 10` runs ten times as many of each.
+`--cases 10` runs ten times as many of each. A test that takes the process down is run again with `--announce`, which
+prints the seed of every case before it starts: `--case "seed=123"` is then the line to look at.
 """
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import sys
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -36,7 +40,7 @@ SIZES = (1, 2, 3, 7, 8, 9, 0, 15, 16, 17, 31, 32, 33, 5, 11, 13, 63, 64, 65, 97,
 THREADS = (1, 2, 3, 8)
 FLOATS = ("float32", "float64")
 STORED_FLOATS = ("float32", "float64", "bfloat16", "float16")
-LAYOUTS = ("dense", "offset", "transposed", "padded", "step2", "reversed", "broadcast")
+LAYOUTS = ("dense", "offset", "guarded", "transposed", "padded", "step2", "reversed", "broadcast")
 VALUES = ("normal", "integer", "positive", "uniform", "shifted", "constant", "spread", "distinct", "onehot", "special")
 
 
@@ -54,10 +58,7 @@ class Case:
         """One of `choices`, which stand in order from plain to nasty."""
         names = [_text(c) for c in choices]
         wanted = self.fixed.get(name)
-        if wanted in names:
-            index = names.index(wanted)
-        else:
-            index = int(self.random(name).integers(len(names)))
+        index = names.index(wanted) if wanted in names else int(self.random(name).integers(len(names)))
         return self._note(name, choices[index], names[:index])
 
     def size(self, name: str, low: int = 0, high: int = 257) -> int:
@@ -81,7 +82,7 @@ class Case:
             while np.prod(shape) > limit:
                 shape = tuple(max(1, s // 2) if s == max(shape) else s for s in shape)
         smaller = [
-            shape[:i] + (s,) + shape[i + 1 :] for i in range(len(shape)) for s in {1, 2, shape[i] // 2} if s < shape[i]
+            (*shape[:i], s, *shape[i + 1 :]) for i in range(len(shape)) for s in {1, 2, shape[i] // 2} if s < shape[i]
         ]
         return self._note(name, shape, [_text(s) for s in smaller])
 
@@ -122,7 +123,7 @@ class Case:
     def integers(self, name: str, shape: Sequence[int], low: int, high: int, dtype: str = "int64") -> Any:
         """Indices or counts in [low, high)."""
         data = self.random(name + ".data").integers(low, high, tuple(shape)) if np.prod(shape) else np.zeros(shape)
-        return place(data, dtype, self.pick(name, LAYOUTS[:5]), 3 * self.moved)
+        return place(data, dtype, self.pick(name, LAYOUTS[:6]), 3 * self.moved)
 
     # ---- book-keeping ------------------------------------------------------------------------
 
@@ -183,7 +184,9 @@ def place(data: np.ndarray, dtype: str, layout: str = "dense", offset: int = 0) 
     shape = data.shape
     if layout == "broadcast" and shape:
         data = data[:1]
-    base = _aligned(2 * data.size + 3 * int(np.prod(shape[:-1])) + 64 + offset, data.dtype)
+    room = 2 * data.size + 3 * int(np.prod(shape[:-1])) + 64 + offset
+    base = _guarded(data.size, data.dtype) if layout == "guarded" else _aligned(room, data.dtype)
+    offset = 0 if layout == "guarded" else offset
     view = _view(base[offset:], data.shape, layout)
     view[...] = data
     if dtype == "bfloat16":
@@ -200,10 +203,20 @@ def _aligned(n: int, dtype: np.dtype) -> np.ndarray:
     return base
 
 
+def _guarded(n: int, dtype: np.dtype) -> np.ndarray:
+    """Memory that ends where the page behind it may not be touched: a read past the end is a crash."""
+    page = mmap.PAGESIZE
+    used = -(-max(n * dtype.itemsize, 1) // page) * page
+    memory = mmap.mmap(-1, used + page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + used), ctypes.c_size_t(page), 0) == 0
+    return np.frombuffer(memory, np.uint8)[used - n * dtype.itemsize : used].view(dtype)
+
+
 def _view(base: Any, shape: tuple[int, ...], layout: str) -> Any:
     """The window of a flat array, NumPy's or ours, that holds `shape` in this layout."""
     n = int(np.prod(shape))
-    if not shape or layout in ("dense", "offset", "broadcast"):
+    if not shape or layout in ("dense", "offset", "guarded", "broadcast"):
         return base[:n].reshape(shape)
     *lead, last = shape
     if layout == "transposed":
@@ -221,7 +234,7 @@ def _view(base: Any, shape: tuple[int, ...], layout: str) -> Any:
 totals: dict[str, tuple[int, float]] = {}
 
 
-def run_cases(item: Any, call: Callable[[Case], Any], count: int, line: str | None) -> None:
+def run_cases(item: Any, call: Callable[[Case], Any], count: int, line: str | None, announce: bool) -> None:
     """Call the test once per case, and once with the one case of `line` if there is one."""
     if line is not None:
         run_one(call, Case.parse(line))
@@ -230,6 +243,8 @@ def run_cases(item: Any, call: Callable[[Case], Any], count: int, line: str | No
     for i in range(count):
         seed = zlib.crc32(f"{item.nodeid} {i}".encode())
         case = Case(seed)
+        if announce:
+            print(f"{item.nodeid} --case seed={seed}", file=sys.__stderr__, flush=True)
         try:
             run_one(call, case)
         except Exception as error:

@@ -22,6 +22,7 @@ THREADS = generated.THREADS
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--case", default=None, help="run one generated case, as a failure printed it")
     parser.addoption("--cases", type=float, default=1.0, help="multiply the number of generated cases")
+    parser.addoption("--announce", action="store_true", help="print the seed of every generated case before it runs")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -78,9 +79,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     config = pyfuncitem.config
     count = max(1, round(marker.args[0] * config.getoption("--cases")))
-    generated.run_cases(
-        pyfuncitem, lambda c: pyfuncitem.obj(**{**arguments, "case": c}), count, config.getoption("--case")
-    )
+
+    def call(case: generated.Case) -> Any:
+        return pyfuncitem.obj(**{**arguments, "case": case})
+
+    generated.run_cases(pyfuncitem, call, count, config.getoption("--case"), config.getoption("--announce"))
     return True
 
 

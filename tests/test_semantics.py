@@ -1,4 +1,4 @@
-"""The same expression in littlecore and in PyTorch: same shape, same dtype, same values, and errors where it has errors.
+"""The same expression in littlecore and in PyTorch: the same shape, dtype and values, and errors where it has errors.
 
 Values agree to 1e-6 only, since PyTorch is no oracle (tests/ops/ has those): this is about meaning, not accuracy.
 """

@@ -29,4 +29,4 @@ def case(name: str, a: tuple[int, ...], b: tuple[int, ...]) -> Case:
 def cases() -> list[Case]:
     whole = [case(name, (rows, 3072), (rows, 3072)) for name in CALLS for rows in (256, 1024)]
     broadcast = [case("add", (1024, 3072), (3072,)), case("mul", (1024, 3072), (1024, 1))]
-    return [case("add", (4,), (4,))] + whole + broadcast + [case("add", (8192, 3072), (8192, 3072))]
+    return [case("add", (4,), (4,)), *whole, *broadcast, case("add", (8192, 3072), (8192, 3072))]
