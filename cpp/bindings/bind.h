@@ -45,6 +45,7 @@ void bind_linear(Module&);
 void bind_conv(Module&);
 void bind_norm(Module&);
 void bind_shape(Module&);
+void bind_creation(Module&);
 void bind_nn(Module&);
 
 }  // namespace lc::python

@@ -162,6 +162,7 @@ PYBIND11_MODULE(_core, m) {
     bind_conv(module);
     bind_norm(module);
     bind_shape(module);
+    bind_creation(module);
     bind_nn(module);
 
     set_long_call_hooks(kHooks);

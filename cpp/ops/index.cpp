@@ -5,13 +5,31 @@
 #include "cpp/core/parallel.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/nonzero.h"
-#include "cpp/ops/views.h"
 
 namespace lc {
 namespace {
 
+// Who is asking, for errors: the dims of x are those of the view that the items make of the tensor the user named.
+struct Caller {
+    const char* op;
+    const Tensor& named;
+    const std::vector<IndexItem>* items = nullptr;
+
+    int dim(int of_view) const {
+        int dim = 0, seen = 0;
+        if (items)
+            for (const IndexItem& item : *items) {
+                if (item.kind == IndexItem::Kind::index) { ++dim; continue; }
+                if (seen++ == of_view) return dim;
+                dim += item.kind != IndexItem::Kind::new_axis;
+            }
+        return dim + of_view - seen;
+    }
+};
+
 // Masks become the integers they stand for; the result has one index a dim of x.
-Tensors integer_indices(const char* op, const Tensor& x, const Tensors& indices) {
+Tensors integer_indices(const Caller& caller, const Tensor& x, const Tensors& indices) {
+    const char* op = caller.op;
     Tensors out;
     for (const Tensor& index : indices) {
         const int dim = int(out.size());
@@ -19,24 +37,24 @@ Tensors integer_indices(const char* op, const Tensor& x, const Tensors& indices)
             out.emplace_back();
         } else if (index.dtype() == DType::bool_) {
             LC_CHECK(dim + index.dim() <= x.dim(), IndexError, op, ": too many indices: a mask of shape ", index.sizes(),
-                     " from dim ", dim, " on, for shape ", x.sizes());
+                     " from dim ", caller.dim(dim), " on, for shape ", caller.named.sizes());
             for (int k = 0; k < index.dim(); ++k)
                 LC_CHECK(index.size(k) == x.size(dim + k), IndexError, op, ": mask of shape ", index.sizes(), " does not match dim ",
-                         dim + k, " of size ", x.size(dim + k), " (shape ", x.sizes(), ")");
+                         caller.dim(dim + k), " of size ", x.size(dim + k), " (shape ", caller.named.sizes(), ")");
             for (Tensor& column : nonzero_tuple(index)) out.push_back(std::move(column));
         } else {
             LC_CHECK(is_integral(index.dtype()), IndexError, op, ": indices must be integers or booleans, got ", index.dtype());
             out.push_back(to(index, DType::int64));
         }
     }
-    LC_CHECK(int(out.size()) <= x.dim(), IndexError, op, ": too many indices: ", out.size(), " for shape ", x.sizes());
+    LC_CHECK(int(out.size()) <= x.dim(), IndexError, op, ": too many indices: ", out.size(), " for shape ", caller.named.sizes());
     out.resize(size_t(x.dim()));
     return out;
 }
 
 // Where the indexed elements of a tensor of these sizes and strides lie.
 struct Places {
-    Places(const char* op, const Dims& sizes, const Dims& strides, const Tensors& indices) : place(count_of(op, indices)) {
+    Places(const Caller& caller, const Dims& sizes, const Dims& strides, const Tensors& indices) : place(count_of(caller.op, indices)) {
         int first = -1, last = -1, indexed = 0;
         for (int d = 0; d < sizes.size(); ++d) {
             if (!indices[size_t(d)]) continue;
@@ -52,7 +70,7 @@ struct Places {
         }
         for (int64_t p = 0; p < count; ++p) place[p] = 0;
         for (int d = 0; d < sizes.size(); ++d)
-            if (indices[size_t(d)]) add(op, contiguous(expand(indices[size_t(d)], shape)), d, sizes, strides[d]);
+            if (indices[size_t(d)]) add(caller, contiguous(expand(indices[size_t(d)], shape)), d, sizes[d], strides[d]);
     }
 
     int64_t count_of(const char* op, const Tensors& indices) {
@@ -61,9 +79,8 @@ struct Places {
         return count = element_count(shape);
     }
 
-    void add(const char* op, const Tensor& index, int d, const Dims& sizes, int64_t stride) {
+    void add(const Caller& caller, const Tensor& index, int d, int64_t size, int64_t stride) {
         const int64_t* i = index.data<int64_t>();
-        const int64_t size = sizes[d];
         std::atomic<bool> outside = false;
         parallel_ranges(count, 32 * 1024, count, [&](int64_t begin, int64_t end) {
             bool bad = false;
@@ -76,8 +93,8 @@ struct Places {
         });
         if (!outside) return;
         for (int64_t p = 0; p < count; ++p)
-            LC_CHECK(i[p] >= -size && i[p] < size, IndexError, op, ": index ", i[p], " is out of range for dim ", d, " of size ",
-                     size, " (shape ", sizes, ")");
+            LC_CHECK(i[p] >= -size && i[p] < size, IndexError, caller.op, ": index ", i[p], " is out of range for dim ", caller.dim(d),
+                     " of size ", size, " (shape ", caller.named.sizes(), ")");
     }
 
     Dims result() const {
@@ -100,6 +117,14 @@ bool none(const Tensors& indices) {
     return true;
 }
 
+// v without leading dims of size 1 that x has no place for; checked to broadcast.
+Tensor fitted(const char* op, Tensor v, const Dims& sizes) {
+    while (v.dim() > sizes.size() && v.size(0) == 1) v = select(v, 0, 0);
+    LC_CHECK(v.dim() <= sizes.size() && broadcast(op, sizes, v.sizes()) == sizes, ValueError, op, ": values of shape ", v.sizes(),
+             " do not broadcast to ", sizes);
+    return v;
+}
+
 // v: contiguous, of x's dtype and of the shape that at.result() says
 void put(const Tensor& x, const Places& at, const Tensor& v, bool accumulate) {
     if (!accumulate)
@@ -120,24 +145,37 @@ DType wide(DType t) {
     return t == DType::int64 ? t : DType::int32;
 }
 
-void put(const char* op, const Tensor& x, const Tensors& indices, const Tensor& v, bool accumulate) {
+void put(const Caller& caller, const Tensor& x, const Tensors& indices, const Tensor& v, bool accumulate) {
     if (accumulate && x.dtype() != wide(x.dtype())) {
         const Tensor sum = detail::converted(x, wide(x.dtype()));
-        put(op, sum, indices, detail::converted(v, sum.dtype()), true);
+        put(caller, sum, indices, detail::converted(v, sum.dtype()), true);
         return detail::copy_into(x, sum);
     }
-    const Places at(op, x.sizes(), x.strides(), indices);
+    const Places at(caller, x.sizes(), x.strides(), indices);
     const Dims sizes = at.result();
-    LC_CHECK(broadcast(op, sizes, v.sizes()) == sizes, ValueError, op, ": values of shape ", v.sizes(), " do not broadcast to ", sizes);
-    Tensor values = detail::converted(v, x.dtype());
+    Tensor values = detail::converted(fitted(caller.op, v, sizes), x.dtype());
     if (values.storage() == x.storage()) values = clone(values);       // x[i] = x[j]: read everything before writing
     put(x, at, contiguous(expand(values, sizes)), accumulate);
 }
 
-Tensor zeros_and_accumulate(const char* op, const Dims& sizes, const Tensors& indices, const Tensor& dy) {
-    const Tensor dx = Tensor::zeros(sizes, wide(dy.dtype()), dy.device());
-    put(op, dx, indices, dy, true);
-    return to(dx, dy.dtype());
+Tensor gathered(const Caller& caller, const Tensor& x, const Tensors& wanted) {
+    const Tensors indices = integer_indices(caller, x, wanted);
+    const Places at(caller, x.sizes(), x.strides(), indices);
+    const Tensor y = Tensor::empty(at.result(), x.dtype(), x.device());
+    visit_bits(x.dtype(), [&]<class T>() {
+        cpu::index_forward<T>(IndexForward<T>{x.data<T>(), at.place.data(), at.count, &at.lead, &at.tail, y.mutable_data<T>()});
+    });
+    if (wants_grad({x})) {
+        std::vector<Saved> saved(indices.begin(), indices.end());
+        record("index", {x}, {y}, [op = caller.op, sizes = x.sizes(), saved = std::move(saved)](const Grads& dy) -> Tensors {
+            Tensors indices;
+            for (const Saved& index : saved) indices.push_back(index());
+            const Tensor dx = Tensor::zeros(sizes, wide(dy[0].dtype()), dy[0].device());
+            put(Caller{op, dx}, dx, indices, dy[0], true);
+            return {to(dx, dy[0].dtype())};
+        });
+    }
+    return y;
 }
 
 Tensors along(const Tensor& x, int dim, const Tensor& index) {
@@ -148,28 +186,12 @@ Tensors along(const Tensor& x, int dim, const Tensor& index) {
 
 }  // namespace
 
-Tensor index(const Tensor& x, const Tensors& wanted, const char* op) {
-    const Tensors indices = integer_indices(op, x, wanted);
-    const Places at(op, x.sizes(), x.strides(), indices);
-    const Tensor y = Tensor::empty(at.result(), x.dtype(), x.device());
-    visit_bits(x.dtype(), [&]<class T>() {
-        cpu::index_forward<T>(IndexForward<T>{x.data<T>(), at.place.data(), at.count, &at.lead, &at.tail, y.mutable_data<T>()});
-    });
-    if (wants_grad({x})) {
-        std::vector<Saved> saved(indices.begin(), indices.end());
-        record("index", {x}, {y}, [op, sizes = x.sizes(), saved = std::move(saved)](const Grads& dy) -> Tensors {
-            Tensors indices;
-            for (const Saved& index : saved) indices.push_back(index());
-            return {zeros_and_accumulate(op, sizes, indices, dy[0])};
-        });
-    }
-    return y;
-}
+Tensor index(const Tensor& x, const Tensors& indices, const char* op) { return gathered({op, x}, x, indices); }
 
 void index_put_(const Tensor& x, const Tensors& indices, const Tensor& v, bool accumulate, const char* op) {
     no_gradient(op, v);
     check_inplace(op, x);
-    put(op, x, integer_indices(op, x, indices), v, accumulate);
+    put({op, x}, x, integer_indices({op, x}, x, indices), v, accumulate);
 }
 
 Tensor index_select(const Tensor& x, int64_t dim, const Tensor& i) {
@@ -190,7 +212,7 @@ Tensor index_add(const Tensor& x, int64_t dim, const Tensor& i, const Tensor& so
              ", got ", source.dtype(), ' ', source.sizes());
     const Tensor y = clone(x.detach());
     const Tensors indices = along(x, d, detail::converted(i, DType::int64));
-    put("index_add", y, indices, source.detach(), true);
+    put({"index_add", y}, y, indices, source.detach(), true);
     if (wants_grad({x, source}))
         record("index_add", {x, source}, {y}, [d, i = Saved(i)](const Grads& dy) -> Tensors {
             return {dy[0], dy.needs(1) ? index_select(dy[0], d, i()) : Tensor()};
@@ -206,20 +228,18 @@ Tensor masked_select(const Tensor& x, const Tensor& mask) {
 }
 
 Tensor getitem(const Tensor& x, const std::vector<IndexItem>& items, const Tensors& indices) {
-    const Tensor y = basic_index(x, items);
-    return none(indices) ? y : index(y, indices);
+    const Tensor view = basic_index(x, items);
+    return none(indices) ? view : gathered({"getitem", x, &items}, view, indices);
 }
 
 void setitem(const Tensor& x, const std::vector<IndexItem>& items, const Tensors& indices, const Tensor& v) {
     no_gradient("setitem", v);
     check_inplace("setitem", x);
     NoGrad guard;
-    const Tensor window = basic_index(x, items);
-    x.mutable_raw();                                  // refuses read-only memory
-    if (!none(indices)) return put("setitem", window, integer_indices("setitem", window, indices), v, false);
-    LC_CHECK(broadcast("setitem", window.sizes(), v.sizes()) == window.sizes(), ValueError, "setitem: values of shape ", v.sizes(),
-             " do not broadcast to ", window.sizes());
-    copy_(window, v);
+    const Tensor view = basic_index(x, items);
+    const Caller caller{"setitem", x, &items};
+    if (none(indices)) copy_(view, fitted("setitem", v, view.sizes()));
+    else put(caller, view, integer_indices(caller, view, indices), v, false);
 }
 
 }  // namespace lc

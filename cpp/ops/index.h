@@ -11,6 +11,7 @@
 #include "cpp/core/cpu_kernel.h"
 #include "cpp/core/tensor.h"
 #include "cpp/ops/grid.h"
+#include "cpp/ops/views.h"
 
 namespace lc {
 
@@ -37,8 +38,8 @@ LC_API Tensor index_add(const Tensor& x, int64_t dim, const Tensor& index, const
 LC_API Tensor masked_select(const Tensor& x, const Tensor& mask);
 
 // getitem and setitem: views first, then an index a dim of the view (none: a plain view). Values broadcast.
-LC_API Tensor getitem(const Tensor& x, const std::vector<struct IndexItem>& items, const Tensors& indices);
-LC_API void setitem(const Tensor& x, const std::vector<struct IndexItem>& items, const Tensors& indices, const Tensor& v);
+LC_API Tensor getitem(const Tensor& x, const std::vector<IndexItem>& items, const Tensors& indices);
+LC_API void setitem(const Tensor& x, const std::vector<IndexItem>& items, const Tensors& indices, const Tensor& v);
 
 }  // namespace lc
 

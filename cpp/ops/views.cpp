@@ -319,21 +319,18 @@ Tensor diagonal(const Tensor& x, int64_t offset, int64_t dim1, int64_t dim2) {
     });
 }
 
-Tensors split(const Tensor& x, const Dims& sizes, int64_t dim) {
+Tensors split(const Tensor& x, const std::vector<int64_t>& sizes, int64_t dim) {
     LC_CHECK(x.dim() > 0, ValueError, "split: a 0-d tensor has no dim to split");
     const int d = wrap_dim("split", dim, x.dim());
-    int64_t sum = 0;
-    Dims starts;
+    int64_t left = x.size(d);
+    std::vector<Range> ranges;
     for (const int64_t size : sizes) {
-        LC_CHECK(size >= 0 && size <= x.size(d) - sum, ValueError, "split: sizes ", sizes, " do not add up to ", x.size(d),
-                 ", the size of dim ", d, " (shape ", x.sizes(), ")");
-        starts.push_back(sum);
-        sum += size;
+        LC_CHECK(size >= 0 && size <= left, ValueError, "split: part size ", size, " where ", left, " is left of dim ", d, " (shape ", x.sizes(), ")");
+        ranges.push_back({size ? x.size(d) - left : 0, size, 1});
+        left -= size;
     }
-    LC_CHECK(sum == x.size(d), ValueError, "split: sizes ", sizes, " add up to ", sum, ", dim ", d, " has ", x.size(d), " (shape ", x.sizes(), ")");
-    return parts("split", x, sizes.size(), [=](const Tensor& a, int64_t i) {
-        return slice_window(a, d, {sizes[int(i)] ? starts[int(i)] : 0, sizes[int(i)], 1});
-    });
+    LC_CHECK(left == 0, ValueError, "split: the sizes leave ", left, " over of dim ", d, " (shape ", x.sizes(), ")");
+    return parts("split", x, int64_t(sizes.size()), [d, ranges](const Tensor& a, int64_t i) { return slice_window(a, d, ranges[size_t(i)]); });
 }
 
 Tensors split(const Tensor& x, int64_t size, int64_t dim) {

@@ -42,7 +42,7 @@ LC_API Tensor select(const Tensor& x, int64_t dim, int64_t index);         // dr
 LC_API Tensor diagonal(const Tensor& x, int64_t offset = 0, int64_t dim1 = 0, int64_t dim2 = 1);   // becomes the last dim
 
 // Parts along dim; together one node of the tape.
-LC_API Tensors split(const Tensor& x, const Dims& sizes, int64_t dim = 0);
+LC_API Tensors split(const Tensor& x, const std::vector<int64_t>& sizes, int64_t dim = 0);
 LC_API Tensors split(const Tensor& x, int64_t size, int64_t dim = 0);      // parts of size, the last one smaller
 LC_API Tensors chunk(const Tensor& x, int64_t chunks, int64_t dim = 0);    // at most chunks parts of equal size
 LC_API Tensors unbind(const Tensor& x, int64_t dim = 0);

@@ -1,0 +1,67 @@
+// create: full, arange, linspace, eye. Contract: cpp/ops/create.h
+#include "cpp/ops/create.h"
+#include <cmath>
+#include "cpp/ops/copy.h"
+#include "cpp/ops/views.h"
+
+namespace lc {
+namespace {
+
+// y[i] = f(i), computed as S, stored as dtype
+template <class S, class F> Tensor made(int64_t count, DType dtype, F f) {
+    const Tensor y = Tensor::empty({count}, dtype_of<S>);
+    S* out = y.mutable_data<S>();
+    for (int64_t i = 0; i < count; ++i) out[i] = f(i);
+    return detail::converted(y, dtype);
+}
+
+}  // namespace
+
+Tensor full(const Dims& sizes, const Tensor& value, DType dtype, Device device) {
+    LC_CHECK(value.numel() == 1, ValueError, "full: the value must be one number, got shape ", value.sizes());
+    const Tensor y = Tensor::empty(sizes, dtype, device);
+    const Tensor number = detail::converted(value, dtype);
+    detail::copy_into(y, Tensor::view_of(number, {}, {}, number.offset()));
+    return y;
+}
+
+Tensor full(const Dims& sizes, double value, DType dtype, Device device) {
+    const Tensor number = Tensor::empty({}, DType::float64);
+    *number.mutable_data<double>() = value;
+    return full(sizes, number, dtype, device);
+}
+
+Tensor ones(const Dims& sizes, DType dtype, Device device) { return full(sizes, 1.0, dtype, device); }
+
+Tensor arange(int64_t start, int64_t end, int64_t step, DType dtype) {
+    LC_CHECK(step != 0, ValueError, "arange: step is 0");
+    LC_CHECK(step > 0 ? start <= end : start >= end, ValueError, "arange: a step of ", step, " does not lead from ", start, " to ", end);
+    const uint64_t span = step > 0 ? uint64_t(end) - uint64_t(start) : uint64_t(start) - uint64_t(end);
+    const uint64_t stride = step > 0 ? uint64_t(step) : -uint64_t(step), count = span / stride + (span % stride != 0);
+    LC_CHECK(count <= uint64_t(1) << 58, ValueError, "arange: ", count, " elements are more than memory can hold");
+    return made<int64_t>(int64_t(count), dtype, [=](int64_t i) { return start + i * step; });
+}
+
+Tensor arange(double start, double end, double step, DType dtype) {
+    LC_CHECK(step != 0 && std::isfinite(start) && std::isfinite(end) && !std::isnan(step), ValueError, "arange: start ", start, ", end ", end, " and step ", step,
+             " must be finite, and step not 0");
+    LC_CHECK(step > 0 ? start <= end : start >= end, ValueError, "arange: a step of ", step, " does not lead from ", start, " to ", end);
+    const double count = std::ceil((end - start) / step);
+    LC_CHECK(count <= 0x1p58, ValueError, "arange: ", count, " elements are more than memory can hold");
+    return made<double>(int64_t(count), dtype, [=](int64_t i) { return start + double(i) * step; });
+}
+
+Tensor linspace(double start, double end, int64_t steps, DType dtype) {
+    LC_CHECK(steps >= 0, ValueError, "linspace: steps must not be negative, got ", steps);
+    const double step = steps > 1 ? (end - start) / double(steps - 1) : 0;
+    return made<double>(steps, dtype, [=](int64_t i) { return i < steps - i ? start + double(i) * step : end - double(steps - 1 - i) * step; });
+}
+
+Tensor eye(int64_t rows, int64_t cols, DType dtype) {
+    LC_CHECK(rows >= 0 && cols >= 0, ValueError, "eye: sizes must not be negative, got ", rows, " and ", cols);
+    const Tensor y = Tensor::zeros({rows, cols}, dtype);
+    fill_(diagonal(y), 1);
+    return y;
+}
+
+}  // namespace lc
