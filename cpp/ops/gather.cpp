@@ -116,8 +116,8 @@ Tensor gather(const Tensor& x, int64_t dim, const Tensor& given) {
 
 Tensor take_along_dim(const Tensor& x, const Tensor& index, int64_t dim) {
     LC_CHECK(x.dim() == index.dim(), ValueError, "take_along_dim: indices must have as many dims as x, got shapes ", index.sizes(), " and ", x.sizes());
+    if (x.dim() == 0) return gather(x, dim, index);
     const int d = wrap_dim("take_along_dim", dim, x.dim());
-    if (x.dim() == 0) return gather(x, 0, index);
     Dims from = x.sizes(), to = index.sizes();
     from[d] = to[d] = 1;
     const Dims both = broadcast("take_along_dim", from, to);
