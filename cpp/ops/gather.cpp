@@ -122,7 +122,7 @@ Tensor take_along_dim(const Tensor& x, const Tensor& index, int64_t dim) {
     from[d] = to[d] = 1;
     const Dims both = broadcast("take_along_dim", from, to);
     from = to = both;
-    from[d] = x.size(d), to[d] = index.size(d);
+    from[d] = x.sizes()[d], to[d] = index.sizes()[d];
     return gather(expand(x, from), d, expand(index, to));
 }
 
