@@ -29,9 +29,14 @@ public:
         tensor.attr(name) = method;
         return *this;
     }
-    template <class F, class... Extra> Module& both(const char* name, F f, const Extra&... extra) {
-        function(name, f, extra...);
-        return method(name, f, extra...);
+    // The first argument, named for the function, is self of the method.
+    template <class F, class... Extra> Module& both(const char* name, F f, const char* doc, const py::arg& self, const Extra&... extra) {
+        function(name, f, doc, self, extra...);
+        return method(name, f, doc, extra...);
+    }
+    template <class F> Module& both(const char* name, F f, const char* doc) {      // f takes py::args
+        function(name, f, doc);
+        return method(name, f, doc);
     }
 
     py::module_ module;

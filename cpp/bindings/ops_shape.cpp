@@ -25,12 +25,6 @@ py::tuple tuple_of(const Tensors& xs) {
     return out;
 }
 
-Dims all_dims(const Tensor& x) {
-    Dims dims;
-    for (int i = 0; i < x.dim(); ++i) dims.push_back(i);
-    return dims;
-}
-
 template <class F> void property(Module& m, const char* name, F get, const char* doc) {
     const py::object type = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(&PyProperty_Type));
     m.tensor.attr(name) = type(py::cpp_function(get, py::is_method(m.tensor)), py::none(), py::none(), doc);

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from littlecore import autograd, data, interop, models, nn, optim, train
 
 get_num_threads = num_threads
+tensor = _core.tensor  # the function, not the module of that name
 
 _LAZY = {"autograd", "book", "cli", "data", "interop", "models", "nn", "optim", "train"}
 _FROM_AUTOGRAD = {"no_grad", "enable_grad", "set_grad_enabled", "is_grad_enabled", "inference_mode"}
