@@ -27,9 +27,6 @@ void bind_dtype(py::module_& m) {
         m.attr(DType(i) == DType::bool_ ? "bool_" : name(DType(i))) = o;
         dtype_objects[size_t(i)] = o.release().ptr();                            // kept for ever
     }
-    for (auto [alias, t] : {std::pair{"float", DType::float32}, {"double", DType::float64}, {"half", DType::float16},
-                            {"long", DType::int64}, {"int", DType::int32}, {"bool", DType::bool_}})
-        m.attr(alias) = dtype_object(t);
 }
 
 void bind_device(py::module_& m) {
@@ -155,8 +152,8 @@ PYBIND11_MODULE(_core, m) {
 
     m.attr("Tensor") = make_tensor_type();
     Module module(m, m.attr("Tensor"));
-    bind_tensor(module);
     bind_autograd(module);
+    bind_tensor(module);
     bind_elementwise(module);
     bind_linear(module);
     bind_conv(module);

@@ -7,7 +7,7 @@ The names are PyTorch's: ``littlecore.tensor``, ``littlecore.nn``, ``littlecore.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from littlecore import _core, memory
 from littlecore._core import *  # noqa: F403  the ops, dtypes and devices, by name
@@ -22,9 +22,13 @@ tensor = _core.tensor  # the function, not the module of that name
 
 _LAZY = {"autograd", "book", "cli", "data", "interop", "models", "nn", "optim", "train"}
 _FROM_AUTOGRAD = {"no_grad", "enable_grad", "set_grad_enabled", "is_grad_enabled", "inference_mode"}
+# PyTorch's short names, here because they would hide Python's own in the module itself
+_DTYPE_ALIASES = {"float": "float32", "double": "float64", "half": "float16", "long": "int64", "int": "int32", "bool": "bool_"}
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
+    if name in _DTYPE_ALIASES:
+        return getattr(_core, _DTYPE_ALIASES[name])
     if name in _LAZY:
         return importlib.import_module(f"littlecore.{name}")
     if name in _FROM_AUTOGRAD:
@@ -33,7 +37,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_FROM_AUTOGRAD})
+    return sorted({*globals(), *_LAZY, *_FROM_AUTOGRAD, *_DTYPE_ALIASES})
 
 
 def show_config() -> str:
