@@ -15,7 +15,7 @@ from littlecore._core import Tensor, __version__, device, dtype, num_threads, se
 from littlecore.tensor import RemovableHandle
 
 if TYPE_CHECKING:
-    from littlecore import autograd, data, interop, models, nn, optim, train
+    from littlecore import autograd, data, models, nn, optim, train
 
 get_num_threads = num_threads
 tensor = _core.tensor  # the function, not the module of that name

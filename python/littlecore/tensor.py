@@ -156,17 +156,21 @@ def _converter(name: str, target: dtype) -> Callable[[Tensor], Tensor]:
     return convert
 
 
-Tensor.__repr__ = _repr
-Tensor.__format__ = _format
-Tensor.__iter__ = _iter
-Tensor.__array__ = _array
-Tensor.__array_ufunc__ = None  # array + tensor is ours to compute (or refuse), not an array of objects
-Tensor.__deepcopy__ = _deepcopy
-Tensor.numpy = _numpy
-Tensor.to = _to
-Tensor.cpu = _cpu
-Tensor.cuda = _cuda
-Tensor.register_hook = _register_hook
+_METHODS: dict[str, Any] = {
+    "__repr__": _repr,
+    "__format__": _format,
+    "__iter__": _iter,
+    "__array__": _array,
+    "__array_ufunc__": None,  # array + tensor is ours to compute (or refuse), not an array of objects
+    "__deepcopy__": _deepcopy,
+    "numpy": _numpy,
+    "to": _to,
+    "cpu": _cpu,
+    "cuda": _cuda,
+    "register_hook": _register_hook,
+}
+for _name, _method in _METHODS.items():
+    setattr(Tensor, _name, _method)
 for _name, _target in {
     "float": _core.float32,
     "double": _core.float64,
