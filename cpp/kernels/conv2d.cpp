@@ -1,0 +1,141 @@
+// conv2d on CPU. Math and shapes: cpp/ops/conv2d.h. Compute bound except where the filters are few or depthwise.
+// This file turns a shape into taps, padded planes and grids of pixels; the products are in conv_correlate.h (forward,
+// backward_data) and conv_weight.h (backward_weight).
+#include "cpp/ops/conv2d.h"
+#include "cpp/kernels/conv_correlate.h"
+#include "cpp/kernels/conv_weight.h"
+
+namespace lc::cpu::LC_ISA {
+namespace {
+
+// Forward of one axis: tap r reads plane residue[r] at index shift[r] from the pixel.
+LC_INLINE int64_t used_residues(int64_t taps, int64_t dilation, int64_t stride, int64_t* residues) {
+    int64_t count = 0;
+    for (int64_t r = 0; r < taps; ++r) {
+        int64_t i = 0;
+        while (i < count && residues[i] != r * dilation % stride) ++i;
+        if (i == count) residues[count++] = r * dilation % stride;
+    }
+    return count;
+}
+LC_INLINE int64_t index_of(const int64_t* list, int64_t x) {
+    int64_t i = 0;
+    while (list[i] != x) ++i;
+    return i;
+}
+
+template <class T> double work_ns(const Conv2dShape& s) { return s.flops() / (sizeof(T) == 4 ? 60 : 30); }
+
+// 1x1 with stride 1 and no padding reads x where it is, as one long row an image, if no register reaches over its end.
+template <class T> bool reads_in_place(const Conv2dShape& s) {
+    return s.r * s.s == 1 && s.stride_h * s.stride_w == 1 && s.pad_h == 0 && s.pad_w == 0 && s.oh == s.h && s.ow == s.w &&
+           s.h * s.w % lanes<T> == 0;
+}
+
+template <class T> void set_in_place(Correlation<T>& c, Pass& p, int64_t channels) {
+    c.in_place = true;
+    c.planes = {1, 1, 0, 0, 1, c.h * c.width, c.h * c.width, c.h * c.width, c.groups * channels * c.h * c.width, 1, nullptr};
+    p.grid.cols *= p.grid.rows;
+    p.grid.rows = 1;
+}
+
+}  // namespace
+
+template <class T> void conv2d_forward(const Conv2dForward<T>& a) {
+    const Conv2dShape& s = a.shape;
+    const int64_t taps = s.r * s.s, channels = s.group_c(), depth = channels * taps;
+    const Buffer<int64_t> table(s.r + s.s + 3 * taps + depth);
+    int64_t *row_residue = table.data(), *col_residue = row_residue + s.r, *phase = col_residue + s.s, *tap = phase + taps,
+            *shift = tap + taps, *offset = shift + taps;
+
+    const int64_t row_count = used_residues(s.r, s.dilation_h, s.stride_h, row_residue);
+    const int64_t col_count = used_residues(s.s, s.dilation_w, s.stride_w, col_residue);
+    for (int64_t i = 0; i < row_count * col_count; ++i) phase[i] = row_residue[i / col_count] * s.stride_w + col_residue[i % col_count];
+
+    Planes g{s.stride_h, s.stride_w, s.pad_h, s.pad_w, s.oh + (s.r - 1) * s.dilation_h / s.stride_h,
+             s.ow + (s.s - 1) * s.dilation_w / s.stride_w, 0, 0, 0, row_count * col_count, phase};
+    g.plane = spread<T>(g.rows * g.pitch);
+    g.channel = g.phases * g.plane;
+    g.image = channels * g.channel;
+
+    Pass p{{1, s.oh, s.ow, 0, s.ow, 1, s.k * s.oh * s.ow}, taps, depth, tap, offset, 0, false};
+    Correlation<T> c{a.x, a.w, a.b, a.y, s.n, s.groups, channels, s.h, s.w, s.group_k(), s.oh * s.ow,
+                     s.group_k() * depth, depth, taps, g, false, &p, 1, work_ns<T>(s)};
+    if (reads_in_place<T>(s)) set_in_place(c, p, channels);
+    p.packed = should_pack<T>(p.grid, c.planes, c.m);
+    for (int64_t t = 0; t < taps; ++t) {
+        const int64_t y = t / s.s * s.dilation_h, x = t % s.s * s.dilation_w;
+        tap[t] = t;
+        shift[t] = (index_of(row_residue, y % s.stride_h) * col_count + index_of(col_residue, x % s.stride_w)) * c.planes.plane +
+                   y / s.stride_h * c.planes.pitch + x / s.stride_w;
+    }
+    for (int64_t kk = 0; kk < depth; ++kk) offset[kk] = kk / taps * c.planes.channel + shift[kk % taps];
+    correlate(c);
+}
+
+template <class T> void conv2d_backward_data(const Conv2dBackwardData<T>& a) {
+    const Conv2dShape& s = a.shape;
+    const int64_t taps = s.r * s.s, channels = s.group_k(), residues_h = s.stride_h < s.h ? s.stride_h : s.h,
+                  residues_w = s.stride_w < s.w ? s.stride_w : s.w, passes = residues_h * residues_w;
+    const Buffer<int64_t> table(2 * taps + channels * taps);
+    const Buffer<Pass> pass(passes);
+    int64_t *tap = table.data(), *shift = tap + taps, *offset = shift + taps;
+    if (s.n * s.c * s.h * s.w == 0) return;
+
+    // Pixel h = i * stride + residue is reached by tap r from row i + (residue + pad - r * dilation) / stride of dy.
+    int64_t top = 0, left = 0, rows = 1, pitch = 1, used = 0;
+    for (int64_t residue = 0; residue < residues_h; ++residue)
+        for (int64_t r = 0; r < s.r; ++r) {
+            const int64_t from = residue + s.pad_h - r * s.dilation_h;
+            if (from % s.stride_h == 0 && -from / s.stride_h > top) top = -from / s.stride_h;
+        }
+    for (int64_t residue = 0; residue < residues_w; ++residue)
+        for (int64_t r = 0; r < s.s; ++r) {
+            const int64_t from = residue + s.pad_w - r * s.dilation_w;
+            if (from % s.stride_w == 0 && -from / s.stride_w > left) left = -from / s.stride_w;
+        }
+    // ... which bounds the planes: the last pixel's largest shift.
+    rows = ceil_div(s.h, s.stride_h) + (s.stride_h - 1 + s.pad_h) / s.stride_h + top;
+    pitch = ceil_div(s.w, s.stride_w) + (s.stride_w - 1 + s.pad_w) / s.stride_w + left;
+    const int64_t phase = 0;
+    Planes g{1, 1, top, left, rows, pitch, spread<T>(rows * pitch), 0, 0, 1, &phase};
+    g.channel = g.plane;
+    g.image = channels * g.channel;
+
+    Correlation<T> c{a.dy, a.w, a.b, a.dx, s.n, s.groups, channels, s.oh, s.ow, s.group_c(), s.h * s.w,
+                     channels * s.group_c() * taps, taps, s.group_c() * taps, g, false, pass.data(), 0, work_ns<T>(s)};
+    int64_t weights = 0;
+    for (int64_t i = 0; i < passes; ++i) {
+        const int64_t y = i / residues_w, x = i % residues_w;
+        Pass& p = pass[c.pass_count++];
+        p = {{1, ceil_div(s.h - y, s.stride_h), ceil_div(s.w - x, s.stride_w), y * s.w + x, s.stride_h * s.w, s.stride_w, s.c * s.h * s.w},
+             0, 0, tap + used, offset + channels * used, weights, false};
+        if (reads_in_place<T>(s)) set_in_place(c, p, channels);
+        for (int64_t t = 0; t < taps; ++t) {
+            const int64_t from_y = y + s.pad_h - t / s.s * s.dilation_h, from_x = x + s.pad_w - t % s.s * s.dilation_w;
+            if (from_y % s.stride_h != 0 || from_x % s.stride_w != 0) continue;
+            tap[used + p.taps] = t;
+            shift[used + p.taps++] = (from_y / s.stride_h + top) * c.planes.pitch + from_x / s.stride_w + left;
+        }
+        p.depth = channels * p.taps;
+        for (int64_t kk = 0; kk < p.depth; ++kk) offset[channels * used + kk] = kk / p.taps * c.planes.channel + shift[used + kk % p.taps];
+        p.packed = should_pack<T>(p.grid, c.planes, c.m);
+        used += p.taps;
+        weights += s.groups * c.m * p.depth;
+    }
+    correlate(c);
+}
+
+template <class T> void conv2d_backward_weight(const Conv2dBackwardWeight<T>& a) {
+    if (a.dw) weight_gradient(a);
+    if (a.db) bias_gradient(a);
+}
+
+template void conv2d_forward(const Conv2dForward<float>&);
+template void conv2d_forward(const Conv2dForward<double>&);
+template void conv2d_backward_data(const Conv2dBackwardData<float>&);
+template void conv2d_backward_data(const Conv2dBackwardData<double>&);
+template void conv2d_backward_weight(const Conv2dBackwardWeight<float>&);
+template void conv2d_backward_weight(const Conv2dBackwardWeight<double>&);
+
+}  // namespace lc::cpu::LC_ISA

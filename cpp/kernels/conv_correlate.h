@@ -1,0 +1,220 @@
+// Forward and backward_data: a product of packed weights with windows that are never materialised (implicit GEMM).
+//
+//   out[m, pixel] = bias[m] + sum over (c, tap) w[m, c, tap] * planes[c][pixel + shift(tap)]
+//
+// Forward is one pass over all pixels. Backward_data is one dense pass for every residue of the pixel by the stride,
+// with the taps that reach it, so that no multiplication by an inserted zero is made.
+// Compute bound: 2 * depth flops for each result, planes and packed weights stay in L2.
+#pragma once
+#include "cpp/core/allocator.h"
+#include "cpp/core/parallel.h"
+#include "cpp/kernels/conv_planes.h"
+
+namespace lc::cpu::LC_ISA {
+namespace {
+
+struct Pass {
+    Grid grid;                                        // of one image
+    int64_t taps, depth;                              // depth = channels * taps
+    const int64_t* tap;                               // [taps] which of the r * s
+    const int64_t* offset;                            // [depth] from a pixel to channel and tap kk
+    int64_t weights;                                  // where its packed weights start
+    bool packed;                                      // windows of a tile copied to a panel, rather than read in place
+};
+
+template <class T> struct Correlation {
+    const T *x, *w, *bias;
+    T* out;
+    int64_t images, groups, channels, h, width;       // channels of a group
+    int64_t m, out_plane;                             // rows of a group
+    int64_t w_group, w_row, w_channel;                // strides of w
+    Planes planes;
+    bool in_place;                                    // x itself serves as its planes
+    const Pass* passes;
+    int64_t pass_count;
+    double work_ns;                                   // of everything on one thread
+};
+
+// Depth is cut into equal blocks: a block of one tile's columns stays in L1 while the rows pass by.
+constexpr int64_t kDepthBlock = 288;
+LC_INLINE int64_t depth_blocks(int64_t depth) { return depth ? ceil_div(depth, kDepthBlock) : 1; }
+LC_INLINE int64_t depth_block(int64_t depth) { return depth ? ceil_div(depth, depth_blocks(depth)) : 1; }
+
+// Rows whose weights for one block of depth take half of L2.
+template <class T> LC_INLINE int64_t panels_per_block(int64_t depth) {
+    const int64_t rows = 256 * 1024 / int64_t(sizeof(T)) / (depth_block(depth) + 1);
+    return rows > kTileRows<T> ? rows / kTileRows<T> : 1;
+}
+
+template <class T> LC_INLINE int64_t registers(const Pass& p, int64_t images) {
+    return p.packed ? ceil_div(images * p.grid.rows * p.grid.cols, lanes<T>) : images * p.grid.rows * RowWalk<T>::per_row(p.grid);
+}
+
+// Copying costs about 4 cycles a register, using one m / 2: worth it where rows would leave many lanes empty, or where
+// the same pixel of all channels falls into a few cache sets.
+template <class T> LC_INLINE bool should_pack(const Grid& g, const Planes& planes, int64_t m) {
+    const int64_t in_rows = g.rows * ceil_div(g.cols, lanes<T>), flat = ceil_div(g.rows * g.cols, lanes<T>);
+    const bool collides = planes.plane * int64_t(sizeof(T)) % 512 == 0;
+    return in_rows * m > flat * (m + 8) || (collides && m >= 16);
+}
+
+// Weights of a panel: [depth][rows]
+template <class T> void pack_weights(const Correlation<T>& c, const Pass& p, const Panels& panels, int64_t group, int64_t panel, T* dst) {
+    const int rows = panels.rows(panel);
+    const T* w = c.w + group * c.w_group + panels.first(panel) * c.w_row;
+    dst += group * c.m * p.depth + panels.first(panel) * p.depth;
+    for (int64_t ch = 0; ch < c.channels; ++ch)
+        for (int64_t t = 0; t < p.taps; ++t, dst += rows)
+            for (int i = 0; i < rows; ++i) dst[i] = w[i * c.w_row + ch * c.w_channel + p.tap[t]];
+}
+
+struct Part {
+    int64_t group, image, images, first, last, first_panel, last_panel;   // tiles [first, last)
+};
+
+template <class T, int vecs>
+void run_part(const Correlation<T>& c, const Pass& p, const Part& part, const T* planes, const T* weights, const int64_t* in_panel, T* panel) {
+    constexpr int L = lanes<T>;
+    const Panels panels = cut_panels<T>(c.m);
+    const int64_t block = depth_block(p.depth), per_block = panels_per_block<T>(p.depth);
+    const int64_t total = registers<T>(p, part.images);
+    Grid grid = p.grid;
+    grid.images = part.images;
+    T* out = c.out + part.image * grid.out_image + part.group * c.m * c.out_plane;
+    const T* bias = c.bias ? c.bias + part.group * c.m : nullptr;
+    weights += part.group * c.m * p.depth;
+
+    for (int64_t p0 = part.first_panel; p0 < part.last_panel; p0 += per_block) {
+        const int64_t p1 = p0 + per_block < part.last_panel ? p0 + per_block : part.last_panel;
+        for (int64_t k0 = 0; k0 == 0 || k0 < p.depth; k0 += block) {
+            const int64_t depth = p.depth - k0 < block ? p.depth - k0 : block;
+            RowWalk<T> walk(grid, c.planes, part.first * vecs);
+            for (int64_t tile = part.first; tile < part.last; ++tile) {
+                ConvTile<T> t;
+                PackedPixels<T> pixels[vecs];
+                t.depth = depth;
+                t.offset = p.packed ? in_panel : p.offset + k0;
+                t.row = c.out_plane;
+                t.step = grid.out_step;
+                t.add = k0 > 0;
+                for (int v = 0; v < vecs; ++v) {
+                    const int64_t at = tile * vecs + v;
+                    if (at >= total) {
+                        t.b[v] = t.b[0];
+                        t.count[v] = 0;
+                    } else if (p.packed) {
+                        t.count[v] = pixels[v].find(grid, c.planes, at * L);
+                        pixels[v].pack(planes, p.offset + k0, depth, vecs * L, panel + v * L);
+                        if (!pixels[v].contiguous(t.count[v])) t.step = 0;
+                        t.b[v] = panel + v * L;
+                        t.y[v] = out + pixels[v].lane[0];
+                        t.lane[v] = pixels[v].lane;
+                    } else {
+                        walk.next(planes, out, t, v);
+                    }
+                }
+                if (t.step == 0)
+                    for (int v = 0; v < vecs; ++v) t.y[v] = out;
+                else if (p.packed) t.step = 1;
+                for (int64_t i = p0; i < p1; ++i) {
+                    const int64_t m = panels.first(i);
+                    const T* a = weights + m * p.depth;
+                    run_tile_of<vecs>(panels.rows(i), t, [&](auto rows) {
+                        return PackedRows<T, rows>{a + k0 * rows};
+                    }, m, bias);
+                }
+            }
+        }
+    }
+}
+
+template <class T> void run_part(const Correlation<T>& c, const Pass& p, const Part& part, const T* planes, const T* weights, const int64_t* in_panel, T* panel) {
+    if (tile_vecs<T>(c.m) == kWide) run_part<T, kWide>(c, p, part, planes, weights + p.weights, in_panel, panel);
+    else run_part<T, kNarrow>(c, p, part, planes, weights + p.weights, in_panel, panel);
+}
+
+// Images that are worked on together: enough pixels that neither the last tile's empty lanes nor reading the weights
+// once a unit matters.
+template <class T> LC_INLINE int64_t images_per_unit(const Correlation<T>& c) {
+    const int64_t pixels = c.passes[0].grid.rows * c.passes[0].grid.cols;
+    if (pixels == 0 || pixels >= 12 * lanes<T>) return 1;
+    const int64_t units = ceil_div(c.images, ceil_div(16 * lanes<T>, pixels));
+    return ceil_div(c.images, units);
+}
+
+template <class T> void correlate(const Correlation<T>& c) {
+    if (c.images == 0 || c.m == 0) return;
+    const int vecs = tile_vecs<T>(c.m);
+    const Panels panels = cut_panels<T>(c.m);
+    int64_t weight_count = 0;
+    for (int64_t i = 0; i < c.pass_count; ++i) weight_count += c.groups * c.m * c.passes[i].depth;
+
+    const Buffer<T> weights(weight_count);
+    parallel_for(c.pass_count * c.groups * panels.count, weight_count, [&](int64_t task, int) {
+        const Pass& p = c.passes[task / panels.count / c.groups];
+        pack_weights(c, p, panels, task / panels.count % c.groups, task % panels.count, weights.data() + p.weights);
+    });
+
+    const Buffer<int64_t> in_panel(kDepthBlock);
+    for (int64_t kk = 0; kk < kDepthBlock; ++kk) in_panel[kk] = kk * vecs * lanes<T>;
+
+    const int64_t unit = images_per_unit(c), units = ceil_div(c.images, unit);
+    const int64_t plane_count = c.in_place ? 0 : unit * c.planes.image, panel_count = kDepthBlock * vecs * lanes<T>;
+    const double unit_ns = c.work_ns / double(units * c.groups);
+    const int threads = num_threads();
+
+    const auto images_of = [&](int64_t u) { return u * unit + unit < c.images ? unit : c.images - u * unit; };
+    const auto source = [&](int64_t image, int64_t group, int64_t channel) {
+        return c.x + ((image * c.groups + group) * c.channels + channel) * c.h * c.width;
+    };
+
+    if (threads == 1 || (units * c.groups >= 4 * threads && unit_ns < 5e6)) {      // a task prepares and computes its images
+        const Buffer<T> scratch(threads * (plane_count + panel_count));
+        parallel_for(units * c.groups, int64_t(c.work_ns), [&](int64_t task, int worker) {
+            const int64_t group = task % c.groups, image = task / c.groups * unit, images = images_of(task / c.groups);
+            T *planes = scratch.data() + worker * (plane_count + panel_count), *panel = planes + plane_count;
+            if (!c.in_place)
+                for (int64_t i = 0; i < images; ++i)
+                    for (int64_t ch = 0; ch < c.channels; ++ch)
+                        fill_channel(c.planes, source(image + i, group, ch), c.h, c.width, planes + i * c.planes.image + ch * c.planes.channel);
+            for (int64_t i = 0; i < c.pass_count; ++i) {
+                const Pass& p = c.passes[i];
+                run_part(c, p, {group, image, images, 0, ceil_div(registers<T>(p, images), vecs), 0, panels.count},
+                         c.in_place ? source(image, group, 0) : planes, weights.data(), in_panel.data(), panel);
+            }
+        });
+        return;
+    }
+
+    const Buffer<T> shared(plane_count), panel(threads * panel_count);              // all threads work on one unit
+    for (int64_t task = 0; task < units * c.groups; ++task) {
+        const int64_t group = task % c.groups, image = task / c.groups * unit, images = images_of(task / c.groups);
+        if (!c.in_place)
+            parallel_for(images * c.channels, plane_count, [&](int64_t at, int) {
+                const int64_t i = at / c.channels, ch = at % c.channels;
+                fill_channel(c.planes, source(image + i, group, ch), c.h, c.width, shared.data() + i * c.planes.image + ch * c.planes.channel);
+            });
+        for (int64_t i = 0; i < c.pass_count; ++i) {
+            const Pass& p = c.passes[i];
+            const int64_t tiles = ceil_div(registers<T>(p, images), vecs), wanted = unit_ns < 5e6 * threads ? 4 * threads : int64_t(unit_ns / 2e6);
+            // Heavy weights: split the rows first, so that each thread streams its own weights.
+            int64_t tile_parts = tiles < wanted ? tiles : wanted, row_parts = ceil_div(wanted, tile_parts ? tile_parts : 1);
+            if (c.m > tiles * vecs * lanes<T>) {
+                row_parts = panels.count < wanted ? panels.count : wanted;
+                tile_parts = ceil_div(wanted, row_parts);
+                if (tile_parts > tiles) tile_parts = tiles;
+            }
+            if (row_parts > panels.count) row_parts = panels.count;
+            const T* planes = c.in_place ? source(image, group, 0) : shared.data();
+            parallel_for(tile_parts * row_parts, int64_t(unit_ns) / c.pass_count, [&](int64_t at, int worker) {
+                const int64_t a = at / row_parts, b = at % row_parts;
+                run_part(c, p, {group, image, images, tiles * a / tile_parts, tiles * (a + 1) / tile_parts,
+                                panels.count * b / row_parts, panels.count * (b + 1) / row_parts},
+                         planes, weights.data(), in_panel.data(), panel.data() + worker * panel_count);
+            });
+        }
+    }
+}
+
+}  // namespace
+}  // namespace lc::cpu::LC_ISA

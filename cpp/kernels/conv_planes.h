@@ -1,0 +1,146 @@
+// Padded copies of an image, laid out so that every tap of a convolution is a plain shift of the pixel grid.
+//
+// A strided convolution reads each of step_h * step_w interleaved sub-images ("phases") with stride 1; those that any tap
+// reads are stored apart, with the border of zeros the taps need. Pixel (i, j) of the result, seen through tap (r, s),
+// then lies at i * pitch + j + shift(r, s): the padding, stride and dilation are in the table of shifts.
+// One read and one write of the input, against r * s of each when windows are materialised.
+#pragma once
+#include "cpp/kernels/conv_tile.h"
+
+namespace lc::cpu::LC_ISA {
+namespace {
+
+struct Planes {
+    int64_t step_h, step_w, top, left;                // plane (a, b) at (i, j): source row i * step_h + a - top, column j * step_w + b - left
+    int64_t rows, pitch;                              // of a plane
+    int64_t plane, channel, image;                    // elements from one plane, channel, image to the next
+    int64_t phases;                                   // planes per channel
+    const int64_t* phase;                             // [phases] a * step_w + b
+};
+
+// 64 * odd bytes apart, so that the same pixel of neighbouring channels falls into different cache sets; at least one
+// register of slack behind the last row, which a full-width load may reach into.
+template <class T> LC_INLINE int64_t spread(int64_t elements) {
+    constexpr int64_t line = 64 / int64_t(sizeof(T));
+    return (ceil_div(elements + lanes<T>, line) | 1) * line;
+}
+
+// dst[0, n) = src[0, n); writes up to a register beyond.
+template <class T> LC_INLINE void copy_over(T* dst, const T* src, int64_t n) {
+    each_vec<T>(n, [&](int64_t i, auto k) { store(dst + i, load(src + i, k)); });
+}
+template <class T> LC_INLINE void zero_over(T* dst, int64_t n) {
+    for (int64_t i = 0; i < n; i += lanes<T>) store(dst + i, zero<T>());
+}
+
+// All planes of one channel. Rows are written in order: each may spill into the next, which is written after it.
+template <class T> LC_NOINLINE void fill_channel(const Planes& g, const T* src, int64_t h, int64_t w, T* dst) {
+    for (int64_t f = 0; f < g.phases; ++f, dst += g.plane) {
+        const int64_t a = g.phase[f] / g.step_w - g.top, b = g.phase[f] % g.step_w - g.left;
+        // columns [first, last) of the plane lie inside the source
+        int64_t first = b < 0 ? ceil_div(-b, g.step_w) : 0, last = w > b ? ceil_div(w - b, g.step_w) : 0;
+        first = first < g.pitch ? first : g.pitch;
+        last = last < first ? first : last < g.pitch ? last : g.pitch;
+        for (int64_t i = 0; i < g.rows; ++i) {
+            T* row = dst + i * g.pitch;
+            const int64_t y = i * g.step_h + a;
+            if (y < 0 || y >= h) {
+                zero_over(row, g.pitch);
+                continue;
+            }
+            zero_over(row, first);
+            const T* from = src + y * w + first * g.step_w + b;
+            if (g.step_w == 1) copy_over(row + first, from, last - first);
+            else
+                for (int64_t j = 0; j < last - first; ++j) row[first + j] = from[j * g.step_w];
+            zero_over(row + last, g.pitch - last);
+        }
+    }
+}
+
+// ---- the pixels of a tile -----------------------------------------------------------------------------------------------
+
+// The grid of result pixels, and where they lie in the planes and in the output.
+struct Grid {
+    int64_t images, rows, cols;
+    int64_t out_first, out_row, out_step, out_image;  // pixel (n, i, j): out_first + n * out_image + i * out_row + j * out_step
+};
+
+// Walks registers of neighbouring pixels of one row: the last of a row is partly empty.
+template <class T> struct RowWalk {
+    const Grid& grid;
+    const Planes& planes;
+    int64_t n, i, j;
+
+    static LC_INLINE int64_t per_row(const Grid& g) { return ceil_div(g.cols, lanes<T>); }
+    LC_INLINE RowWalk(const Grid& grid, const Planes& planes, int64_t at) : grid(grid), planes(planes) {
+        const int64_t row = at / per_row(grid);
+        n = row / grid.rows;
+        i = row % grid.rows;
+        j = at % per_row(grid) * lanes<T>;
+    }
+    // Register v of the tile, its columns read straight from the planes.
+    LC_INLINE void next(const T* src, T* y, ConvTile<T>& t, int v) {
+        t.b[v] = src + n * planes.image + i * planes.pitch + j;
+        t.y[v] = y + grid.out_first + n * grid.out_image + i * grid.out_row + j * grid.out_step;
+        t.count[v] = int(grid.cols - j < lanes<T> ? grid.cols - j : lanes<T>);
+        j += lanes<T>;
+        if (j >= grid.cols) {
+            j = 0;
+            if (++i == grid.rows) i = 0, ++n;
+        }
+    }
+};
+
+// Registers filled with pixels across row and image ends: each is a few runs, copied side by side into a panel.
+template <class T> struct PackedPixels {
+    int runs = 0;
+    int64_t from[lanes<T>];                           // source of the run, minus its first lane
+    int end[lanes<T>];                                // its last lane + 1
+    int64_t lane[lanes<T>];                           // where each lane goes in the output
+
+    // Pixels at, at + 1, ... of the flat grid; returns how many there are.
+    LC_INLINE int find(const Grid& g, const Planes& planes, int64_t at) {
+        const int64_t per_image = g.rows * g.cols, left = g.images * per_image - at;
+        const int count = int(left < lanes<T> ? left : lanes<T>);
+        int64_t n = at / per_image, i = at % per_image / g.cols, j = at % g.cols;
+        for (int l = 0; l < count;) {
+            const int64_t here = g.cols - j < count - l ? g.cols - j : count - l;
+            from[runs] = n * planes.image + i * planes.pitch + j - l;
+            const int64_t to = g.out_first + n * g.out_image + i * g.out_row + j * g.out_step;
+            for (int64_t e = 0; e < here; ++e) lane[l + e] = to + e * g.out_step;
+            l += int(here);
+            end[runs++] = l;
+            j = 0;
+            if (++i == g.rows) i = 0, ++n;
+        }
+        return count;
+    }
+    // Whether the lanes follow each other in the output.
+    LC_INLINE bool contiguous(int count) const {
+        for (int l = 1; l < count; ++l)
+            if (lane[l] != lane[0] + l) return false;
+        return true;
+    }
+    // panel[kk * width + lane] for kk < depth
+    LC_INLINE void pack(const T* src, const int64_t* offset, int64_t depth, int64_t width, T* panel) const {
+        const T* last = src + from[runs - 1];
+        for (int64_t kk = 0; kk < depth; ++kk) store(panel + kk * width, load(last + offset[kk]));
+        for (int r = runs - 2; r >= 0; --r) {         // earlier runs overwrite the lanes before their end
+            const T* run = src + from[r];
+            const mask<T> head = first_lanes(end[r]);
+            for (int64_t kk = 0; kk < depth; ++kk)
+                store(panel + kk * width, select(head, load(run + offset[kk]), load(panel + kk * width)));
+        }
+    }
+
+private:
+    static LC_INLINE mask<T> first_lanes(int k) {
+        typename mask<T>::native index;
+        for (int l = 0; l < lanes<T>; ++l) index[l] = l;
+        return {index < k};
+    }
+};
+
+}  // namespace
+}  // namespace lc::cpu::LC_ISA

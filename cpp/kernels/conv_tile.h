@@ -1,0 +1,119 @@
+// The register tile of convolution: gemm.h's, but column vectors are found by address instead of in a packed panel.
+//
+//   y[i, v] (+)= sum over kk of a[i, kk] * b[v][offset[kk] ...]           i < rows, v < vecs, each v one register wide
+//
+// With offset[] = where channel and tap kk of a padded image lie, a window is never copied. The order of every sum is
+// gemm.h's: one fma chain over kk from zero, whatever the tile, so any tiling gives the same bits.
+#pragma once
+#include "cpp/kernels/gemm.h"
+
+namespace lc::cpu::LC_ISA {
+namespace {
+
+// Rows are cut into panels of nearly equal height, so that 16 rows are 6 + 5 + 5 and none is multiplied for nothing.
+struct Panels {
+    int64_t count, height, taller;                    // the first `taller` panels have height + 1 rows
+
+    LC_INLINE int64_t first(int64_t p) const { return p * height + (p < taller ? p : taller); }
+    LC_INLINE int rows(int64_t p) const { return int(height + (p < taller)); }
+};
+template <class T> LC_INLINE Panels cut_panels(int64_t m) {
+    const int64_t count = ceil_div(m, kTileRows<T>);
+    return count ? Panels{count, m / count, m % count} : Panels{0, 0, 0};
+}
+
+// Few rows leave registers free: then a tile is twice as wide.
+constexpr int kNarrow = 2, kWide = 4;
+template <class T> inline constexpr int kWideRows = kTileRows<T> / 2;
+template <class T> LC_INLINE int tile_vecs(int64_t m) { return m <= kWideRows<T> ? kWide : kNarrow; }
+
+template <class T> struct ConvTile {
+    int64_t depth;
+    const int64_t* offset;                            // [depth]
+    const T* b[kWide];
+    T* y[kWide];                                      // row 0, lane 0
+    int count[kWide];                                 // lanes that exist, 0..lanes<T>
+    int64_t row;                                      // from one row of y to the next
+    int64_t step;                                     // from one lane to the next; 0: lane l is at y[v][lane[v][l]]
+    const int64_t* lane[kWide];
+    bool add;                                         // to what is there; else to bias
+};
+
+// One panel's rows of a: packed as [kk][rows], or rows of a matrix whose depth is contiguous.
+template <class T, int rows> struct PackedRows {
+    const T* p;
+    LC_INLINE T at(int i, int64_t kk) const { return p[kk * rows + i]; }
+};
+template <class T> struct MatrixRows {
+    const T* p;
+    int64_t row;
+    LC_INLINE T at(int i, int64_t kk) const { return p[i * row + kk]; }
+};
+
+template <class T, int rows, int vecs>
+LC_INLINE void scatter(const ConvTile<T>& t, int v, int64_t m, const T* bias, const vec<T> (&acc)[size_t(rows)][size_t(vecs)]) {
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) {                  // unrolled: acc must stay in registers
+        T lane[lanes<T>];
+        store(lane, acc[i][v]);
+        T* y = t.y[v] + (m + i) * t.row;
+        for (int l = 0; l < t.count[v]; ++l) {
+            T& out = y[t.step ? l * t.step : t.lane[v][l]];
+            out = (t.add ? out : bias ? bias[m + i] : T(0)) + lane[l];
+        }
+    }
+}
+
+// Rows m .. m + rows - 1 of the result.
+template <int rows, int vecs, class T, class Rows> LC_NOINLINE void run_tile(const ConvTile<T>& t, Rows a, int64_t m, const T* bias) {
+    vec<T> acc[size_t(rows)][size_t(vecs)];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+        for (int v = 0; v < vecs; ++v) acc[i][v] = zero<T>();
+
+    const T* b[size_t(vecs)];
+#pragma GCC unroll 4
+    for (int v = 0; v < vecs; ++v) b[v] = t.b[v];
+    const int64_t* offset = t.offset;
+    for (int64_t kk = 0; kk < t.depth; ++kk) {
+        vec<T> column[size_t(vecs)];
+#pragma GCC unroll 4
+        for (int v = 0; v < vecs; ++v) column[v] = load(b[v] + offset[kk]);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; ++i) {
+            const vec<T> s = splat(a.at(i, kk));
+#pragma GCC unroll 4
+            for (int v = 0; v < vecs; ++v) acc[i][v] = fma(s, column[v], acc[i][v]);
+        }
+    }
+
+#pragma GCC unroll 4
+    for (int v = 0; v < vecs; ++v) {
+        if (t.count[v] == 0) continue;
+        if (t.step != 1) {
+            scatter<T, rows, vecs>(t, v, m, bias, acc);
+            continue;
+        }
+        const bool whole = t.count[v] == lanes<T>;
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; ++i) {
+            T* y = t.y[v] + (m + i) * t.row;
+            const vec<T> onto = t.add ? (whole ? load(y) : load(y, t.count[v])) : splat(bias ? bias[m + i] : T(0));
+            if (whole) store(y, onto + acc[i][v]);
+            else store(y, onto + acc[i][v], t.count[v]);
+        }
+    }
+}
+
+// The same for a row count known at run time: rows_of(std::integral_constant<int, rows>) gives a's rows.
+template <int vecs, int rows = vecs == kWide ? kTileRowCount / 2 : kTileRowCount, class T, class RowsOf>
+LC_INLINE void run_tile_of(int count, const ConvTile<T>& t, RowsOf rows_of, int64_t m, const T* bias) {
+    if constexpr (rows > 0) {
+        if (count == rows) run_tile<rows, vecs>(t, rows_of(std::integral_constant<int, rows>()), m, bias);
+        else run_tile_of<vecs, rows - 1>(count, t, rows_of, m, bias);
+    }
+}
+
+}  // namespace
+}  // namespace lc::cpu::LC_ISA

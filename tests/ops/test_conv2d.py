@@ -1,0 +1,215 @@
+"""conv2d: generated geometries in exact integers; the bounds in floats; the bits of an image alone and in a batch."""
+
+import check
+import numpy as np
+import pytest
+from cases import Case, cases
+from reference.conv2d import conv2d_backward, conv2d_forward, output_size
+
+import littlecore as lc
+
+CHANNELS = (1, 2, 3, 6, 8, 4, 7, 16, 17, 33, 48, 0)
+SIZES = (5, 8, 4, 12, 7, 9, 16, 28, 3, 33, 2, 1)
+
+
+def draw(case: Case, limit: float = 3e6):
+    """A geometry whose windows fit, with at most `limit` multiplications: the arguments of conv2d and the shapes."""
+    group = case.pick("groups", (1, 2, 3, 8))
+    depthwise = group > 1 and case.pick("depthwise", (False, True))
+    c = group * (1 if depthwise else case.pick("c", CHANNELS if group == 1 else CHANNELS[:4]))
+    k = group * case.pick("k", CHANNELS[:-1] if group == 1 else CHANNELS[:4])
+    kernel = [case.pick(f"kernel.{a}", (3, 1, 2, 5, 4, 7, 6)) for a in "hw"]
+    stride = [case.pick(f"stride.{a}", (1, 2, 3, 4)) for a in "hw"]
+    pad = [case.pick(f"pad.{a}", (0, 1, 2, 3)) for a in "hw"]
+    dilation = [case.pick(f"dilation.{a}", (1, 2, 3)) for a in "hw"]
+    size = [case.pick(f"size.{a}", SIZES) for a in "hw"]
+    size = [max(v, d * (kr - 1) + 1 - 2 * p) for v, kr, p, d in zip(size, kernel, pad, dilation, strict=True)]
+    n = case.pick("n", (1, 2, 3, 5, 9, 0))
+    out = [output_size(*v) for v in zip(size, kernel, stride, pad, dilation, strict=True)]
+    while n * k * c * np.prod(out) * np.prod(kernel) / group > limit and n > 1:
+        n -= 1
+    arguments = {"stride": tuple(stride), "padding": tuple(pad), "dilation": tuple(dilation), "groups": group}
+    return (n, c, *size), (k, c // group, *kernel), (n, k, *out), arguments
+
+
+def in_reference(arguments):
+    return [arguments[name] for name in ("stride", "padding", "dilation", "groups")]
+
+
+@cases(600)
+def test_forward_is_exact_in_integers(case: Case):
+    x_shape, w_shape, y_shape, arguments = draw(case)
+    x, w = case.tensor("x", x_shape, "integer"), case.tensor("w", w_shape, "integer")
+    b = case.tensor("b", (w_shape[0],), "integer") if case.pick("bias", (True, False)) else None
+
+    y = lc.conv2d(x, w, b, **arguments)
+
+    want = conv2d_forward(*[None if t is None else check.wide(t) for t in (x, w, b)], *in_reference(arguments))
+    assert want.shape == y_shape
+    check.equal(y, want)
+    return y
+
+
+@cases(600)
+def test_backward_is_exact_in_integers(case: Case):
+    x_shape, w_shape, y_shape, arguments = draw(case, 1e6)
+    x, w = case.tensor("x", x_shape, "integer", grad=True), case.tensor("w", w_shape, "integer", grad=True)
+    b, dy = case.tensor("b", (w_shape[0],), "integer", grad=True), case.tensor("dy", y_shape, "integer")
+
+    lc.conv2d(x, w, b, **arguments).backward(dy)
+
+    wanted = conv2d_backward(*[check.wide(t) for t in (dy, x, w)], *in_reference(arguments))
+    for got, want in zip((x.grad, w.grad, b.grad), wanted, strict=True):
+        check.equal(got, want)
+    return x.grad, w.grad, b.grad
+
+
+@cases(60)
+def test_adjoint(case: Case):
+    x_shape, w_shape, y_shape, arguments = draw(case, 1e6)
+    x, w, dy = [case.tensor(n, s, "integer", dtype="float64") for n, s in (("x", x_shape), ("w", w_shape), ("dy", y_shape))]
+    check.adjoint(lambda x, w: lc.conv2d(x, w, **arguments), x, w, dy=dy)
+
+
+@cases(150)
+def test_error_of_floats(case: Case):
+    x_shape, w_shape, y_shape, arguments = draw(case, 1e6)
+    x, w, dy = [case.tensor(n, s) for n, s in (("x", x_shape), ("w", w_shape), ("dy", y_shape))]
+    b = case.tensor("b", (w_shape[0],))
+    leaves = [t.detach().requires_grad_() for t in (x, w, b)]
+
+    y = lc.conv2d(*leaves, **arguments)
+    y.backward(dy)
+
+    exact = [check.wide(t) for t in (x, w, b)]
+    size = [np.abs(v) for v in exact]
+    depth = int(np.prod(w_shape[1:]))
+    check.contraction(y, conv2d_forward(*exact, *in_reference(arguments)), conv2d_forward(*size, *in_reference(arguments)), depth + 1)
+    g = check.wide(dy)
+    wanted = conv2d_backward(g, *exact[:2], *in_reference(arguments))
+    sizes = conv2d_backward(np.abs(g), *size[:2], *in_reference(arguments))
+    pixels = y_shape[0] * y_shape[2] * y_shape[3]
+    for leaf, want, magnitude, length in zip(leaves, wanted, sizes, (depth, pixels, pixels), strict=True):
+        check.contraction(leaf.grad, want, magnitude, length)
+
+
+SHAPES = [  # c, size, k, kernel, stride, padding: what networks are made of, large enough for every plan
+    (1, 28, 6, 5, 1, 2), (6, 14, 16, 5, 1, 0), (32, 8, 64, 5, 1, 0), (3, 32, 64, 3, 1, 1), (64, 14, 48, 3, 1, 1),
+    (40, 17, 70, 3, 2, 1), (300, 4, 20, 3, 1, 1), (96, 16, 32, 1, 1, 0), (64, 7, 80, 1, 2, 0), (3, 40, 16, 7, 2, 3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("c, size, k, kernel, stride, padding", SHAPES)
+def test_layers_of_networks(c, size, k, kernel, stride, padding):
+    random = np.random.default_rng(c)
+    x, w, b = [random.integers(-2, 3, s).astype(np.float32) for s in ((7, c, size, size), (k, c, kernel, kernel), (k,))]
+    leaves = [lc.from_numpy(v).requires_grad_() for v in (x, w, b)]
+    y = lc.conv2d(*leaves, stride=stride, padding=padding)
+    dy = random.integers(-2, 3, tuple(y.shape)).astype(np.float32)
+    y.backward(lc.from_numpy(dy))
+    pair = (stride, stride), (padding, padding)
+    check.equal(y, conv2d_forward(*[v.astype(float) for v in (x, w, b)], *pair))
+    for leaf, want in zip(leaves, conv2d_backward(*[v.astype(float) for v in (dy, x, w)], *pair), strict=True):
+        check.equal(leaf.grad, want)
+
+
+@pytest.mark.parametrize("c, size, k, kernel, stride, padding", SHAPES)
+def test_an_image_does_not_depend_on_its_batch(c, size, k, kernel, stride, padding):
+    random = np.random.default_rng(c)
+    x = lc.from_numpy(random.standard_normal((9, c, size, size)).astype(np.float32)).requires_grad_()
+    w = lc.from_numpy(random.standard_normal((k, c, kernel, kernel)).astype(np.float32))
+    y = lc.conv2d(x, w, stride=stride, padding=padding)
+    dy = lc.from_numpy(random.standard_normal(tuple(y.shape)).astype(np.float32))
+    y.backward(dy)
+    for first, last in ((0, 1), (3, 4), (8, 9), (2, 7)):
+        part = x.detach()[first:last].requires_grad_()
+        alone = lc.conv2d(part, w, stride=stride, padding=padding)
+        alone.backward(dy[first:last])
+        check.same_bits(alone, y[first:last])
+        check.same_bits(part.grad, x.grad[first:last])
+
+
+@pytest.mark.parametrize("c, size, k, kernel, stride, padding", SHAPES)
+def test_threads_do_not_change_bits(c, size, k, kernel, stride, padding):
+    random = np.random.default_rng(c)
+    arrays = [random.standard_normal(s).astype(np.float32) for s in ((6, c, size, size), (k, c, kernel, kernel), (k,))]
+
+    def run(threads):
+        lc.set_num_threads(threads)
+        leaves = [lc.from_numpy(v).requires_grad_() for v in arrays]
+        y = lc.conv2d(*leaves, stride=stride, padding=padding)
+        (y * y).sum().backward()
+        return y, *[leaf.grad for leaf in leaves]
+
+    one = run(1)
+    for threads in (2, 3, 8):
+        for got, want in zip(run(threads), one, strict=True):
+            check.same_bits(got, want)
+
+
+@pytest.mark.parametrize("shape, w, arguments", [
+    ((1, 2, 4, 4), (4, 1, 2, 2), {"groups": 2}),
+    ((1, 2, 5, 3), (1, 2, 3, 2), {"stride": (2, 1), "padding": (1, 0)}),
+    ((1, 1, 5, 5), (2, 1, 2, 3), {"dilation": 2}),
+])  # fmt: skip
+def test_gradients(shape, w, arguments):
+    random = np.random.default_rng(3)
+    inputs = [random.standard_normal(s) for s in (shape, w, w[:1])]
+    check.gradients(lambda x, w, b: lc.conv2d(x, w, b, **arguments), *inputs)
+
+
+@pytest.mark.parametrize("kernel, dilation", [((3, 3), 1), ((2, 4), 1), ((4, 3), 2), ((1, 1), 1)])
+def test_same_padding(kernel, dilation):
+    x, w = np.random.default_rng(0).integers(-4, 5, (2, 3, 8, 9)), np.random.default_rng(1).integers(-4, 5, (5, 3, *kernel))
+    y = lc.conv2d(lc.from_numpy(x.astype(np.float32)), lc.from_numpy(w.astype(np.float32)), padding="same", dilation=dilation)
+    total = [dilation * (k - 1) for k in kernel]
+    padded = np.pad(x, ((0, 0), (0, 0), *[(t // 2, t - t // 2) for t in total])).astype(float)
+    check.equal(y, conv2d_forward(padded, w.astype(float), dilation=(dilation, dilation)))
+    valid = lc.conv2d(lc.from_numpy(x.astype(np.float32)), lc.from_numpy(w.astype(np.float32)), padding="valid", dilation=dilation)
+    check.equal(valid, conv2d_forward(x.astype(float), w.astype(float), dilation=(dilation, dilation)))
+
+
+def test_one_image_without_a_batch():
+    x, w = np.random.default_rng(0).integers(-4, 5, (3, 8, 9)), np.random.default_rng(1).integers(-4, 5, (5, 3, 3, 3))
+    y = lc.conv2d(lc.from_numpy(x.astype(np.float32)), lc.from_numpy(w.astype(np.float32)), padding=1)
+    check.equal(y, conv2d_forward(x[None].astype(float), w.astype(float), pad=(1, 1))[0])
+
+
+def test_nan_reaches_exactly_the_pixels_that_read_it():
+    x = np.zeros((1, 2, 9, 9), np.float32)
+    x[0, 1, 4, 5] = np.nan
+    y = lc.conv2d(lc.from_numpy(x), lc.ones(3, 2, 3, 3), padding=1).numpy()
+    want = np.zeros((1, 3, 9, 9), bool)
+    want[:, :, 3:6, 4:7] = True
+    assert np.array_equal(np.isnan(y), want)
+
+
+REFUSED = [
+    ((1, 4, 5, 5), (2, 3, 3, 3), {}, "wants 3 input channels in 1 group, input has 4"),
+    ((1, 1, 2, 5), (1, 1, 3, 3), {}, "kernel is larger than the input"),
+    ((1, 1, 5, 5), (1, 1, 3, 3), {"dilation": 3}, "kernel is larger than the input"),
+    ((1, 3, 5, 5), (2, 3, 3, 3), {"groups": 2}, "groups = 2 must divide"),
+    ((1, 3, 5, 5), (2, 3, 3, 3), {"groups": 0}, "groups = 0"),
+    ((1, 3, 5, 5), (2, 3, 3, 3), {"stride": 0}, "stride must be positive"),
+    ((1, 3, 5, 5), (2, 3, 3, 3), {"stride": (1, 2, 3)}, "stride takes one int or two"),
+    ((1, 3, 5, 5), (2, 3, 3, 3), {"stride": 2**62}, "out of range"),
+    ((1, 3, 5, 5), (2, 3, 3, 3), {"padding": -1}, "padding must not be negative"),
+    ((1, 3, 5, 5), (2, 3, 3, 3), {"padding": "full"}, "padding is a number, 'same' or 'valid'"),
+    ((1, 3, 5, 5), (2, 3, 3, 3), {"padding": "same", "stride": 2}, "needs stride 1"),
+    ((1, 3, 5, 5), (2, 3, 0, 3), {}, "has no taps"),
+    ((3, 5), (2, 3, 3, 3), {}, r"input must be \[n, c, h, w\]"),
+    ((1, 3, 5, 5), (2, 3, 3), {}, "weight must be"),
+    ((1, 3, 5, 5), (2, 3, 3, 3), {"bias": (3,)}, r"bias must be \[2\]"),
+]
+
+
+@pytest.mark.parametrize("x, w, arguments, message", REFUSED)
+def test_refused(x, w, arguments, message):
+    bias = lc.zeros(*arguments["bias"]) if "bias" in arguments else None
+    with pytest.raises(ValueError, match="conv2d: .*" + message):
+        lc.conv2d(lc.zeros(*x), lc.zeros(*w), bias, **{n: v for n, v in arguments.items() if n != "bias"})
+
+
+def test_mixed_dtypes_are_refused():
+    with pytest.raises(TypeError, match="conv2d: input is float64, weight float32"):
+        lc.conv2d(lc.zeros(1, 1, 5, 5, dtype=lc.float64), lc.zeros(1, 1, 3, 3))
