@@ -25,7 +25,7 @@ def by_groups(x, groups):
 
 
 def conv2d_forward(x, w, b=None, stride=(1, 1), pad=(0, 0), dilation=(1, 1), groups=1):
-    filters = w.reshape(groups, -1, *w.shape[1:])
+    filters = w.reshape(groups, len(w) // groups, *w.shape[1:])
     y = 0
     for r, s, window, _, _ in taps(x, w, stride, pad, dilation):
         y = y + np.einsum("ngchw,gkc->ngkhw", by_groups(window, groups), filters[..., r, s])
@@ -34,7 +34,7 @@ def conv2d_forward(x, w, b=None, stride=(1, 1), pad=(0, 0), dilation=(1, 1), gro
 
 
 def conv2d_backward(dy, x, w, stride=(1, 1), pad=(0, 0), dilation=(1, 1), groups=1):
-    filters, g = w.reshape(groups, -1, *w.shape[1:]), by_groups(dy, groups)
+    filters, g = w.reshape(groups, len(w) // groups, *w.shape[1:]), by_groups(dy, groups)
     dw, dx = np.zeros_like(filters), None
     for r, s, window, (rows, cols), padded in taps(x, w, stride, pad, dilation):
         dw[..., r, s] = np.einsum("ngkhw,ngchw->gkc", g, by_groups(window, groups))
