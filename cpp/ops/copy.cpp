@@ -15,7 +15,7 @@ template <class F> void visit_size(DType t, F&& f) {
     }
 }
 
-Tensor copied(const char* op, const Tensor& x, DType dtype) {
+Tensor recorded(const char* op, const Tensor& x, DType dtype) {
     const Tensor y = Tensor::empty(x.sizes(), dtype, x.device());
     detail::copy_into(y, x);
     if (wants_grad({x}) && is_floating(dtype))
@@ -47,6 +47,14 @@ void copy_into(const Tensor& y, const Tensor& x) {
     else visit_any(x.dtype(), [&]<class S>() { run.template operator()<S>(y.dtype()); });
 }
 
+Tensor copied(const Tensor& x) {
+    const Tensor y = Tensor::empty_like(x);
+    copy_into(y, x);
+    return y;
+}
+
+Tensor dense(const Tensor& x) { return x.is_contiguous() ? x : copied(x); }
+
 Tensor converted(const Tensor& x, DType dtype) {
     if (x.dtype() == dtype) return x;
     const Tensor y = Tensor::empty(x.sizes(), dtype, x.device());
@@ -56,9 +64,9 @@ Tensor converted(const Tensor& x, DType dtype) {
 
 }  // namespace detail
 
-Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : copied("contiguous", x, x.dtype()); }
-Tensor clone(const Tensor& x) { return copied("clone", x, x.dtype()); }
-Tensor to(const Tensor& x, DType dtype) { return x.dtype() == dtype ? x : copied("to", x, dtype); }
+Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : recorded("contiguous", x, x.dtype()); }
+Tensor clone(const Tensor& x) { return recorded("clone", x, x.dtype()); }
+Tensor to(const Tensor& x, DType dtype) { return x.dtype() == dtype ? x : recorded("to", x, dtype); }
 
 void copy_(const Tensor& y, const Tensor& x) {
     check_inplace("copy_", y);
@@ -84,6 +92,14 @@ void fill_(const Tensor& y, double value) {
 Tensor own_gradient(const Tensor& g) {
     const bool ours = g.impl()->use_count() == 1 && g.storage()->use_count() == 1 && g.is_contiguous();
     return ours ? g : clone(g);
+}
+
+double item_as_double(const Tensor& x) {
+    LC_CHECK(x.numel() == 1, ValueError, "item: a tensor with one element is needed, this one is ", x.sizes());
+    return visit_any(x.dtype(), [&]<class T>() { return [](T v) {
+        if constexpr (sizeof(T) == 2) return double(to_float(v));
+        else return double(v);
+    }(*x.data<T>()); });
 }
 
 }  // namespace lc

@@ -26,10 +26,13 @@ LC_API Tensor clone(const Tensor& x);                 // always new memory, cont
 LC_API Tensor to(const Tensor& x, DType dtype);       // x itself where it has the dtype already
 LC_API void copy_(const Tensor& y, const Tensor& x);  // in place; x is broadcast to y and converted to its dtype
 LC_API void fill_(const Tensor& y, double value);
+LC_API double item_as_double(const Tensor& x);        // ValueError unless x has one element
 
 namespace detail {
 // y = x without checks, versions or history: y is memory of our own, x can be expanded to it.
 LC_API void copy_into(const Tensor& y, const Tensor& x);
+LC_API Tensor copied(const Tensor& x);                        // clone(), without history
+LC_API Tensor dense(const Tensor& x);                         // contiguous(), without history
 LC_API Tensor converted(const Tensor& x, DType dtype);        // to(), without history
 }  // namespace detail
 

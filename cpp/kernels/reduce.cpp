@@ -1,0 +1,269 @@
+// reduce on CPU. Contract: cpp/ops/reduce.h. Memory bound: x is read once.
+//
+// Two shapes of loop: along rows (inner = 1), where registers run along the reduced elements, and down columns, where they
+// run along the kept ones. Either way a block of fixed size is reduced by one task, then the blocks are combined pairwise.
+#include "cpp/ops/reduce.h"
+
+#include "cpp/core/parallel.h"
+#include "cpp/simd/vec_math.h"
+
+namespace lc::cpu::LC_ISA {
+namespace {
+
+constexpr int64_t kBlock = 4096;                      // elements of a row reduced at once
+constexpr int64_t kRows = 64, kColumns = 1024;        // of a block of columns; its accumulators take 4 or 8 KiB of L1
+
+template <class T> constexpr T lowest() {
+    if constexpr (std::is_integral_v<T>) return std::is_signed_v<T> ? T(T(1) << (8 * sizeof(T) - 1)) : T(0);
+    else return -T(__builtin_inf());
+}
+template <class T> constexpr T highest() {
+    if constexpr (std::is_integral_v<T>) return T(~lowest<T>());
+    else return T(__builtin_inf());
+}
+
+// ---- what is reduced: map, then combine; for vectors and for single elements ------------------------------------------------
+
+struct Sum {
+    template <class T> static constexpr T identity() { return T(0); }
+    template <class V> static LC_INLINE V map(V x, V) { return x; }
+    template <class V> static LC_INLINE V combine(V a, V b) { return a + b; }
+};
+struct Prod {
+    template <class T> static constexpr T identity() { return T(1); }
+    template <class V> static LC_INLINE V map(V x, V) { return x; }
+    template <class V> static LC_INLINE V combine(V a, V b) { return a * b; }
+};
+struct Max {
+    template <class T> static constexpr T identity() { return lowest<T>(); }
+    template <class V> static LC_INLINE V map(V x, V) { return x; }
+    template <class T> static LC_INLINE vec<T> combine(vec<T> a, vec<T> b) { return max_nan(a, b); }
+    template <class T> static LC_INLINE T combine(T a, T b) { return a > b || a != a ? a : b; }
+};
+struct Min {
+    template <class T> static constexpr T identity() { return highest<T>(); }
+    template <class V> static LC_INLINE V map(V x, V) { return x; }
+    template <class T> static LC_INLINE vec<T> combine(vec<T> a, vec<T> b) { return min_nan(a, b); }
+    template <class T> static LC_INLINE T combine(T a, T b) { return a < b || a != a ? a : b; }
+};
+struct SumSquares : Sum {
+    template <class V> static LC_INLINE V map(V x, V shift) { return (x - shift) * (x - shift); }
+};
+struct SumAbs : Sum {
+    template <class V> static LC_INLINE V map(V x, V) { return abs(x); }
+};
+struct MaxAbs : Max {
+    template <class V> static LC_INLINE V map(V x, V) { return abs(x); }
+};
+struct SumExp : Sum {
+    template <class V> static LC_INLINE V map(V x, V shift) { return exp(x - shift); }
+};
+
+// The tree over n partial results, in index order: x[0] holds the result. Elements lie `step` apart.
+template <class F, class A> A combine_pairwise(const A* x, int64_t n) {
+    if (n == 1) return x[0];
+    const int64_t half = n / 2;
+    return F::combine(combine_pairwise<F>(x, half), combine_pairwise<F>(x + half, n - half));
+}
+
+// ---- along rows ---------------------------------------------------------------------------------------------------------
+
+template <class F, class T> acc_t<T> reduce_block(const T* x, int64_t n, acc_t<T> shift) {
+    using A = acc_t<T>;
+    A y = F::template identity<A>();
+    if constexpr (std::is_integral_v<T>) {
+        for (int64_t i = 0; i < n; ++i) y = F::combine(y, x[i]);
+        return y;
+    } else {
+        constexpr int w = lanes<A>;
+        const vec<A> s = splat(shift), none = splat(y);
+        vec<A> acc[4] = {none, none, none, none};
+        int64_t i = 0;
+        for (; i + 4 * w <= n; i += 4 * w)
+            for (int j = 0; j < 4; ++j) acc[j] = F::combine(acc[j], F::map(load(x + i + j * w), s));
+        for (int j = 0; i + w <= n; i += w, ++j) acc[j] = F::combine(acc[j], F::map(load(x + i), s));
+        if (i < n) {
+            const int k = int(n - i);
+            acc[3] = F::combine(acc[3], first(F::map(load(x + i, k), s), k, none));
+        }
+        const vec<A> all = F::combine(F::combine(acc[0], acc[1]), F::combine(acc[2], acc[3]));
+        return detail::fold(all, [](A a, A b) { return F::combine(a, b); });
+    }
+}
+
+template <class F, class T> void reduce_rows(const ReduceForward<T>& a, int64_t work_ns) {
+    using A = acc_t<T>;
+    const int64_t blocks = (a.n + kBlock - 1) / kBlock;
+    const int64_t grain = a.n < kBlock ? 1 + kBlock / a.n : 1;      // short rows: several to a task
+    Buffer<A> parts(blocks > 1 ? a.outer * blocks : 0);
+    parallel_ranges(a.outer * blocks, 8 * grain, work_ns, [&](int64_t begin, int64_t end) {
+        for (int64_t b = begin; b < end; ++b) {
+            const int64_t row = b / blocks, from = b % blocks * kBlock;
+            const int64_t count = a.n - from < kBlock ? a.n - from : kBlock;
+            (blocks > 1 ? parts.data() : a.y)[b] = reduce_block<F>(a.x + row * a.n + from, count, a.shift ? a.shift[row] : A(0));
+        }
+    });
+    if (blocks > 1)
+        for (int64_t o = 0; o < a.outer; ++o) a.y[o] = combine_pairwise<F>(parts.data() + o * blocks, blocks);
+}
+
+// ---- down columns ---------------------------------------------------------------------------------------------------------
+
+// acc[0..columns) = rows r of x[r * stride + 0..columns), combined: four at a time, so that acc is touched once for four.
+template <class F, class T>
+void reduce_strip(const T* x, int64_t rows, int64_t stride, int64_t columns, const acc_t<T>* shift, acc_t<T>* acc) {
+    using A = acc_t<T>;
+    if constexpr (std::is_integral_v<T>) {
+        for (int64_t i = 0; i < columns; ++i) acc[i] = x[i];
+        for (int64_t r = 1; r < rows; ++r)
+            for (int64_t i = 0; i < columns; ++i) acc[i] = F::combine(acc[i], x[r * stride + i]);
+    } else {
+        const auto at = [&](int64_t r, int64_t i, auto k) {
+            return F::map(load(x + r * stride + i, k), shift ? load(shift + i, k) : zero<A>());
+        };
+        each_vec<A>(columns, [&](int64_t i, auto k) { store(acc + i, at(0, i, k), k); });
+        int64_t r = 1;
+        for (; r + 4 <= rows; r += 4)
+            each_vec<A>(columns, [&](int64_t i, auto k) {
+                const vec<A> four = F::combine(F::combine(at(r, i, k), at(r + 1, i, k)), F::combine(at(r + 2, i, k), at(r + 3, i, k)));
+                store(acc + i, F::combine(load(acc + i, k), four), k);
+            });
+        for (; r < rows; ++r)
+            each_vec<A>(columns, [&](int64_t i, auto k) { store(acc + i, F::combine(load(acc + i, k), at(r, i, k)), k); });
+    }
+}
+
+// Partial rows parts[0..n) of `stride` elements combined pairwise into parts[0], in place.
+template <class F, class A> void combine_strips(A* parts, int64_t n, int64_t stride, int64_t columns) {
+    for (int64_t step = 1; step < n; step *= 2)
+        for (int64_t b = 0; b + step < n; b += 2 * step) {
+            A *to = parts + b * stride, *from = to + step * stride;
+            for (int64_t i = 0; i < columns; ++i) to[i] = F::combine(to[i], from[i]);
+        }
+}
+
+template <class F, class T> void reduce_columns(const ReduceForward<T>& a, int64_t work_ns) {
+    using A = acc_t<T>;
+    const int64_t blocks = (a.n + kRows - 1) / kRows, strips = (a.inner + kColumns - 1) / kColumns;
+    Buffer<A> parts(blocks > 1 ? a.outer * blocks * a.inner : 0);
+    A* out = blocks > 1 ? parts.data() : a.y;
+    const int64_t unit = (a.n < kRows ? a.n : kRows) * (a.inner < kColumns ? a.inner : kColumns);
+    parallel_ranges(a.outer * blocks * strips, 1 + 32 * 1024 / unit, work_ns, [&](int64_t begin, int64_t end) {
+        for (int64_t task = begin; task < end; ++task) {
+            const int64_t o = task / (blocks * strips), b = task / strips % blocks, from = task % strips * kColumns;
+            const int64_t rows = a.n - b * kRows < kRows ? a.n - b * kRows : kRows;
+            const int64_t columns = a.inner - from < kColumns ? a.inner - from : kColumns;
+            reduce_strip<F>(a.x + (o * a.n + b * kRows) * a.inner + from, rows, a.inner, columns,
+                            a.shift ? a.shift + o * a.inner + from : nullptr, out + (o * blocks + b) * a.inner + from);
+        }
+    });
+    if (blocks == 1) return;
+    parallel_ranges(a.outer * strips, 1, work_ns / kRows, [&](int64_t begin, int64_t end) {
+        for (int64_t task = begin; task < end; ++task) {
+            const int64_t o = task / strips, from = task % strips * kColumns;
+            const int64_t columns = a.inner - from < kColumns ? a.inner - from : kColumns;
+            A* part = out + o * blocks * a.inner + from;
+            combine_strips<F>(part, blocks, a.inner, columns);
+            for (int64_t i = 0; i < columns; ++i) a.y[o * a.inner + from + i] = part[i];
+        }
+    });
+}
+
+template <class F, class T> void reduce(const ReduceForward<T>& a) {
+    const int64_t work_ns = a.outer * a.n * a.inner / (a.op == ReduceOp::sum_exp ? 2 : 8) * int64_t(sizeof(T)) / 2;
+    if (a.inner == 1) reduce_rows<F>(a, work_ns);
+    else reduce_columns<F>(a, work_ns);
+}
+
+// ---- where the largest is ---------------------------------------------------------------------------------------------------
+
+// a goes before b: NaN goes before everything, and of equals the earlier stays.
+template <class T> LC_INLINE bool goes_before(bool largest, T a, T b) {
+    if (b != b) return false;
+    return (largest ? a > b : a < b) || a != a;
+}
+
+template <class T> void index_row(const ReduceIndexForward<T>& a, const T* x, int64_t row) {
+    int64_t at = 0;
+    T best = x[0];
+    for (int64_t i = 1; i < a.n; ++i)
+        if (LC_UNLIKELY(goes_before(a.largest, x[i], best))) {
+            best = x[i];
+            at = i;
+        }
+    a.values[row] = best;
+    a.indices[row] = at;
+}
+
+template <class T> void index_columns(const ReduceIndexForward<T>& a, const T* x, int64_t columns, int64_t to) {
+    T* best = a.values + to;
+    int64_t* at = a.indices + to;
+    for (int64_t i = 0; i < columns; ++i) {
+        best[i] = x[i];
+        at[i] = 0;
+    }
+    for (int64_t r = 1; r < a.n; ++r)
+        for (int64_t i = 0; i < columns; ++i) {
+            const T v = x[r * a.inner + i];
+            const bool better = goes_before(a.largest, v, best[i]);
+            best[i] = better ? v : best[i];
+            at[i] = better ? r : at[i];
+        }
+}
+
+}  // namespace
+
+template <class T> void reduce_forward(const ReduceForward<T>& a) {
+    switch (a.op) {
+        case ReduceOp::sum: return reduce<Sum>(a);
+        case ReduceOp::prod: return reduce<Prod>(a);
+        case ReduceOp::max: return reduce<Max>(a);
+        case ReduceOp::min: return reduce<Min>(a);
+        default: break;
+    }
+    if constexpr (!std::is_integral_v<T>) {
+        switch (a.op) {
+            case ReduceOp::sum_squares: return reduce<SumSquares>(a);
+            case ReduceOp::sum_abs: return reduce<SumAbs>(a);
+            case ReduceOp::max_abs: return reduce<MaxAbs>(a);
+            default: return reduce<SumExp>(a);
+        }
+    }
+}
+
+template <class T> void reduce_index_forward(const ReduceIndexForward<T>& a) {
+    constexpr int64_t kStrip = 256;
+    const int64_t strips = (a.inner + kStrip - 1) / kStrip, work = a.outer * a.n * a.inner;
+    parallel_ranges(a.outer * strips, 1 + 32 * 1024 / (a.n * (a.inner < kStrip ? a.inner : kStrip)), work, [&](int64_t begin, int64_t end) {
+        for (int64_t task = begin; task < end; ++task) {
+            const int64_t o = task / strips, from = task % strips * kStrip;
+            if (a.inner == 1) index_row(a, a.x + o * a.n, o);
+            else index_columns(a, a.x + o * a.n * a.inner + from, a.inner - from < kStrip ? a.inner - from : kStrip, o * a.inner + from);
+        }
+    });
+}
+
+template <class T> void reduce_index_backward(const ReduceIndexBackward<T>& a) {
+    for (int64_t o = 0; o < a.outer; ++o)
+        for (int64_t i = 0; i < a.inner; ++i)
+            a.dx[(o * a.n + a.indices[o * a.inner + i]) * a.inner + i] = a.dy[o * a.inner + i];
+}
+
+template void reduce_forward(const ReduceForward<float>&);
+template void reduce_forward(const ReduceForward<double>&);
+template void reduce_forward(const ReduceForward<bfloat16>&);
+template void reduce_forward(const ReduceForward<float16>&);
+template void reduce_forward(const ReduceForward<int64_t>&);
+template void reduce_forward(const ReduceForward<int32_t>&);
+template void reduce_forward(const ReduceForward<uint8_t>&);
+template void reduce_index_forward(const ReduceIndexForward<float>&);
+template void reduce_index_forward(const ReduceIndexForward<double>&);
+template void reduce_index_forward(const ReduceIndexForward<int64_t>&);
+template void reduce_index_forward(const ReduceIndexForward<int32_t>&);
+template void reduce_index_forward(const ReduceIndexForward<uint8_t>&);
+template void reduce_index_backward(const ReduceIndexBackward<float>&);
+template void reduce_index_backward(const ReduceIndexBackward<double>&);
+template void reduce_index_backward(const ReduceIndexBackward<bfloat16>&);
+template void reduce_index_backward(const ReduceIndexBackward<float16>&);
+
+}  // namespace lc::cpu::LC_ISA
