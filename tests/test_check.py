@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -146,7 +147,8 @@ def test_a_failing_case_is_shrunk_and_an_empty_one_refused(tmp_path):
     (tmp_path / "conftest_of_tests.py").write_text(Path(folder, "conftest.py").read_text())
     (tmp_path / "test_it.py").write_text(FAILING)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)]
-    out = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path).stdout
+    environment = {**os.environ, "PYTHONPATH": str(Path(lc.__file__).parent.parent)}
+    out = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment).stdout
     assert "2 failed" in out, out
     line = next(s for s in out.splitlines() if "--case" in s)
     assert "other=1 " in line and "factor=" in line, line
