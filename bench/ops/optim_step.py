@@ -1,7 +1,6 @@
 """optim_step: one pass over parameters, gradients and state; a step over 65 tensors as a GPT has them."""
 
 import numpy as np
-
 from bench.harness import Case, Work, normal
 
 SHAPES = [(384, 1152), (384, 384), (384, 1536), (1536, 384), (384,), (384,), (1152,), (1536,)] * 8 + [(65, 384)]
