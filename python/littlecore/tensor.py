@@ -77,7 +77,9 @@ def _array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndar
     return array
 
 
-def _to(self: Tensor, *args: Any, dtype: dtype | None = None, device: device | str | None = None, copy: bool = False) -> Tensor:
+def _to(
+    self: Tensor, *args: Any, dtype: dtype | None = None, device: device | str | None = None, copy: bool = False
+) -> Tensor:
     """This tensor with another dtype or device: ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other)``.
 
     Returns self if nothing changes and ``copy`` is False.

@@ -5,7 +5,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from littlecore.data import Dataset, SampleRandom, Subset, TensorDataset, Transformed, random_split, stack
+from littlecore.data import Dataset, ImageDataset, SampleRandom, Subset, TensorDataset, Transformed, random_split, stack
 
 
 def rows(*indices):
@@ -85,3 +85,10 @@ def test_transformed_changes_the_first_field_in_order(dataset):
     x, y = plus_one_twice.batch(*rows(1))
     assert x.tolist() == [[4, 22]] and y.tolist() == [1]
     assert plus_one_twice[1][0].tolist() == [4, 22] and plus_one_twice[-9][1] == 1
+
+
+def test_image_dataset_gives_floats_of_bytes():
+    dataset = ImageDataset(np.array([[[[0, 51]]], [[[102, 255]]]], np.uint8), np.array([3, 4]))
+    x, y = dataset.batch(*rows(1, 0))
+    assert x.dtype == np.float32 and x.ravel().tolist() == pytest.approx([0.4, 1, 0, 0.2]) and y.tolist() == [4, 3]
+    np.testing.assert_array_equal(dataset[1][0], x[0])

@@ -25,8 +25,9 @@ def test_samples_and_classes(root):
     folder = ImageFolder(root)
     assert folder.classes == ["cat", "dog"] and len(folder) == 3
     image, label = folder[2]
-    assert label == 1 and image.dtype == np.uint8
-    np.testing.assert_array_equal(image, PIXELS.transpose(2, 0, 1))
+    assert label == 1 and image.dtype == np.float32
+    np.testing.assert_allclose(image, PIXELS.transpose(2, 0, 1) / 255, rtol=1e-6)
+    np.testing.assert_array_equal(read_image(root / "dog" / "0.png"), PIXELS.transpose(2, 0, 1))
     x, y = folder.batch(np.array([0, 2]), SampleRandom(0, 0, np.array([0, 2])))
     assert x.shape == (2, 3, 6, 8) and y.tolist() == [0, 1]
 

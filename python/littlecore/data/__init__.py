@@ -4,7 +4,7 @@ Everything here is NumPy until `DataLoader` hands out littlecore tensors.
 """
 
 from .counter_random import SampleRandom
-from .dataset import Dataset, Subset, TensorDataset, Transformed, random_split, stack
+from .dataset import Dataset, ImageDataset, Subset, TensorDataset, Transformed, random_split, stack
 from .errors import DataError
 from .idx import read_idx, read_labelled, write_idx
 from .image_folder import ImageFolder, read_image
@@ -29,6 +29,7 @@ __all__ = [
     "DataError",
     "DataLoader",
     "Dataset",
+    "ImageDataset",
     "ImageFolder",
     "Normalize",
     "RandomAffine",

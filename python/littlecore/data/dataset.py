@@ -68,6 +68,21 @@ class TensorDataset(Dataset):
         return tuple(a[indices] for a in self.arrays)
 
 
+class ImageDataset(TensorDataset):
+    """Images uint8 [n, c, h, w], kept as bytes and given as float32 of 0..1, and their labels int64 [n]."""
+
+    def __init__(self, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> None:
+        super().__init__(images, labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        image, label = super().__getitem__(index)
+        return image * np.float32(1 / 255), label
+
+    def batch(self, indices: npt.NDArray[np.integer], random: SampleRandom) -> Batch:
+        images, labels = super().batch(indices, random)
+        return images * np.float32(1 / 255), labels
+
+
 class Subset(Dataset):
     """The samples of `dataset` at `indices`, renumbered from 0."""
 

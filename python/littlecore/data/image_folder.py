@@ -46,8 +46,8 @@ def read_image(path: str | os.PathLike[str], channels: int = 3, size: int | None
 class ImageFolder(Dataset):
     """The images under `root`/CLASS/: classes are the sub-folders in name order, files are in path order.
 
-    A sample is (uint8 [channels, h, w], class number). Files are decoded when asked for. `size` resizes each image to
-    size x size; without it all images of a batch must have one size.
+    A sample is (float32 [channels, h, w] of 0..1, class number). Files are decoded when asked for. `size` resizes each
+    image to size x size; without it all images of a batch must have one size.
     """
 
     def __init__(self, root: str | os.PathLike[str], channels: int = 3, size: int | None = None) -> None:
@@ -70,4 +70,4 @@ class ImageFolder(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         path, label = self.samples[index]
-        return read_image(path, self.channels, self.size), label
+        return read_image(path, self.channels, self.size) * np.float32(1 / 255), label

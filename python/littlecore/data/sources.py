@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .dataset import TensorDataset
+from .dataset import ImageDataset
 from .errors import DataError
 from .idx import MNIST_FILES, find_mnist_file, read_labelled
 from .resize import resize
@@ -20,10 +20,10 @@ _SPLIT_SEED = 1797
 _DIGITS_MAX = 16
 
 
-def digits(size: int = 28) -> tuple[TensorDataset, TensorDataset]:
+def digits(size: int = 28) -> tuple[ImageDataset, ImageDataset]:
     """The embedded 1,797 handwritten digits, as (train of 1,437, test of 360).
 
-    Each sample is an image uint8 [1, size, size] of 0..255 (ink is bright, as in MNIST) and its label int64.
+    Each sample is an image float32 [1, size, size] of 0..1 (ink is bright, as in MNIST) and its label int64.
     The split is a fixed random one that keeps the ten classes in proportion. `size` other than 8 resizes bilinearly.
 
     Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998,
@@ -37,7 +37,7 @@ def digits(size: int = 28) -> tuple[TensorDataset, TensorDataset]:
     images = np.rint(values).clip(0, 255).astype(np.uint8)[:, None]
     test = _stratified(labels, DIGITS_TEST)
     targets = labels.astype(np.int64)
-    return TensorDataset(images[~test], targets[~test]), TensorDataset(images[test], targets[test])
+    return ImageDataset(images[~test], targets[~test]), ImageDataset(images[test], targets[test])
 
 
 def _stratified(labels: np.ndarray, count: int) -> np.ndarray:
@@ -59,11 +59,11 @@ def shakespeare() -> str:
     return gzip.decompress(packed).decode("ascii")
 
 
-def mnist(folder: str | os.PathLike[str]) -> tuple[TensorDataset, TensorDataset]:
+def mnist(folder: str | os.PathLike[str]) -> tuple[ImageDataset, ImageDataset]:
     """MNIST, or a set in its format (Fashion-MNIST, KMNIST), from a folder of the four IDX files: (train, test).
 
-    Each sample is an image uint8 [1, h, w] and its label int64 of 0..9. The files may be gzipped and may lie in
-    torchvision's MNIST/raw below `folder`. Raises DataError, which names the file and the byte, for a file that is
+    Each sample is an image float32 [1, h, w] of 0..1 and its label int64 of 0..9. The files may be gzipped and may lie
+    in torchvision's MNIST/raw below `folder`. Raises DataError, which names the file and the byte, for a file that is
     missing, truncated, swapped with another or untrue about its sizes.
     """
     folder = Path(folder)
@@ -76,7 +76,7 @@ def mnist(folder: str | os.PathLike[str]) -> tuple[TensorDataset, TensorDataset]
     parts = []
     for part in ("train", "test"):
         x, y = read_labelled(found[part, "images"], found[part, "labels"], classes=10)  # type: ignore[arg-type]
-        parts.append(TensorDataset(x[:, None], y.astype(np.int64)))
+        parts.append(ImageDataset(x[:, None], y.astype(np.int64)))
     train, test = parts
     if train.arrays[0].shape[1:] != test.arrays[0].shape[1:]:
         sizes = f"{train.arrays[0].shape[2:]} and {test.arrays[0].shape[2:]}"

@@ -38,11 +38,13 @@ def _keep(path: Path, previous: Path) -> None:
     link = previous.with_name(f".{previous.name}.{os.getpid()}.tmp")
     link.unlink(missing_ok=True)
     try:
-        os.link(path, link)
-    except OSError:  # a file system without hard links
-        link.write_bytes(path.read_bytes())
-    os.replace(link, previous)
-    link.unlink(missing_ok=True)  # rename does nothing where both names are one file already
+        try:
+            os.link(path, link)
+        except OSError:  # a file system without hard links
+            link.write_bytes(path.read_bytes())
+        os.replace(link, previous)
+    finally:
+        link.unlink(missing_ok=True)  # rename leaves it where both names are one file already
 
 
 def _sync_folder(folder: Path) -> None:

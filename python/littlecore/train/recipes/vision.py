@@ -102,7 +102,7 @@ def load(config: VisionConfig) -> Images:
         train, test = lcdata.mnist(config.data)
     else:
         train, test, classes = _image_folders(config)
-    if isinstance(train, lcdata.TensorDataset):
+    if isinstance(train, lcdata.ImageDataset):
         pixels = train.arrays[0]
         mean, std = float(pixels.mean() / 255), float(pixels.std() / 255)
     else:
