@@ -93,4 +93,4 @@ def _load(path: str | os.PathLike[str]) -> tuple[dict[str, Array], Any]:
 
 
 def _crc(array: Array) -> int:
-    return zlib.crc32(array.reshape(-1).view(np.uint8))
+    return zlib.crc32(array.reshape(-1).view(np.uint8).data)

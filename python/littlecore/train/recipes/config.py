@@ -75,4 +75,5 @@ def from_json(kind: type[AnyConfig], values: Mapping[str, Any]) -> AnyConfig:
     known = {field.name for field in dataclasses.fields(kind)}
     if unknown := set(values) - known:
         raise ValueError(f"unknown settings {', '.join(sorted(unknown))}")
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    arguments: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
+    return kind(**arguments)

@@ -96,7 +96,7 @@ def build(
     lc.manual_seed(config.seed)
     model = make_model(name, config, facts).to(config.device)
     optimizer = adamw(model, config, betas=(0.9, 0.99))
-    options = {"num_workers": config.workers, "seed": config.seed}
+    options: dict[str, Any] = {"num_workers": config.workers, "seed": config.seed}
     trainer = Trainer(
         model,
         language_modelling(),

@@ -56,7 +56,7 @@ class VitConfig(VisionConfig):
     dropout: float = 0.1
 
 
-_DIGITS = {"shift": 0.08, "degrees": 10.0, "zoom": 0.1, "shear": 5.0}
+_DIGITS: dict[str, Any] = {"shift": 0.08, "degrees": 10.0, "zoom": 0.1, "shear": 5.0}
 _EMBEDDED: dict[str, VisionConfig] = {
     "lenet": VisionConfig(epochs=40, lr=3e-3, **_DIGITS),
     "mlp": MlpConfig(epochs=60, lr=3e-3, **_DIGITS),
