@@ -1,0 +1,120 @@
+"""Whether operations are recorded: context managers that are decorators too."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .. import _core
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _GradMode:
+    """Sets the mode for a `with` block, or for every call of a decorated function or generator."""
+
+    mode = False
+
+    def __init__(self) -> None:
+        self.previous: list[bool] = []  # one object may be entered more than once
+
+    def __enter__(self) -> None:
+        self.previous.append(_core.grad_enabled())
+        _core.set_grad_enabled(self.mode)
+
+    def __exit__(self, *_: object) -> None:
+        _core.set_grad_enabled(self.previous.pop())
+
+    def __call__(self, function: F) -> F:
+        mode = self.mode
+        if inspect.isgeneratorfunction(function):
+            return _generator(function, mode)
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            previous = _core.grad_enabled()
+            _core.set_grad_enabled(mode)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                _core.set_grad_enabled(previous)
+
+        return wrapped  # type: ignore[return-value]
+
+
+def _generator(function: Any, mode: bool) -> Any:
+    """The mode holds while the generator runs, not while its consumer does."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        generator, resume = function(*args, **kwargs), None
+        try:
+            while True:
+                previous = _core.grad_enabled()
+                _core.set_grad_enabled(mode)
+                try:
+                    value = generator.send(resume)
+                except StopIteration as stop:
+                    return stop.value
+                finally:
+                    _core.set_grad_enabled(previous)
+                resume = yield value
+        finally:
+            generator.close()
+
+    return wrapped
+
+
+class no_grad(_GradMode):
+    """Nothing is recorded: `with no_grad():` or `@no_grad()` (or plainly `@no_grad`)."""
+
+    mode = False
+
+    def __new__(cls, function: Any = None) -> Any:
+        self = super().__new__(cls)
+        if function is None:
+            return self
+        self.__init__()  # type: ignore[misc]
+        return self(function)
+
+    def __init__(self, function: Any = None) -> None:
+        super().__init__()
+
+
+class enable_grad(_GradMode):
+    """Operations are recorded, even inside `no_grad`."""
+
+    mode = True
+
+
+class inference_mode(_GradMode):
+    """As no_grad when mode is True; there is nothing further to save."""
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__()
+        self.mode = not mode
+
+
+class set_grad_enabled(_GradMode):
+    """Sets the mode at once; as a context manager it puts the previous one back at the end."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self.mode = bool(mode)
+        self.before = _core.grad_enabled()
+        _core.set_grad_enabled(self.mode)
+
+    def __enter__(self) -> None:
+        self.previous.append(self.before)
+        _core.set_grad_enabled(self.mode)
+
+    def __call__(self, function: F) -> F:
+        _core.set_grad_enabled(self.before)
+        return super().__call__(function)
+
+
+def is_grad_enabled() -> bool:
+    """True if operations are recorded on this thread."""
+    return bool(_core.grad_enabled())

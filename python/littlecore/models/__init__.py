@@ -1,0 +1,17 @@
+"""Networks, one file each."""
+
+from .generation import filtered, sample
+from .gpt import GPT, KVCache, gpt, load_gpt2
+from .lenet import LeNet, lenet
+from .mlp import MLP, mlp
+from .positional import sinusoidal_encoding
+from .resnet import ResNet, SmallResNet, resnet18, resnet20, resnet34, resnet50
+from .transformer import TransformerSeq2Seq, transformer
+from .vgg import VGG, vgg
+from .vit import VisionTransformer, vit
+
+__all__ = [
+    "GPT", "MLP", "VGG", "KVCache", "LeNet", "ResNet", "SmallResNet", "TransformerSeq2Seq", "VisionTransformer",
+    "filtered", "gpt", "lenet", "load_gpt2", "mlp", "resnet18", "resnet20", "resnet34", "resnet50", "sample",
+    "sinusoidal_encoding", "transformer", "vgg", "vit",
+]  # fmt: skip

@@ -1,0 +1,187 @@
+"""GPT-2 (Radford et al., 2019).
+
+Keys are GPT-2's ("transformer.h.0.attn.c_attn.weight", ...). Weights are stored [out, in] as in every Linear;
+Hugging Face stores four of them per block the other way round, and `load_gpt2` turns them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from .. import _core, nn
+from .._core import Tensor
+from ..nn import functional as F
+from ..nn.state import IncompatibleKeys, as_tensor
+from .generation import Generates
+
+
+class KVCache:
+    """Keys and values of the tokens seen so far, per layer, in memory allocated once."""
+
+    def __init__(self, layers: int, batch: int, heads: int, length: int, dim: int, dtype: Any = None) -> None:
+        shape = (batch, heads, length, dim)
+        self.keys = [_core.zeros(shape, dtype=dtype) for _ in range(layers)]
+        self.values = [_core.zeros(shape, dtype=dtype) for _ in range(layers)]
+        self.capacity = length
+        self.length = 0  # tokens held; the model counts it up after all layers have written
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write k, v [N, H, T, D] behind what is there; returns all keys and values so far [N, H, length + T, D]."""
+        end = self.length + k.shape[2]
+        self.keys[layer][:, :, self.length : end].copy_(k)
+        self.values[layer][:, :, self.length : end].copy_(v)
+        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+
+
+class CausalSelfAttention(nn.Module):
+    """Every position attends to itself and those before it.    [N, T, C] -> [N, T, C]"""
+
+    def __init__(self, n_embd: int, n_head: int, dropout: float, bias: bool) -> None:
+        super().__init__()
+        if n_embd % n_head:
+            raise ValueError(f"gpt: n_embd {n_embd} must be divisible by n_head {n_head}")
+        self.n_head = n_head
+        self.dropout = dropout
+        self.c_attn = nn.Linear(n_embd, 3 * n_embd, bias=bias)
+        self.c_proj = nn.Linear(n_embd, n_embd, bias=bias)
+        self.resid_dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+        n, t, c = x.shape
+        q, k, v = self.c_attn(x).split(c, -1)  # [N, T, 3C] -> 3 x [N, T, C]
+        heads = (n, t, self.n_head, c // self.n_head)
+        q, k, v = (z.reshape(heads).transpose(1, 2) for z in (q, k, v))  # [N, T, C] -> [N, H, T, D]
+        mask = None
+        if cache is not None:
+            k, v = cache.extend(layer, k, v)  # [N, H, S, D], S tokens so far
+            if 1 < t < k.shape[2]:  # query i stands at position S - T + i
+                mask = _core.tril(_core.ones((t, k.shape[2]), dtype=_core.bool), k.shape[2] - t)  # [T, S]
+        causal = mask is None and t == k.shape[2]
+        y = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0, causal)
+        y = y.transpose(1, 2).reshape((n, t, c))  # [N, H, T, D] -> [N, T, C]
+        return self.resid_dropout(self.c_proj(y))
+
+
+class MLP(nn.Module):
+    """[N, T, C] -> [N, T, 4C] -> [N, T, C]"""
+
+    def __init__(self, n_embd: int, dropout: float, bias: bool, approximate: str) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(n_embd, 4 * n_embd, bias=bias)
+        self.gelu = nn.GELU(approximate)
+        self.c_proj = nn.Linear(4 * n_embd, n_embd, bias=bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.c_proj(self.gelu(self.c_fc(x))))
+
+
+class Block(nn.Module):
+    """Attention and MLP, each behind a layer norm and beside a skip connection.    [N, T, C] -> [N, T, C]"""
+
+    def __init__(self, n_embd: int, n_head: int, dropout: float, bias: bool, approximate: str) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(n_embd, bias=bias)
+        self.attn = CausalSelfAttention(n_embd, n_head, dropout, bias)
+        self.ln_2 = nn.LayerNorm(n_embd, bias=bias)
+        self.mlp = MLP(n_embd, dropout, bias, approximate)
+
+    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+        x = x + self.attn(self.ln_1(x), cache, layer)
+        return x + self.mlp(self.ln_2(x))
+
+
+class GPT(nn.Module, Generates):
+    """Tokens [N, T] of int64 -> logits of the next token [N, T, vocab_size].
+
+    The defaults are GPT-2 small: 124,439,808 parameters, the embedding shared with the readout.
+    gelu: "tanh" as GPT-2, or "none".
+    """
+
+    def __init__(
+        self, vocab_size: int = 50257, block_size: int = 1024, n_layer: int = 12, n_head: int = 12,
+        n_embd: int = 768, dropout: float = 0.0, bias: bool = True, gelu: str = "tanh",
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.vocab_size, self.block_size = vocab_size, block_size
+        self.n_layer, self.n_head, self.n_embd = n_layer, n_head, n_embd
+        blocks = [Block(n_embd, n_head, dropout, bias, gelu) for _ in range(n_layer)]
+        self.transformer = nn.ModuleDict({
+            "wte": nn.Embedding(vocab_size, n_embd),
+            "wpe": nn.Embedding(block_size, n_embd),
+            "drop": nn.Dropout(dropout),
+            "h": nn.ModuleList(blocks),
+            "ln_f": nn.LayerNorm(n_embd, bias=bias),
+        })  # fmt: skip
+        self.lm_head = nn.Linear(n_embd, vocab_size, bias=False)
+        self.lm_head.weight = self.transformer["wte"].weight  # one tensor, two keys
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Normal of standard deviation 0.02, divided by sqrt(2 * n_layer) where a block writes to the residual."""
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                nn.init.normal_(module.weight, 0.0, 0.02)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        for block in self.transformer["h"]:
+            for projection in (block.attn.c_proj, block.mlp.c_proj):
+                nn.init.normal_(projection.weight, 0.0, 0.02 / math.sqrt(2 * self.n_layer))
+
+    def make_cache(self, batch: int) -> KVCache:
+        """Room for block_size tokens of each of `batch` sequences."""
+        weight = self.lm_head.weight
+        return KVCache(self.n_layer, batch, self.n_head, self.block_size, self.n_embd // self.n_head, weight.dtype)
+
+    def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+        start = 0 if cache is None else cache.length
+        t = tokens.shape[1]
+        if start + t > self.block_size:
+            raise ValueError(f"gpt: {start + t} tokens are more than block_size {self.block_size}")
+        positions = _core.arange(start, start + t)  # [T]
+        x = self.transformer["wte"](tokens) + self.transformer["wpe"](positions)  # [N, T, C] + [T, C]
+        x = self.transformer["drop"](x)
+        for i, block in enumerate(self.transformer["h"]):
+            x = block(x, cache, i)
+        if cache is not None:
+            cache.length += t
+        return self.lm_head(self.transformer["ln_f"](x))  # [N, T, C] -> [N, T, vocab_size]
+
+
+TURNED = (
+    "attn.c_attn.weight",
+    "attn.c_proj.weight",
+    "mlp.c_fc.weight",
+    "mlp.c_proj.weight",
+)  # [in, out] at Hugging Face
+
+
+def load_gpt2(model: GPT, state_dict: Mapping[str, Any]) -> IncompatibleKeys:
+    """Load a checkpoint in Hugging Face's layout; keys may lack "transformer.", and lm_head may be missing."""
+    converted = {}
+    for key, value in state_dict.items():
+        if key.endswith((".attn.bias", ".attn.masked_bias")):  # the causal mask, stored as a buffer
+            continue
+        name = key if key.startswith(("transformer.", "lm_head.")) else f"transformer.{key}"
+        tensor = as_tensor(key, value)
+        converted[name] = tensor.transpose(0, 1) if name.endswith(TURNED) else tensor
+    converted.setdefault("lm_head.weight", converted["transformer.wte.weight"])
+    return model.load_state_dict(converted)
+
+
+SIZES = {  # layers, heads, width
+    "gpt2": (12, 12, 768),
+    "gpt2-medium": (24, 16, 1024),
+    "gpt2-large": (36, 20, 1280),
+    "gpt2-xl": (48, 25, 1600),
+}
+
+
+def gpt(size: str | None = None, **options: Any) -> GPT:
+    """A GPT of the given options, or one of GPT-2's sizes: gpt2, gpt2-medium, gpt2-large, gpt2-xl."""
+    if size is not None:
+        layers, heads, width = SIZES[size]
+        options = {"n_layer": layers, "n_head": heads, "n_embd": width, **options}
+    return GPT(**options)

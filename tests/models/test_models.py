@@ -1,0 +1,178 @@
+"""Sizes, shapes, keys and names of the models."""
+
+import math
+
+import numpy as np
+import pytest
+
+import littlecore as lc
+from littlecore import models, nn
+
+
+def parameters(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [
+        (lambda: models.mlp(), 1_557),
+        (lambda: models.lenet(), 105_506),
+        (lambda: models.resnet20(), 269_722),
+        (lambda: models.resnet18(), 11_689_512),
+        (lambda: models.resnet34(), 21_797_672),
+        (lambda: models.resnet50(), 25_557_032),
+        (lambda: models.vgg("vgg11"), 132_863_336),
+        (lambda: models.gpt("gpt2"), 124_439_808),
+        (lambda: models.vit(), 86_567_656),
+    ],
+    ids=["mlp", "lenet", "resnet20", "resnet18", "resnet34", "resnet50", "vgg11", "gpt2", "vit"],
+)
+def test_parameter_counts(make, count):
+    assert parameters(make()) == count
+
+
+def shapes(model, *inputs):
+    """Output shape of every module, by name."""
+    found = {}
+    for name, module in model.named_modules():
+        module.register_forward_hook(lambda m, x, y, name=name: found.update({name: tuple(y.shape)}))
+    model(*inputs)
+    return found
+
+
+def test_the_walk_through_lenet():
+    found = shapes(models.lenet(), lc.zeros(2, 1, 28, 28))
+    assert found == {"conv1": (2, 32, 24, 24), "conv2": (2, 64, 4, 4), "fc1": (2, 200), "fc2": (2, 10), "": (2, 10)}
+
+
+def test_the_walk_through_resnet50():
+    model = models.resnet50().eval()
+    with lc.no_grad():
+        found = shapes(model, lc.zeros(1, 3, 64, 64))
+    walk = {"conv1": (64, 32), "maxpool": (64, 16), "layer1": (256, 16), "layer2": (512, 8), "layer3": (1024, 4)}
+    assert {k: (v[1], v[2]) for k, v in found.items() if k in walk} == walk
+    assert found["layer4"] == (1, 2048, 2, 2) and found[""] == (1, 1000)
+    keys = list(model.state_dict())
+    assert keys[:2] == ["conv1.weight", "bn1.weight"] and keys[-2:] == ["fc.weight", "fc.bias"]
+    assert {"layer1.0.downsample.0.weight", "layer4.2.bn3.num_batches_tracked"} <= set(keys) and len(keys) == 320
+    assert not any(k.endswith("conv1.bias") for k in keys)
+
+
+def test_small_images_through_resnet20():
+    model = models.resnet20(in_channels=1)
+    assert tuple(model(lc.zeros(2, 1, 28, 28)).shape) == (2, 10)
+    assert len([k for k in model.state_dict() if "conv" in k]) == 19
+
+
+def test_vgg_keys_and_shape():
+    model = models.vgg("vgg13", 7, batch_norm=True).eval()
+    keys = list(model.state_dict())
+    assert keys[0] == "features.0.weight" and keys[-1] == "classifier.6.bias" and "features.1.running_mean" in keys
+    with lc.no_grad():
+        assert tuple(model(lc.zeros(1, 3, 32, 32)).shape) == (1, 7)
+
+
+@pytest.mark.parametrize("readout", ["linear", "mlp"])
+def test_vit(readout):
+    options = {"image_size": 28, "patch_size": 7, "num_layers": 2, "num_heads": 4, "hidden_dim": 32, "mlp_dim": 64}
+    model = models.vit(num_classes=10, in_channels=1, readout=readout, **options)
+    assert tuple(model(lc.zeros(3, 1, 28, 28)).shape) == (3, 10)
+    keys = set(model.state_dict())
+    assert {"class_token", "conv_proj.weight", "encoder.pos_embedding", "encoder.ln.bias"} <= keys
+    assert "encoder.layers.encoder_layer_1.self_attention.in_proj_weight" in keys
+    assert ("heads.head.weight" in keys) == (readout == "linear") and ("heads.4.weight" in keys) == (readout == "mlp")
+    with pytest.raises(ValueError, match=r"\(14, 28\)"):
+        model(lc.zeros(1, 1, 14, 28))
+
+
+def test_patches_of_vit_are_a_linear_layer():
+    model = models.vit(image_size=8, patch_size=4, num_layers=0, num_heads=1, hidden_dim=6, mlp_dim=8, in_channels=2)
+    x = lc.randn(1, 2, 8, 8)
+    y = model.conv_proj(x).detach().numpy()[0]  # [6, 2, 2]
+    weight, image = model.conv_proj.weight.detach().numpy().reshape(6, -1), x.numpy()[0]
+    for i in range(2):
+        for j in range(2):
+            patch = image[:, 4 * i : 4 * i + 4, 4 * j : 4 * j + 4].reshape(-1)
+            np.testing.assert_allclose(y[:, i, j], weight @ patch, rtol=1e-4, atol=1e-5)
+
+
+def test_gpt_keys_tying_and_initial_values():
+    model = models.gpt(vocab_size=500, block_size=64, n_layer=3, n_head=4, n_embd=128)
+    keys = list(model.state_dict())
+    assert keys[:3] == ["transformer.wte.weight", "transformer.wpe.weight", "transformer.h.0.ln_1.weight"]
+    assert {"transformer.h.2.mlp.c_proj.bias", "transformer.ln_f.weight", "lm_head.weight"} <= set(keys)
+    assert model.lm_head.weight is model.transformer["wte"].weight
+    std = {n: float(np.std(p.detach().numpy())) for n, p in model.named_parameters()}
+    assert abs(std["transformer.wte.weight"] - 0.02) < 1e-3
+    assert abs(std["transformer.h.1.attn.c_proj.weight"] - 0.02 / math.sqrt(6)) < 1e-3
+    loss = nn.functional.cross_entropy(model(lc.zeros(2, 9, dtype=lc.int64)).flatten(0, 1), lc.arange(18))
+    assert abs(loss.item() - math.log(500)) < 0.3
+    with pytest.raises(ValueError, match="65 tokens"):
+        model(lc.zeros(1, 65, dtype=lc.int64))
+
+
+def test_gpt_is_causal_to_the_bit():
+    model = models.gpt(vocab_size=40, block_size=32, n_layer=2, n_head=2, n_embd=16).eval()
+    tokens = np.random.default_rng(0).integers(0, 40, (2, 32))
+    changed = tokens.copy()
+    changed[:, 20:] = (changed[:, 20:] + 7) % 40
+    with lc.no_grad():
+        a, b = (model(lc.from_numpy(t)).numpy() for t in (tokens, changed))
+    np.testing.assert_array_equal(a[:, :20], b[:, :20])
+    assert not np.array_equal(a[:, 20:], b[:, 20:])
+
+
+def test_gpt_takes_checkpoints_in_hugging_faces_layout():
+    model, copy = (models.gpt(vocab_size=40, block_size=8, n_layer=2, n_head=2, n_embd=16) for _ in range(2))
+    state = {}
+    for key, value in model.state_dict().items():
+        turned = key.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
+        state[key.removeprefix("transformer.")] = np.ascontiguousarray(value.numpy().T) if turned else value.numpy()
+    del state["lm_head.weight"]
+    state["h.0.attn.bias"] = np.tril(np.ones((1, 1, 8, 8), np.float32))
+    models.load_gpt2(copy, state)
+    for key, value in model.state_dict().items():
+        np.testing.assert_array_equal(copy.state_dict()[key].numpy(), value.numpy())
+
+
+def test_transformer_is_causal_and_stops():
+    model = models.transformer(11, 13, dim=16, heads=2, layers=2, hidden=32, padding=0).eval()
+    source, target = lc.tensor([[3, 4, 5, 0], [6, 7, 8, 9]]), lc.tensor([[1, 2, 3, 4], [1, 5, 6, 7]])
+    with lc.no_grad():
+        logits = model(source, target)
+        assert tuple(logits.shape) == (2, 4, 13)
+        shorter = model(source, target[:, :2])
+    np.testing.assert_allclose(logits[:, :2].numpy(), shorter.numpy(), rtol=1e-5, atol=1e-6)
+    with lc.no_grad():  # what stands behind padding cannot matter
+        padded = model(lc.tensor([[3, 4, 5, 0, 0, 0]]), target[:1])
+    np.testing.assert_allclose(logits[:1].numpy(), padded.numpy(), rtol=1e-5, atol=1e-6)
+    tokens = model.generate(source, begin=1, end=2, max_length=6)
+    assert tokens.shape[0] == 2 and tokens[:, 0].tolist() == [1, 1] and tokens.shape[1] <= 7
+
+
+def test_sinusoidal_encoding():
+    table = models.sinusoidal_encoding(50, 16, dtype=lc.float64).numpy()
+    t, i = 37, 5
+    assert table[t, 2 * i] == pytest.approx(math.sin(t / 1e4 ** (2 * i / 16)), abs=1e-12)
+    assert table[t, 2 * i + 1] == pytest.approx(math.cos(t / 1e4 ** (2 * i / 16)), abs=1e-12)
+    with pytest.raises(ValueError, match="even"):
+        models.sinusoidal_encoding(3, 5)
+
+
+def test_summary_counts_what_the_book_counts():
+    found = models.lenet().summary((1, 1, 28, 28), verbose=False)
+    macs = 24 * 24 * 32 * 25 + 4 * 4 * 64 * 32 * 25 + 256 * 200 + 200 * 10
+    bias = 24 * 24 * 32 + 4 * 4 * 64 + 200 + 10
+    activations = 2 * 32 * 8 * 8 + 2 * 64 * 2 * 2 + 200
+    assert found.parameters == 105_506 and found.flops == 2 * macs + bias + activations
+    assert [r.name for r in found.rows] == ["", "conv1", "conv2", "fc1", "fc2"]
+    assert [r.shape for r in found.rows[1:3]] == [(1, 32, 24, 24), (1, 64, 4, 4)]
+    assert "105,506 parameters" in str(found) and "1x32x24x24" in str(found)
+    model = models.gpt(vocab_size=40, block_size=8, n_layer=1, n_head=2, n_embd=16)
+    model.train()
+    rows = nn.summary(model, lc.zeros(1, 8, dtype=lc.int64), verbose=False).rows
+    assert sum(r.parameters for r in rows if r.depth == 1) == parameters(model) and rows[-1].parameters == 0
+    assert model.training and not model._hooked and nn.functional.linear is lc._core.linear
+    tree = models.mlp().summary(verbose=False)
+    assert tree.parameters == 1_557 and [r.name for r in tree.rows] == ["", "layers", "0", "1", "2", "3", "4"]
