@@ -74,8 +74,6 @@ void bind_views(Module& m) {
 }
 
 void bind_indexing(Module& m) {
-    m.method("__getitem__", static_cast<py::object (*)(const Tensor&, py::handle)>(&getitem));
-    m.method("__setitem__", static_cast<void (*)(const Tensor&, py::handle, py::handle)>(&setitem));
     m.both("index_select", &index_select, "Elements of dim at the indices of a 1-d tensor.", "input"_a, "dim"_a, "index"_a);
     m.both("index_add", &index_add, "input with source[i] added at index[i] of dim.", "input"_a, "dim"_a, "index"_a, "source"_a);
     m.method("index_put_", [](py::object self, const Tensors& indices, const Tensor& values, bool accumulate) {
