@@ -44,7 +44,7 @@ template <> struct type_caster<lc::python::Operand> {
 };
 
 template <> struct type_caster<lc::Dims> {
-    PYBIND11_TYPE_CASTER(lc::Dims, const_name("int | Sequence[int]"));
+    PYBIND11_TYPE_CASTER(lc::Dims, io_name("int | collections.abc.Sequence[int]", "tuple[int, ...]"));
     bool load(handle source, bool) {
         if (PyIndex_Check(source.ptr())) return add(source.ptr());
         if (!PyTuple_Check(source.ptr()) && !PyList_Check(source.ptr())) return false;
@@ -76,7 +76,7 @@ template <> struct type_caster<lc::DType> {
 };
 
 template <> struct type_caster<lc::Device> {
-    PYBIND11_TYPE_CASTER(lc::Device, const_name("device | str"));
+    PYBIND11_TYPE_CASTER(lc::Device, io_name("device | str", "device"));
     bool load(handle source, bool) {
         if (isinstance<str>(source)) value = lc::parse_device(source.cast<std::string>());
         else if (isinstance<lc::python::PyDevice>(source)) value = source.cast<const lc::python::PyDevice&>().device;
