@@ -3,7 +3,9 @@
 #include <vector>
 #include "cpp/bindings/bind.h"
 #include "cpp/ops/conv2d.h"
+#include "cpp/ops/conv_transpose2d.h"
 #include "cpp/ops/pool2d.h"
+#include "cpp/ops/resample.h"
 
 namespace lc::python {
 namespace {
@@ -13,6 +15,18 @@ using PaddingArgument = std::variant<Dims, std::string>;
 Padding padding_of(const PaddingArgument& p) {
     if (const auto* mode = std::get_if<std::string>(&p)) return {{}, *mode};
     return {std::get<Dims>(p), ""};
+}
+
+void bind_convolution(Module& m, const char* name, Tensor (*op)(const Tensor&, const Tensor&, const Tensor&, const Convolution&), const char* doc) {
+    m.function(name, [op](const Tensor& x, const Tensor& w, const Tensor& b, const Dims& stride, const PaddingArgument& padding, const Dims& dilation, int64_t groups) {
+        return op(x, w, b, {stride, padding_of(padding), dilation, groups});
+    }, doc, "input"_a, "weight"_a, "bias"_a = py::none(), "stride"_a = 1, "padding"_a = 0, "dilation"_a = 1, "groups"_a = 1);
+}
+
+void bind_transposed(Module& m, const char* name, Tensor (*op)(const Tensor&, const Tensor&, const Tensor&, const TransposedConvolution&), const char* doc) {
+    m.function(name, [op](const Tensor& x, const Tensor& w, const Tensor& b, const Dims& stride, const Dims& padding, const Dims& output_padding, int64_t groups, const Dims& dilation) {
+        return op(x, w, b, {stride, padding, output_padding, dilation, groups});
+    }, doc, "input"_a, "weight"_a, "bias"_a = py::none(), "stride"_a = 1, "padding"_a = 0, "output_padding"_a = 0, "groups"_a = 1, "dilation"_a = 1);
 }
 
 // y, or (y, index) where the index was asked for.
@@ -61,12 +75,32 @@ template <int axes> void bind_pools(Module& m, const char* max, const char* avg,
 }  // namespace
 
 void bind_conv(Module& m) {
-    m.function("conv2d", [](const Tensor& x, const Tensor& w, const Tensor& b, const Dims& stride, const PaddingArgument& padding, const Dims& dilation, int64_t groups) {
-        return conv2d(x, w, b, stride, padding_of(padding), dilation, groups);
-    }, "Cross-correlation of images [n, c, h, w] with filters [k, c / groups, r, s].",
-       "input"_a, "weight"_a, "bias"_a = py::none(), "stride"_a = 1, "padding"_a = 0, "dilation"_a = 1, "groups"_a = 1);
+    bind_convolution(m, "conv1d", &conv1d, "Cross-correlation of sequences [n, c, l] with filters [k, c / groups, taps].");
+    bind_convolution(m, "conv2d", &conv2d, "Cross-correlation of images [n, c, h, w] with filters [k, c / groups, r, s].");
+    bind_transposed(m, "conv_transpose1d", &conv_transpose1d, "The adjoint of conv1d: sequences [n, k, l], filters [k, c / groups, taps].");
+    bind_transposed(m, "conv_transpose2d", &conv_transpose2d, "The adjoint of conv2d: images [n, k, h, w], filters [k, c / groups, r, s].");
     bind_pools<1>(m, "max_pool1d", "avg_pool1d", "adaptive_max_pool1d", "adaptive_avg_pool1d");
     bind_pools<2>(m, "max_pool2d", "avg_pool2d", "adaptive_max_pool2d", "adaptive_avg_pool2d");
+
+    m.function("pad", [](const Tensor& x, const Dims& pad, const std::string& mode, std::optional<double> value) {
+        return lc::pad(x, pad, mode, value.value_or(0));
+    }, "Adds pad = (before, after, ...) elements around the last dims, last dim first: constant, reflect, replicate or circular.",
+       "input"_a, "pad"_a, "mode"_a = "constant", "value"_a = py::none());
+    m.function("interpolate", [](const Tensor& x, const std::optional<Dims>& size, const std::optional<std::variant<double, std::vector<double>>>& scale,
+                                 const std::string& mode, std::optional<bool> align_corners, std::optional<bool> recompute, bool antialias) {
+        LC_CHECK(!antialias, NotImplemented, "interpolate: antialias is not supported; smooth the input first");
+        Interpolation how{size, {}, mode, align_corners.value_or(false), recompute.value_or(false)};
+        if (scale) how.scale = scale->index() == 0 ? std::vector<double>{std::get<0>(*scale)} : std::get<1>(*scale);
+        return interpolate(x, how);
+    }, "Resizes all dims after the first two.", "input"_a, "size"_a = py::none(), "scale_factor"_a = py::none(), "mode"_a = "nearest",
+       "align_corners"_a = py::none(), "recompute_scale_factor"_a = py::none(), "antialias"_a = false);
+    m.function("unfold", [](const Tensor& x, const Dims& kernel, const Dims& dilation, const Dims& padding, const Dims& stride) {
+        return unfold(x, {kernel, dilation, padding, stride});
+    }, "The windows of images [n, c, h, w] as columns: [n, c * r * s, windows].", "input"_a, "kernel_size"_a, "dilation"_a = 1, "padding"_a = 0, "stride"_a = 1);
+    m.function("fold", [](const Tensor& x, const Dims& output_size, const Dims& kernel, const Dims& dilation, const Dims& padding, const Dims& stride) {
+        return fold(x, output_size, {kernel, dilation, padding, stride});
+    }, "Sums windows [n, c * r * s, windows] back into images: the adjoint of unfold.", "input"_a, "output_size"_a, "kernel_size"_a, "dilation"_a = 1,
+       "padding"_a = 0, "stride"_a = 1);
 }
 
 }  // namespace lc::python

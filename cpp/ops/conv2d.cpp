@@ -17,44 +17,44 @@ Pair to_pair(const char* op, const char* what, const Dims& given) {
 namespace {
 
 // How often a window of `kernel` taps fits into `size` elements between `before` and `after` zeros.
-int64_t windows(const char* axis, int64_t size, int64_t before, int64_t after, int64_t kernel, int64_t dilation, int64_t stride) {
+int64_t windows(const char* op, const char* axis, int64_t size, int64_t before, int64_t after, int64_t kernel, int64_t dilation, int64_t stride) {
     const int64_t reach = dilation * (kernel - 1) + 1, padded = size + before + after;
-    LC_CHECK(padded >= reach, ValueError, "conv2d: the kernel is larger than the input: ", reach, " > ", padded, " in ", axis,
+    LC_CHECK(padded >= reach, ValueError, op, ": the kernel is larger than the input: ", reach, " > ", padded, " in ", axis,
              " (", kernel, " taps with dilation ", dilation, "; ", size, " elements with padding ", before, " + ", after, ")");
     return (padded - reach) / stride + 1;
 }
 
-Conv2dShape check(const Tensor& x, const Tensor& w, const Tensor& b, Pair stride, const Padding& padding, Pair dilation, int64_t groups) {
-    LC_CHECK(x.dim() == 4, ValueError, "conv2d: input must be [n, c, h, w] or [c, h, w], got shape ", x.sizes());
-    LC_CHECK(w.dim() == 4, ValueError, "conv2d: weight must be [out channels, in channels / groups, height, width], got shape ", w.sizes());
-    LC_CHECK(x.dtype() == w.dtype() && (!b || b.dtype() == x.dtype()), TypeError, "conv2d: input is ", x.dtype(), ", weight ",
+Conv2dShape check(const char* op, const Tensor& x, const Tensor& w, const Tensor& b, Pair stride, const Padding& padding, Pair dilation, int64_t groups) {
+    LC_CHECK(x.dim() == 4, ValueError, op, ": input must have channels, the axes of the kernel, and a batch or none, got shape ", x.sizes());
+    LC_CHECK(w.dim() == 4, ValueError, op, ": weight must be [out channels, in channels / groups, kernel], got shape ", w.sizes());
+    LC_CHECK(x.dtype() == w.dtype() && (!b || b.dtype() == x.dtype()), TypeError, op, ": input is ", x.dtype(), ", weight ",
              w.dtype(), b ? text(", bias ", b.dtype()) : "", "; they must be the same");
-    LC_CHECK(groups > 0 && x.size(1) % groups == 0 && w.size(0) % groups == 0, ValueError, "conv2d: groups = ", groups,
+    LC_CHECK(groups > 0 && x.size(1) % groups == 0 && w.size(0) % groups == 0, ValueError, op, ": groups = ", groups,
              " must divide the channels of the input, ", x.size(1), ", and of the output, ", w.size(0));
-    LC_CHECK(x.size(1) / groups == w.size(1), ValueError, "conv2d: weight of shape ", w.sizes(), " wants ", w.size(1) * groups,
+    LC_CHECK(x.size(1) / groups == w.size(1), ValueError, op, ": weight of shape ", w.sizes(), " wants ", w.size(1) * groups,
              " input channels in ", groups, groups == 1 ? " group" : " groups", ", input has ", x.size(1), " (shape ", x.sizes(), ")");
-    LC_CHECK(!b || (b.dim() == 1 && b.size(0) == w.size(0)), ValueError, "conv2d: bias must be [", w.size(0), "], got shape ", b.sizes());
+    LC_CHECK(!b || (b.dim() == 1 && b.size(0) == w.size(0)), ValueError, op, ": bias must be [", w.size(0), "], got shape ", b.sizes());
     LC_CHECK(w.size(2) > 0 && w.size(3) > 0 && w.size(2) <= INT32_MAX && w.size(3) <= INT32_MAX, ValueError,
-             "conv2d: weight of shape ", w.sizes(), " has no taps");
-    LC_CHECK(stride.h > 0 && stride.w > 0, ValueError, "conv2d: stride must be positive, got [", stride.h, ", ", stride.w, "]");
-    LC_CHECK(dilation.h > 0 && dilation.w > 0, ValueError, "conv2d: dilation must be positive, got [", dilation.h, ", ", dilation.w, "]");
+             op, ": weight of shape ", w.sizes(), " has no taps");
+    LC_CHECK(stride.h > 0 && stride.w > 0, ValueError, op, ": stride must be positive, got [", stride.h, ", ", stride.w, "]");
+    LC_CHECK(dilation.h > 0 && dilation.w > 0, ValueError, op, ": dilation must be positive, got [", dilation.h, ", ", dilation.w, "]");
 
     Pair before, after;
     if (padding.mode.empty()) {
-        before = after = to_pair("conv2d", "padding", padding.amount);
-        LC_CHECK(before.h >= 0 && before.w >= 0, ValueError, "conv2d: padding must not be negative, got ", padding.amount);
+        before = after = to_pair(op, "padding", padding.amount);
+        LC_CHECK(before.h >= 0 && before.w >= 0, ValueError, op, ": padding must not be negative, got ", padding.amount);
     } else {
-        LC_CHECK(padding.mode == "same" || padding.mode == "valid", ValueError, "conv2d: padding is a number, 'same' or 'valid', got '", padding.mode, "'");
+        LC_CHECK(padding.mode == "same" || padding.mode == "valid", ValueError, op, ": padding is a number, 'same' or 'valid', got '", padding.mode, "'");
         const bool same = padding.mode == "same";
-        LC_CHECK(!same || (stride.h == 1 && stride.w == 1), ValueError, "conv2d: padding='same' needs stride 1, got [", stride.h, ", ", stride.w, "]");
+        LC_CHECK(!same || (stride.h == 1 && stride.w == 1), ValueError, op, ": padding='same' needs stride 1, got [", stride.h, ", ", stride.w, "]");
         const Pair total{same ? dilation.h * (w.size(2) - 1) : 0, same ? dilation.w * (w.size(3) - 1) : 0};
         before = {total.h / 2, total.w / 2};
         after = {total.h - before.h, total.w - before.w};
     }
     Conv2dShape s{x.size(0), x.size(1), x.size(2), x.size(3), w.size(0), w.size(2), w.size(3), 0, 0,
                   stride.h, stride.w, before.h, before.w, dilation.h, dilation.w, groups};
-    s.oh = windows("height", s.h, before.h, after.h, s.r, s.dilation_h, s.stride_h);
-    s.ow = windows("width", s.w, before.w, after.w, s.s, s.dilation_w, s.stride_w);
+    s.oh = windows(op, "height", s.h, before.h, after.h, s.r, s.dilation_h, s.stride_h);
+    s.ow = windows(op, "width", s.w, before.w, after.w, s.s, s.dilation_w, s.stride_w);
     return s;
 }
 
@@ -100,19 +100,40 @@ Tensors conv2d_run_backward_weight(const Conv2dShape& s, const Tensor& dy, const
 
 }  // namespace detail
 
-Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Dims& stride, const Padding& padding, const Dims& dilation, int64_t groups) {
-    if (x.dim() == 3) return squeeze(conv2d(unsqueeze(x, 0), w, b, stride, padding, dilation, groups), Dims{0});
-    const Conv2dShape s = check(x, w, b, to_pair("conv2d", "stride", stride), padding, to_pair("conv2d", "dilation", dilation), groups);
+namespace {
+
+Tensor convolve(const char* op, const Tensor& x, const Tensor& w, const Tensor& b, const Convolution& how) {
+    const Conv2dShape s = check(op, x, w, b, to_pair(op, "stride", how.stride), how.padding, to_pair(op, "dilation", how.dilation), how.groups);
     const Tensor dense_x = contiguous(x.detach()), dense_w = contiguous(w.detach());
     const Tensor y = detail::conv2d_run(s, dense_x, dense_w, b ? contiguous(b.detach()) : b);
     if (wants_grad({x, w, b}))
-        record("conv2d", {x, w, b}, {y}, [s, x = Saved(dense_x), w = Saved(dense_w)](const Grads& g) -> Tensors {
+        record(op, {x, w, b}, {y}, [s, x = Saved(dense_x), w = Saved(dense_w)](const Grads& g) -> Tensors {
             const Tensor dy = contiguous(g[0]);
             const Tensor dx = g.needs(0) ? detail::conv2d_run_backward_data(s, dy, w(), Tensor()) : Tensor();
             const Tensors dw = g.needs(1) || g.needs(2) ? detail::conv2d_run_backward_weight(s, dy, x(), g.needs(1), g.needs(2)) : Tensors(2);
             return {dx, dw[0], dw[1]};
         });
     return y;
+}
+
+}  // namespace
+
+Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Convolution& how) {
+    if (x.dim() == 3) return squeeze(convolve("conv2d", unsqueeze(x, 0), w, b, how), Dims{0});
+    return convolve("conv2d", x, w, b, how);
+}
+
+Tensor conv1d(const Tensor& x, const Tensor& w, const Tensor& b, const Convolution& how) {
+    LC_CHECK((x.dim() == 2 || x.dim() == 3) && w.dim() == 3, ValueError,
+             "conv1d: input must be [n, c, l] or [c, l] and weight [k, c / groups, taps], got shapes ", x.sizes(), " and ", w.sizes());
+    if (x.dim() == 2) return squeeze(conv1d(unsqueeze(x, 0), w, b, how), Dims{0});
+    LC_CHECK(how.stride.size() == 1 && how.dilation.size() == 1 && (how.padding.amount.size() == 1 || !how.padding.mode.empty()), ValueError,
+             "conv1d: stride, padding and dilation take one int, got ", how.stride, ", ", how.padding.amount, " and ", how.dilation);
+    Convolution rows = how;                           // an image of one row
+    rows.stride = {1, how.stride[0]};
+    rows.dilation = {1, how.dilation[0]};
+    if (how.padding.mode.empty()) rows.padding.amount = {0, how.padding.amount[0]};
+    return squeeze(convolve("conv1d", unsqueeze(x, 2), unsqueeze(w, 2), b, rows), Dims{2});
 }
 
 }  // namespace lc

@@ -1,4 +1,4 @@
-// conv2d: cross-correlation of images with filters; conv_transpose2d is its backward_data.
+// conv2d: cross-correlation of images with filters. conv1d is the same on images of one row, conv_transpose2d its backward_data.
 //
 //   forward    y[n,k,i,j]  = b[k] + sum_(c,r,s) x[n, c, i*stride_h + r*dilation_h - pad_h, j*stride_w + s*dilation_w - pad_w] * w[k,c,r,s]
 //              x is 0 outside; with groups, k and c run over the channels of the same group
@@ -64,9 +64,17 @@ struct Padding {
     std::string mode;                                 // empty: amount counts
 };
 
-// x: [n, c, h, w] or [c, h, w]
-LC_API Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Dims& stride, const Padding& padding,
-                     const Dims& dilation, int64_t groups);
+struct Convolution {
+    Dims stride{1};
+    Padding padding{{0}, ""};
+    Dims dilation{1};
+    int64_t groups = 1;
+};
+
+// x: [n, c, h, w] or [c, h, w]; bias may be undefined
+LC_API Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Convolution& how);
+// x: [n, c, l] or [c, l]; weight: [k, c / groups, taps]
+LC_API Tensor conv1d(const Tensor& x, const Tensor& w, const Tensor& b, const Convolution& how);
 
 namespace detail {
 // The two halves of backward, which conv_transpose2d uses the other way round. All tensors contiguous.

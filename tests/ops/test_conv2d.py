@@ -67,7 +67,9 @@ def test_backward_is_exact_in_integers(case: Case):
 @cases(60)
 def test_adjoint(case: Case):
     x_shape, w_shape, y_shape, arguments = draw(case, 1e6)
-    x, w, dy = [case.tensor(n, s, "integer", dtype="float64") for n, s in (("x", x_shape), ("w", w_shape), ("dy", y_shape))]
+    x, w, dy = [
+        case.tensor(n, s, "integer", dtype="float64") for n, s in (("x", x_shape), ("w", w_shape), ("dy", y_shape))
+    ]
     check.adjoint(lambda x, w: lc.conv2d(x, w, **arguments), x, w, dy=dy)
 
 
@@ -84,7 +86,9 @@ def test_error_of_floats(case: Case):
     exact = [check.wide(t) for t in (x, w, b)]
     size = [np.abs(v) for v in exact]
     depth = int(np.prod(w_shape[1:]))
-    check.contraction(y, conv2d_forward(*exact, *in_reference(arguments)), conv2d_forward(*size, *in_reference(arguments)), depth + 1)
+    check.contraction(
+        y, conv2d_forward(*exact, *in_reference(arguments)), conv2d_forward(*size, *in_reference(arguments)), depth + 1
+    )
     g = check.wide(dy)
     wanted = conv2d_backward(g, *exact[:2], *in_reference(arguments))
     sizes = conv2d_backward(np.abs(g), *size[:2], *in_reference(arguments))
@@ -165,13 +169,34 @@ def test_gradients(shape, w, arguments):
 
 @pytest.mark.parametrize("kernel, dilation", [((3, 3), 1), ((2, 4), 1), ((4, 3), 2), ((1, 1), 1)])
 def test_same_padding(kernel, dilation):
-    x, w = np.random.default_rng(0).integers(-4, 5, (2, 3, 8, 9)), np.random.default_rng(1).integers(-4, 5, (5, 3, *kernel))
-    y = lc.conv2d(lc.from_numpy(x.astype(np.float32)), lc.from_numpy(w.astype(np.float32)), padding="same", dilation=dilation)
+    x, w = (
+        np.random.default_rng(0).integers(-4, 5, (2, 3, 8, 9)),
+        np.random.default_rng(1).integers(-4, 5, (5, 3, *kernel)),
+    )
+    y = lc.conv2d(
+        lc.from_numpy(x.astype(np.float32)), lc.from_numpy(w.astype(np.float32)), padding="same", dilation=dilation
+    )
     total = [dilation * (k - 1) for k in kernel]
     padded = np.pad(x, ((0, 0), (0, 0), *[(t // 2, t - t // 2) for t in total])).astype(float)
     check.equal(y, conv2d_forward(padded, w.astype(float), dilation=(dilation, dilation)))
-    valid = lc.conv2d(lc.from_numpy(x.astype(np.float32)), lc.from_numpy(w.astype(np.float32)), padding="valid", dilation=dilation)
+    valid = lc.conv2d(
+        lc.from_numpy(x.astype(np.float32)), lc.from_numpy(w.astype(np.float32)), padding="valid", dilation=dilation
+    )
     check.equal(valid, conv2d_forward(x.astype(float), w.astype(float), dilation=(dilation, dilation)))
+
+
+@cases(80)
+def test_sequences(case: Case):
+    x_shape, w_shape, _, arguments = draw(case, 1e5)
+    x, w = (
+        case.tensor("x", (*x_shape[:2], x_shape[3]), "integer"),
+        case.tensor("w", (*w_shape[:2], w_shape[3]), "integer"),
+    )
+    last = {name: v if name == "groups" else v[1] for name, v in arguments.items()}
+    y = lc.conv1d(x, w, None, **last)
+    flat = [(1, last["stride"]), (0, last["padding"]), (1, last["dilation"]), last["groups"]]
+    check.equal(y, conv2d_forward(check.wide(x)[:, :, None], check.wide(w)[:, :, None], None, *flat)[:, :, 0])
+    return y
 
 
 def test_one_image_without_a_batch():
@@ -202,7 +227,7 @@ REFUSED = [
     ((1, 3, 5, 5), (2, 3, 3, 3), {"padding": "full"}, "padding is a number, 'same' or 'valid'"),
     ((1, 3, 5, 5), (2, 3, 3, 3), {"padding": "same", "stride": 2}, "needs stride 1"),
     ((1, 3, 5, 5), (2, 3, 0, 3), {}, "has no taps"),
-    ((3, 5), (2, 3, 3, 3), {}, r"input must be \[n, c, h, w\]"),
+    ((3, 5), (2, 3, 3, 3), {}, "input must have channels"),
     ((1, 3, 5, 5), (2, 3, 3), {}, "weight must be"),
     ((1, 3, 5, 5), (2, 3, 3, 3), {"bias": (3,)}, r"bias must be \[2\]"),
 ]

@@ -132,7 +132,9 @@ def test_adaptive_max(case: Case):
 
 
 def test_the_first_of_equals_gets_the_gradient():
-    x = lc.from_numpy(np.array([[[1, 5, 5, 5], [5, 5, 5, 5], [np.nan, 0, 0, 7], [0, np.nan, 7, 7]]], np.float32)).requires_grad_()
+    x = lc.from_numpy(
+        np.array([[[1, 5, 5, 5], [5, 5, 5, 5], [np.nan, 0, 0, 7], [0, np.nan, 7, 7]]], np.float32)
+    ).requires_grad_()
     y, index = lc.max_pool2d(x, 2, return_indices=True)
     check.equal(y, np.array([[[5, 5], [np.nan, 7]]]))
     check.equal(index, np.array([[[1, 2], [8, 11]]]))
@@ -166,7 +168,12 @@ REFUSED = [
     (lc.avg_pool2d, (1, 4, 4), {"kernel_size": (2, 2, 2)}, "avg_pool2d: .* takes one int or two"),
     (lc.avg_pool2d, (1, 4, 4), {"kernel_size": 2, "divisor_override": 0}, "avg_pool2d: divisor_override"),
     (lc.avg_pool1d, (1, 0), {"kernel_size": 2}, "avg_pool1d: .* empty planes"),
-    (lc.adaptive_avg_pool2d, (1, 4, 4), {"output_size": (-2, 1)}, "adaptive_avg_pool2d: output_size must not be negative"),
+    (
+        lc.adaptive_avg_pool2d,
+        (1, 4, 4),
+        {"output_size": (-2, 1)},
+        "adaptive_avg_pool2d: output_size must not be negative",
+    ),
 ]
 
 

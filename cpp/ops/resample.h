@@ -1,0 +1,70 @@
+// resample: a sparse matrix applied along one axis. Members of the family: pad, interpolate, unfold, fold.
+//
+//   forward    y[o, i, :] = sum over entries e of i of weight[e] * x[o, from[e], :], or `fill` where i has no entry
+//   backward   the transposed matrix along the same axis, fill 0
+//
+// Each member is a table or a chain of tables, one per axis:
+//   pad          one entry per place: the reflected, clamped or wrapped index; none where the constant goes
+//   interpolate  nearest: one entry; linear: two; cubic: four; area: the mean of a window. Axes after one another.
+//   unfold       (tap, window) along each axis <- position, none in the padding; then the axes are reordered
+//   fold         the transpose of unfold
+//
+// Saved: nothing. Sums in table order, in acc_t<T>. A gather in both directions, so no two threads write one place.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+#include "cpp/core/cpu_kernel.h"
+#include "cpp/core/tensor.h"
+
+namespace lc {
+
+template <class T> struct ResampleForward {
+    int64_t outer, in, out, inner;                    // x: [outer, in, inner], y: [outer, out, inner]
+    const int64_t *start, *from;                      // entries of i: start[i] .. start[i + 1]
+    const double* weight;                             // null: all 1
+    double fill;
+    const T* x;
+    T* y;
+};
+
+}  // namespace lc
+LC_CPU_KERNEL(resample_forward, ResampleForward)
+namespace lc {
+
+struct AxisMap {
+    int64_t in = 0;
+    std::vector<int64_t> start{0}, from;
+    std::vector<double> weight;                       // empty: all 1
+    double fill = 0;
+
+    int64_t out() const { return int64_t(start.size()) - 1; }
+    void add(int64_t index) { from.push_back(index); }
+    void add(int64_t index, double w) { from.push_back(index); weight.push_back(w); }
+    void close() { start.push_back(int64_t(from.size())); }       // ends the entries of one place
+    AxisMap transposed() const;
+};
+
+// One axis; differentiable.
+LC_API Tensor resample(const char* op, const Tensor& x, int64_t dim, AxisMap map);
+
+// padding: (before, after) of the last dim, then of the one before it, ...; negative amounts cut off (constant mode).
+LC_API Tensor pad(const Tensor& x, const Dims& padding, const std::string& mode, double value);
+
+// Over the dims after the first two. One of size and scale is given.
+struct Interpolation {
+    std::optional<Dims> size;
+    std::vector<double> scale;                        // one, or one per dim
+    std::string mode = "nearest";
+    bool align_corners = false, recompute_scale = false;
+};
+LC_API Tensor interpolate(const Tensor& x, const Interpolation& how);
+
+struct Unfolding {
+    Dims kernel, dilation{1}, padding{0}, stride{1};
+};
+LC_API Tensor unfold(const Tensor& x, const Unfolding& u);        // [n, c, h, w] -> [n, c * r * s, windows]
+LC_API Tensor fold(const Tensor& x, const Dims& output_size, const Unfolding& u);
+
+}  // namespace lc
