@@ -100,16 +100,17 @@ struct PanelScratch {
 
 template <class T> LC_INLINE PanelScratch panel_scratch(const MatmulForward<T>& p) {
     const bool partial = p.n % p.plan.panel_cols != 0;
+    const int64_t rows = smaller(p.plan.rows, p.m);
     return {p.plan.pack_b || partial ? p.plan.k_block * p.plan.panel_cols : 0,
-            kNarrow<T> ? p.m * p.plan.k_block : 0,
-            kNarrow<T> ? p.m * smaller(p.plan.cols, p.n) : 0};
+            kNarrow<T> ? rows * p.plan.k_block : 0,
+            kNarrow<T> ? rows * smaller(p.plan.cols, p.n) : 0};
 }
 
-// a's rows in acc_t, adjacent along whichever axis they are in a.
-template <class T> StridedRows<acc_t<T>> widen_rows(const MatmulForward<T>& p, const T* a, int64_t k, acc_t<T>* wide) {
+// m rows of a in acc_t, adjacent along whichever axis they are in a.
+template <class T> StridedRows<acc_t<T>> widen_rows(const MatmulForward<T>& p, const T* a, int64_t m, int64_t k, acc_t<T>* wide) {
     using A = acc_t<T>;
     const bool by_depth = p.a_row == 1 && p.a_depth != 1;
-    const int64_t lines = by_depth ? k : p.m, length = by_depth ? p.m : k;
+    const int64_t lines = by_depth ? k : m, length = by_depth ? m : k;
     const int64_t line = by_depth ? p.a_depth : p.a_row, step = by_depth ? p.a_row : p.a_depth;
     for (int64_t i = 0; i < lines; ++i) {
         const T* from = a + i * line;
@@ -127,66 +128,132 @@ LC_NOINLINE void pack_columns(const T* b, int64_t depth, int64_t col, int64_t n,
         detail::pack_panel<lanes<A>>(b + g * col, col, depth, int(smaller(lanes<A>, n - g)), k, panel + g, width);
 }
 
-// Columns [j, j + n) of y, n <= panel_cols, over depths [begin, begin + k): c = a b or c += a b.
+// Up to this many rows, columns of b that lie along its depth are turned in registers and used at once, never stored.
+constexpr int kStreamRows = 4;
+template <int rows> constexpr int kStreamGroups = rows <= 2 ? 4 : 2;                // registers of columns side by side
+
+// y[rows, groups * lanes] from b's columns `col` apart, k adjacent.
+template <int rows, int groups, class A, class T>
+LC_NOINLINE void stream_tile(int64_t k, const StridedRows<A>& a, const T* b, int64_t col, const TileOut<A>& out) {
+    constexpr int L = lanes<A>;
+    vec<A> acc[size_t(rows)][size_t(groups)];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+        for (int g = 0; g < groups; ++g) acc[i][g] = zero<A>();
+
+    int64_t kk = 0;
+    for (; kk + L <= k; kk += L)
+#pragma GCC unroll 8
+        for (int g = 0; g < groups; ++g) {
+            vec<A> r[size_t(L)];
+#pragma GCC unroll 16
+            for (int j = 0; j < L; ++j) r[j] = load(b + (g * L + j) * col + kk);
+            transpose(r);
+#pragma GCC unroll 16
+            for (int d = 0; d < L; ++d)
+#pragma GCC unroll 16
+                for (int i = 0; i < rows; ++i) acc[i][g] = fma(splat(a.at(i, kk + d)), r[d], acc[i][g]);
+        }
+    for (; kk < k; ++kk)
+#pragma GCC unroll 8
+        for (int g = 0; g < groups; ++g) {
+            A column[L];
+            for (int j = 0; j < L; ++j) column[j] = to_float(b[(g * L + j) * col + kk]);
+#pragma GCC unroll 16
+            for (int i = 0; i < rows; ++i) acc[i][g] = fma(splat(a.at(i, kk)), load(column), acc[i][g]);
+        }
+
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+        for (int g = 0; g < groups; ++g) {
+            A* c = out.c + i * out.ldc + g * L;
+            store(c, out.add ? load(c) + acc[i][g] : acc[i][g]);
+        }
+}
+
+// As many of n columns as fill registers; returns how many.
+template <int rows, class A, class T>
+int64_t stream_columns(int64_t k, const StridedRows<A>& a, const T* b, int64_t col, int64_t n, TileOut<A> out) {
+    constexpr int groups = kStreamGroups<rows>, L = lanes<A>;
+    int64_t j = 0;
+    for (; j + groups * L <= n; j += groups * L) stream_tile<rows, groups>(k, a, b + j * col, col, {out.c + j, out.ldc, groups * L, out.add});
+    for (; j + L <= n; j += L) stream_tile<rows, 1>(k, a, b + j * col, col, {out.c + j, out.ldc, L, out.add});
+    return j;
+}
+template <class A, class T>
+int64_t stream_columns(int64_t m, int64_t k, const StridedRows<A>& a, const T* b, int64_t col, int64_t n, const TileOut<A>& out) {
+    switch (m) {
+        case 1: return stream_columns<1>(k, a, b, col, n, out);
+        case 2: return stream_columns<2>(k, a, b, col, n, out);
+        case 3: return stream_columns<3>(k, a, b, col, n, out);
+        default: return stream_columns<4>(k, a, b, col, n, out);
+    }
+}
+
+// y[m, n], n <= panel_cols, over a block of k: c = a b or c += a b.
 template <class T>
-LC_INLINE void panel_product(const MatmulForward<T>& p, StridedRows<acc_t<T>> a, const T* b, int64_t k, int64_t n,
-                             acc_t<T>* packed, TileOut<acc_t<T>> out) {
+void panel_product(const MatmulForward<T>& p, int64_t m, int64_t n, int64_t k, const StridedRows<acc_t<T>>& a, const T* b,
+                   acc_t<T>* packed, TileOut<acc_t<T>> out) {
     using A = acc_t<T>;
+    if (m <= kStreamRows && p.b_depth == 1 && p.b_col != 1) {
+        const int64_t done = stream_columns(m, k, a, b, p.b_col, n, out);
+        if (done == n) return;
+        b += done * p.b_col;
+        out.c += done;
+        n -= done;
+    }
     int vecs = int(p.plan.panel_cols / lanes<A>);
     while (vecs > 1 && vecs / 2 * lanes<A> >= n) vecs /= 2;
-    const A* panel;
-    int64_t ldb = p.b_depth;
+    const A* panel = packed;
+    int64_t ldb = vecs * lanes<A>;
     bool in_place = false;
     if constexpr (!kNarrow<T>) {
-        in_place = !p.plan.pack_b && n == vecs * lanes<A>;
-        panel = b;
+        if (!p.plan.pack_b && n == ldb) {
+            in_place = true;
+            panel = b;
+            ldb = p.b_depth;
+        }
     }
-    if (!in_place) {
-        ldb = vecs * lanes<A>;
-        pack_columns(b, p.b_depth, p.b_col, n, k, packed, ldb);
-        panel = packed;
-    }
+    if (!in_place) pack_columns(b, p.b_depth, p.b_col, n, k, packed, ldb);
     // Rows in tiles of even height: 4 + 4 keep more sums in flight than 6 + 2.
-    const int64_t tiles = ceil_div(p.m, kTileRows<A>);
+    const int64_t tiles = ceil_div(m, kTileRows<A>);
     int64_t i = 0;
     for (int64_t t = 0; t < tiles; ++t) {
-        const int rows = int(p.m / tiles + (t < p.m % tiles));
+        const int rows = int(m / tiles + (t < m % tiles));
         multiply_any_tile<A>(rows, vecs, k, {a.p + i * a.row, a.row, a.depth}, panel, ldb,
                              {out.c + i * out.ldc, out.ldc, int(n), out.add});
         i += rows;
     }
 }
 
-// Columns [begin, end) of one batch entry.
-template <class T>
-void panel_task(const MatmulForward<T>& p, int64_t item, int64_t begin, int64_t end, acc_t<T>* scratch) {
+// Rows [i, i + m) and columns [j, j + n) of one batch entry.
+struct Window { int64_t i, m, j, n; };
+
+template <class T> void panel_task(const MatmulForward<T>& p, int64_t item, const Window& w, acc_t<T>* scratch) {
     using A = acc_t<T>;
-    const T* a = entry(p.a, p.a_offsets, p.a_batch, item);
-    const T* b = entry(p.b, p.b_offsets, p.b_batch, item);
-    T* y = p.y + item * p.y_batch;
-    T* before = p.before ? p.before + item * p.y_batch : nullptr;
+    const T* a = entry(p.a, p.a_offsets, p.a_batch, item) + w.i * p.a_row;
+    const T* b = entry(p.b, p.b_offsets, p.b_batch, item) + w.j * p.b_col;
+    const int64_t at = item * p.y_batch + w.i * p.y_row + w.j;
     const PanelScratch size = panel_scratch(p);
     A *packed_b = scratch, *wide_a = packed_b + size.b, *sums = wide_a + size.a;
 
     int64_t kk = 0;
     do {                                                          // once for k = 0, which gives zeros
         const int64_t k = smaller(p.plan.k_block, p.k - kk);
-        const bool add = p.add || kk > 0, last = kk + k >= p.k;
         StridedRows<A> rows{};
-        if constexpr (kNarrow<T>) {
-            rows = widen_rows(p, a + kk * p.a_depth, k, wide_a);
-        } else {
-            rows = {a + kk * p.a_depth, p.a_row, p.a_depth};
-        }
-        for (int64_t j = begin; j < end; j += p.plan.panel_cols) {
-            const int64_t n = smaller(p.plan.panel_cols, end - j);
+        if constexpr (kNarrow<T>) rows = widen_rows(p, a + kk * p.a_depth, w.m, k, wide_a);
+        else rows = {a + kk * p.a_depth, p.a_row, p.a_depth};
+        for (int64_t j = 0; j < w.n; j += p.plan.panel_cols) {
+            const int64_t n = smaller(p.plan.panel_cols, w.n - j);
             TileOut<A> out{};
-            if constexpr (kNarrow<T>) out = {sums + (j - begin), end - begin, int(n), kk > 0};
-            else out = {y + j, p.y_row, int(n), add};
-            panel_product(p, rows, b + kk * p.b_depth + j * p.b_col, k, n, packed_b, out);
-            if (last)
-                finish<T>({out.c, out.ldc, p.m, n, y + j, before ? before + j : nullptr, p.y_row, p.bias ? p.bias + j : nullptr},
-                          p.activation);
+            if constexpr (kNarrow<T>) out = {sums + j, w.n, int(n), kk > 0};
+            else out = {p.y + at + j, p.y_row, int(n), p.add || kk > 0};
+            panel_product(p, w.m, n, k, rows, b + kk * p.b_depth + j * p.b_col, packed_b, out);
+            if (kk + k >= p.k)
+                finish<T>({out.c, out.ldc, w.m, n, p.y + at + j, p.before ? p.before + at + j : nullptr, p.y_row,
+                           p.bias ? p.bias + w.j + j : nullptr}, p.activation);
         }
         kk += k;
     } while (kk < p.k);
@@ -194,17 +261,19 @@ void panel_task(const MatmulForward<T>& p, int64_t item, int64_t begin, int64_t 
 
 template <class T> void run_panels(const MatmulForward<T>& p) {
     using A = acc_t<T>;
-    const int64_t col_tasks = ceil_div(p.n, p.plan.cols), item_tasks = ceil_div(p.batch, p.plan.items);
-    const int64_t size = ceil_div(panel_scratch(p).size(), 16) * 16;
+    const MatmulPlan& plan = p.plan;
+    const int64_t item_tasks = ceil_div(p.batch, plan.items), row_tasks = ceil_div(p.m, plan.rows), col_tasks = ceil_div(p.n, plan.cols);
+    const int64_t tasks = item_tasks * row_tasks * col_tasks, size = ceil_div(panel_scratch(p).size(), 16) * 16;
     auto run = [&](A* scratch) {
-        parallel_for(item_tasks * col_tasks, p.plan.work_ns, [&](int64_t task, int worker) {
-            const int64_t first = task / col_tasks * p.plan.items, last = smaller(first + p.plan.items, p.batch);
-            const int64_t begin = task % col_tasks * p.plan.cols, end = smaller(begin + p.plan.cols, p.n);
-            for (int64_t item = first; item < last; ++item) panel_task(p, item, begin, end, scratch + worker * size);
+        parallel_for(tasks, plan.work_ns, [&](int64_t task, int worker) {
+            const int64_t j = task % col_tasks * plan.cols, i = task / col_tasks % row_tasks * plan.rows;
+            const Window w{i, smaller(plan.rows, p.m - i), j, smaller(plan.cols, p.n - j)};
+            const int64_t first = task / col_tasks / row_tasks * plan.items, last = smaller(first + plan.items, p.batch);
+            for (int64_t item = first; item < last; ++item) panel_task(p, item, w, scratch + worker * size);
         });
     };
     if (size == 0) return run(nullptr);
-    Buffer<A> scratch(size * (item_tasks * col_tasks == 1 ? 1 : num_threads()));
+    Buffer<A> scratch(size * (tasks == 1 ? 1 : num_threads()));
     run(scratch.data());
 }
 

@@ -42,8 +42,7 @@ struct MatmulPlan {
     bool pack_b;                                      // panels: copy each panel of b to scratch first
     int64_t k_block;
     int64_t panel_cols;                               // width of a panel of b
-    int64_t items;                                    // panels: batch entries in a task,
-    int64_t cols;                                     //         and columns of y (a multiple of panel_cols)
+    int64_t items, rows, cols;                        // panels: batch entries, rows and columns of y in a task
     int64_t tile_rows, tile_cols;                     // blocks: y computed by one task
     int64_t block_rows, block_cols;                   // blocks: y computed from one packing
     int64_t work_ns;                                  // rough, on one thread
@@ -71,21 +70,20 @@ constexpr MatmulPlan matmul_plan(const MatmulShape& s, TileSize tile) {
     const double bytes = double(s.batch) * (double(s.n) * double(s.k) + double(s.m) * double(s.k)) * s.bytes;
     p.work_ns = int64_t(flops / (320 / s.bytes) + bytes / 20);
 
-    if (s.m <= 64 || s.m * p.k_block * s.bytes <= kL2Bytes / 4) {
+    const bool a_stays_in_l2 = s.m * p.k_block * s.bytes <= kL2Bytes / 4;
+    if (s.m <= 64 || s.n <= 2 * tile.cols || a_stays_in_l2) {
         p.schedule = MatmulPlan::Schedule::panels;
         p.panel_cols = panel_cols(s.m, tile);
         // Up to two tiles of rows do not repay a copy; more do, as rows of b far apart fall into few sets of L1.
         p.pack_b = !s.b_packed_rows || s.m > 2 * tile.rows;
-        // Tasks of about 50 us: whole items of a batch when they are smaller than that, else some panels of one.
+        // Tasks of about 50 us: whole items of a batch when they are smaller than that, else a part of one.
         const double item_us = double(p.work_ns) * 1e-3 / double(at_least(s.batch, 1));
-        if (item_us < 25) {
-            p.items = at_most(at_least(int64_t(50 / (item_us + 0.01)), 1), at_least(s.batch, 1));
-            p.cols = at_least(div_up(s.n, p.panel_cols), 1) * p.panel_cols;
-        } else {
-            p.items = 1;
-            const int64_t panels = div_up(s.n, p.panel_cols);
-            const int64_t per_task = at_least(int64_t(double(panels) * 50 / item_us), 1);
-            p.cols = even_part(s.n, at_most(per_task * p.panel_cols, at_least(256, p.panel_cols)), p.panel_cols);
+        p.items = item_us < 25 ? at_most(at_least(int64_t(50 / (item_us + 0.01)), 1), at_least(s.batch, 1)) : 1;
+        p.rows = at_least(s.m, 1);
+        p.cols = at_least(div_up(s.n, p.panel_cols), 1) * p.panel_cols;
+        if (item_us >= 25) {
+            if (s.m > 2 * s.n) p.rows = even_part(s.m, at_least(int64_t(double(s.m) * 50 / item_us), 8 * tile.rows), tile.rows);
+            else p.cols = even_part(s.n, at_least(at_most(int64_t(double(s.n) * 50 / item_us), 256), p.panel_cols), p.panel_cols);
         }
         return p;
     }

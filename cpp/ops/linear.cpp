@@ -1,0 +1,113 @@
+// linear. Contract: cpp/ops/linear.h
+#include "cpp/ops/linear.h"
+#include "cpp/autograd/node.h"
+#include "cpp/ops/copy.h"
+
+namespace lc {
+namespace {
+
+constexpr const char* kActivations[] = {"none", "relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh"};
+
+// x[..., in] as rows, one stride apart; copied only where no stride walks them.
+detail::Matrix rows_of(Tensor& x) {
+    const int n = x.dim();
+    bool even = true;
+    int64_t row = 0, span = 1;
+    for (int i = n - 2; i >= 0; --i) {
+        if (x.size(i) == 1) continue;
+        if (span == 1) row = x.stride(i);
+        even = even && x.stride(i) == span * row;
+        span *= x.size(i);
+    }
+    if (!even) {
+        x = contiguous(x);
+        row = x.size(-1);
+    }
+    return {x.raw(), row, x.stride(-1)};
+}
+
+detail::Matrix matrix_of(const Tensor& x) { return {x.raw(), x.stride(0), x.stride(1)}; }
+detail::Matrix transposed(detail::Matrix a) { return {a.data, a.col, a.row}; }
+
+// ---- forward ------------------------------------------------------------------------------------------------------
+
+struct Forward { Tensor y, saved; };
+
+Forward linear_forward(Tensor x, const Tensor& w, const Tensor& b, Activation activation, bool save) {
+    LC_CHECK(x.dim() >= 1 && w.dim() == 2, ValueError, "linear: wants input [..., in] and weight [out, in], got ", x.sizes(), " and ", w.sizes());
+    LC_CHECK(x.size(-1) == w.size(1), ValueError, "linear: input has ", x.size(-1), " features, weight takes ", w.size(1),
+             " (input ", x.sizes(), ", weight ", w.sizes(), ")");
+    LC_CHECK(x.dtype() == w.dtype() && (!b || b.dtype() == w.dtype()), TypeError, "linear: dtypes differ: input ", x.dtype(), ", weight ",
+             w.dtype(), b ? text(", bias ", b.dtype()) : "");
+    LC_CHECK(!b || (b.dim() == 1 && b.size(0) == w.size(0)), ValueError, "linear: bias must be [", w.size(0), "], got ", b.sizes());
+
+    Dims sizes = x.sizes();
+    sizes[sizes.size() - 1] = w.size(0);
+    Forward f;
+    f.y = Tensor::empty(sizes, x.dtype(), x.device());
+    if (save && activation != Activation::none) f.saved = activation_saves_result(activation) ? f.y : Tensor::empty_like(f.y);
+    if (f.y.numel() == 0) return f;
+
+    const Tensor bias = b ? contiguous(b) : b;
+    const int64_t out = w.size(0);
+    detail::Product p{rows_of(x), transposed(matrix_of(w)), f.y.mutable_raw(), out, f.y.numel() / out, out, w.size(1)};
+    p.bias = bias ? bias.raw() : nullptr;
+    p.activation = activation;
+    if (f.saved && !activation_saves_result(activation)) p.before = f.saved.mutable_raw();
+    detail::multiply(x.dtype(), p);
+    return f;
+}
+
+// ---- backward -----------------------------------------------------------------------------------------------------
+
+struct Gradients { Tensor dz, db; };
+
+Gradients activation_backward(const Tensor& dy, const Tensor& saved, Activation activation, bool bias) {
+    const bool act = activation != Activation::none;
+    if (!act && !bias) return {dy, {}};
+    const int64_t cols = dy.size(-1);
+    Gradients g{act ? Tensor::empty_like(dy) : dy, bias ? Tensor::empty({cols}, dy.dtype(), dy.device()) : Tensor()};
+    visit_float_storage(dy.dtype(), "linear", [&]<class T>() {
+        cpu::linear_backward<T>({dy.data<T>(), act ? saved.data<T>() : nullptr, act ? g.dz.mutable_data<T>() : nullptr,
+                                 bias ? g.db.mutable_data<T>() : nullptr, cols ? dy.numel() / cols : 0, cols, activation});
+    });
+    return g;
+}
+
+Tensors linear_backward(const Grads& g, Tensor x, const Tensor& w, const Tensor& saved, Activation activation) {
+    const Gradients up = activation_backward(contiguous(g[0]), saved, activation, g.needs(2));
+    const int64_t out = w.size(0), in = w.size(1), rows = out ? up.dz.numel() / out : 0;
+    const detail::Matrix dz{up.dz.raw(), out, 1};
+    Tensor dx, dw;
+    if (g.needs(0)) {
+        dx = Tensor::empty_like(x);
+        detail::multiply(x.dtype(), {dz, matrix_of(w), dx.mutable_raw(), in, in ? x.numel() / in : 0, in, out});
+    }
+    if (g.needs(1)) {
+        dw = Tensor::empty_like(w);
+        detail::multiply(x.dtype(), {transposed(dz), rows_of(x), dw.mutable_raw(), in, out, in, rows});
+    }
+    return {dx, dw, up.db};
+}
+
+}  // namespace
+
+Activation parse_activation(const char* op, const std::string& name) {
+    for (size_t i = 0; i < std::size(kActivations); ++i)
+        if (name == kActivations[i]) return Activation(i);
+    std::string known;
+    for (const char* a : kActivations) known += text(known.empty() ? "" : ", ", a);
+    throw ValueError(text(op, ": no activation '", name, "'; there are ", known));
+}
+
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation) {
+    const bool wanted = wants_grad({x, w, b});
+    Forward f = linear_forward(x, w, b, activation, wanted);
+    if (wanted)
+        record("linear", {x, w, b}, {f.y}, [x = Saved(x), w = Saved(w), saved = Saved(f.saved), activation](const Grads& dy) {
+            return linear_backward(dy, x(), w(), saved(), activation);
+        });
+    return f.y;
+}
+
+}  // namespace lc
