@@ -294,7 +294,7 @@ Tensor outer(const Tensor& a, const Tensor& b) {
 
 namespace {
 
-Tensor scaled(const Tensor& x, double by) { return by == 1 ? x : mul(x, scalar(by)); }
+Tensor scaled(const Tensor& x, double by) { return by == 1 ? x : mul(x, by); }
 
 }  // namespace
 
