@@ -25,21 +25,22 @@ namespace lc {
 enum class RnnMode : uint8_t { rnn_tanh, rnn_relu, gru, lstm };
 constexpr int rnn_gates(RnnMode mode) { return mode == RnnMode::lstm ? 4 : mode == RnnMode::gru ? 3 : 1; }
 
-// The gates of one step. Rows are batch entries; z, q, gates, dz, dq: [batch, gates * hidden], all else [batch, hidden].
+// The pointwise part of one step. Rows are batch entries: z, q, dz, dq are [batch, gates * hidden], all else
+// [batch, hidden].
 template <class T> struct RnnForward {
     RnnMode mode;
     int64_t batch, hidden;
-    const T *z, *q;                                   // gru: p and q apart; else z = p + q and q is null
-    const T *h_before, *c_before;                     // c_before: lstm
-    T *gates, *h, *c;                                 // gates: after their nonlinearity; gru keeps q_n in a fourth
+    T* z;                                             // in: p (gru), else p + q; out: the gates
+    const T *q, *h_before, *c_before;                 // q: gru; c_before: lstm
+    T *q_n, *h, *c;                                   // q_n: gru, saved; c: lstm
 };
 template <class T> struct RnnBackward {
     RnnMode mode;
     int64_t batch, hidden;
-    const T *gates, *h, *h_before, *c, *c_before;
-    const T *dy, *dh_next, *dc_next;                  // dy: of this step's output; dh_next, dc_next: from the step after
-    T *dz, *dq;                                       // gru: dq differs from dz in its n gate; else null
-    T *dh_direct, *dc;                                // what reaches h[t-1] not through w_hh (gru), c[t-1] (lstm)
+    const T *gates, *q_n, *h, *h_before, *c, *c_before;
+    const T* dy;                                      // gradient of this step's output, or null
+    T *dh, *dc;                                       // in: from the step after; out: what reaches the step before past w_hh (dh: gru)
+    T *dz, *dq;                                       // dq: gru, where it differs from dz in the n gate
 };
 
 }  // namespace lc

@@ -1,0 +1,194 @@
+// rnn, gru and lstm over a sequence. Contract: cpp/ops/rnn.h
+#include "cpp/ops/rnn.h"
+#include "cpp/autograd/node.h"
+#include "cpp/ops/copy.h"
+#include "cpp/ops/linear.h"
+
+namespace lc {
+namespace {
+
+const char* name_of(RnnMode mode) { return mode == RnnMode::lstm ? "lstm" : mode == RnnMode::gru ? "gru" : "rnn"; }
+
+struct Sizes { int64_t steps, batch, in, hidden, gates; };
+
+Sizes check(RnnMode mode, const Tensor& x, const Tensor& h0, const Tensor& c0, const RnnWeights& w) {
+    const char* op = name_of(mode);
+    LC_CHECK(x.dim() == 3, ValueError, op, ": input must be [steps, batch, features], got ", x.sizes());
+    LC_CHECK(w.w_ih.dim() == 2 && w.w_hh.dim() == 2, ValueError, op, ": weights must be matrices, got ", w.w_ih.sizes(), " and ", w.w_hh.sizes());
+    const Sizes s{x.size(0), x.size(1), x.size(2), w.w_hh.size(1), rnn_gates(mode)};
+    LC_CHECK(w.w_ih.sizes() == Dims({s.gates * s.hidden, s.in}), ValueError, op, ": weight_ih is ", w.w_ih.sizes(), ", ", s.gates,
+             " gates of ", s.hidden, " units on ", s.in, " features want ", Dims({s.gates * s.hidden, s.in}));
+    LC_CHECK(w.w_hh.size(0) == s.gates * s.hidden, ValueError, op, ": weight_hh is ", w.w_hh.sizes(), ", must be ", Dims({s.gates * s.hidden, s.hidden}));
+    LC_CHECK(bool(w.b_ih) == bool(w.b_hh), ValueError, op, ": give both biases or neither");
+    for (const Tensor* b : {&w.b_ih, &w.b_hh})
+        LC_CHECK(!*b || b->sizes() == Dims({s.gates * s.hidden}), ValueError, op, ": a bias is ", b->sizes(), ", must be ", Dims({s.gates * s.hidden}));
+    for (const Tensor* state : {&h0, &c0})
+        LC_CHECK(!*state || state->sizes() == Dims({s.batch, s.hidden}), ValueError, op, ": a state is ", state->sizes(), ", must be ", Dims({s.batch, s.hidden}));
+    for (const Tensor* t : {&h0, &c0, &w.w_ih, &w.w_hh, &w.b_ih, &w.b_hh})
+        LC_CHECK(!*t || t->dtype() == x.dtype(), TypeError, op, ": input is ", x.dtype(), " but a state or weight is ", t->dtype());
+    return s;
+}
+
+detail::Matrix matrix(const void* data, int64_t cols) { return {data, cols, 1}; }
+detail::Matrix transposed(const void* data, int64_t cols) { return {data, 1, cols}; }
+
+// What backward needs. gates: [steps, batch, gates * hidden]; extra: c [steps, batch, hidden] (lstm), q_n (gru).
+struct Run { Tensor x, h0, c0, w_ih, w_hh, y, gates, extra; };
+
+// The step that is computed i-th, and the one before it in that order.
+struct Order {
+    int64_t steps;
+    bool reverse;
+    int64_t step(int64_t i) const { return reverse ? steps - 1 - i : i; }
+};
+
+// ---- forward ------------------------------------------------------------------------------------------------------
+
+template <class T> Tensor sum_of_biases(const RnnWeights& w) {
+    const Tensor a = contiguous(w.b_ih), b = contiguous(w.b_hh), y = Tensor::empty_like(a);
+    for (int64_t i = 0; i < y.numel(); ++i) y.mutable_data<T>()[i] = a.data<T>()[i] + b.data<T>()[i];
+    return y;
+}
+
+template <class T> Run forward(RnnMode mode, const Sizes& s, const Tensor& x, const Tensor& h0, const Tensor& c0, const RnnWeights& w, Order order) {
+    const int64_t H = s.hidden, G = s.gates * H, state = s.batch * H, width = s.batch * G;
+    const DType dtype = x.dtype();
+    Run r{contiguous(x), contiguous(h0), c0 ? contiguous(c0) : c0, contiguous(w.w_ih), contiguous(w.w_hh), Tensor::empty({s.steps, s.batch, H}, dtype),
+          Tensor::empty({s.steps, s.batch, G}, dtype), mode == RnnMode::lstm || mode == RnnMode::gru ? Tensor::empty({s.steps, s.batch, H}, dtype) : Tensor()};
+    const bool gru = mode == RnnMode::gru, lstm = mode == RnnMode::lstm;
+    const Tensor b_p = !w.b_ih ? Tensor() : gru ? contiguous(w.b_ih) : sum_of_biases<T>(w);
+    const Tensor b_q = w.b_hh && gru ? contiguous(w.b_hh) : Tensor();
+    const Tensor q = gru ? Tensor::empty({s.batch, G}, dtype) : Tensor();
+
+    T* z = r.gates.mutable_data<T>();
+    detail::multiply(dtype, {.a = matrix(r.x.raw(), s.in), .b = transposed(r.w_ih.raw(), s.in), .y = z, .y_row = G,
+                             .m = s.steps * s.batch, .n = G, .k = s.in, .bias = b_p ? b_p.raw() : nullptr});
+    T *y = r.y.mutable_data<T>(), *extra = r.extra ? r.extra.mutable_data<T>() : nullptr;
+    const T *h = r.h0.template data<T>(), *c = lstm ? r.c0.template data<T>() : nullptr;
+    for (int64_t i = 0; i < s.steps; ++i) {
+        const int64_t t = order.step(i);
+        detail::multiply(dtype, {.a = matrix(h, H), .b = transposed(r.w_hh.raw(), H), .y = gru ? q.mutable_raw() : z + t * width, .y_row = G,
+                                 .m = s.batch, .n = G, .k = H, .add = !gru, .bias = b_q ? b_q.raw() : nullptr});
+        cpu::rnn_forward<T>({.mode = mode, .batch = s.batch, .hidden = H, .z = z + t * width, .q = gru ? q.template data<T>() : nullptr,
+                             .h_before = h, .c_before = c, .q_n = gru ? extra + t * state : nullptr, .h = y + t * state,
+                             .c = lstm ? extra + t * state : nullptr});
+        h = y + t * state;
+        if (lstm) c = extra + t * state;
+    }
+    return r;
+}
+
+// A state of its own, not a window of the sequence.
+Tensor step_of(const Tensor& sequence, int64_t t, const Tensor& none) {
+    if (sequence.size(0) == 0) return clone(none);
+    return clone(Tensor::view_of(sequence, {sequence.size(1), sequence.size(2)}, {sequence.stride(1), sequence.stride(2)}, sequence.offset() + t * sequence.stride(0)));
+}
+
+// ---- backward -----------------------------------------------------------------------------------------------------
+
+template <class T> Tensor column_sums(const Tensor& dz, int64_t cols) {
+    const Tensor db = Tensor::empty({cols}, dz.dtype());
+    cpu::linear_backward<T>({dz.data<T>(), nullptr, nullptr, db.mutable_data<T>(), cols ? dz.numel() / cols : 0, cols, Activation::none});
+    return db;
+}
+
+// dw_hh = sum over steps of dq' h[before]: all steps but the first at once, then the first, whose h is h0.
+Tensor recurrent_weight_gradient(const Run& r, const Sizes& s, const Tensor& dq, Order order) {
+    const int64_t H = s.hidden, G = s.gates * H, size = int64_t(item_size(dq.dtype()));
+    const Tensor dw = Tensor::zeros({G, H}, dq.dtype());
+    if (s.steps == 0) return dw;
+    const int64_t later = order.reverse ? 0 : 1, earlier = 1 - later, first = order.step(0);
+    const char *rows = static_cast<const char*>(dq.raw()), *states = static_cast<const char*>(r.y.raw());
+    detail::multiply(dq.dtype(), {.a = transposed(rows + later * s.batch * G * size, G), .b = matrix(states + earlier * s.batch * H * size, H),
+                                  .y = dw.mutable_raw(), .y_row = H, .m = G, .n = H, .k = (s.steps - 1) * s.batch});
+    detail::multiply(dq.dtype(), {.a = transposed(rows + first * s.batch * G * size, G), .b = matrix(r.h0.raw(), H),
+                                  .y = dw.mutable_raw(), .y_row = H, .m = G, .n = H, .k = s.batch, .add = true});
+    return dw;
+}
+
+struct Needs { bool x, w_ih, w_hh, bias; };
+
+template <class T> Tensors backward(RnnMode mode, const Sizes& s, const Run& r, const Tensors& dys, const Needs& needs, Order order) {
+    const int64_t H = s.hidden, G = s.gates * H, state = s.batch * H, width = s.batch * G;
+    const bool gru = mode == RnnMode::gru, lstm = mode == RnnMode::lstm;
+    const DType dtype = r.x.dtype();
+    const Tensor dy = dys[0] ? contiguous(dys[0]) : Tensor();
+    const Tensor dh = dys[1] ? clone(dys[1]) : Tensor::zeros({s.batch, H}, dtype);
+    const Tensor dc = !lstm ? Tensor() : dys[2] ? clone(dys[2]) : Tensor::zeros({s.batch, H}, dtype);
+    const Tensor dz = Tensor::empty_like(r.gates), dq = gru ? Tensor::empty_like(r.gates) : dz;
+
+    const T *y = r.y.template data<T>(), *extra = r.extra ? r.extra.template data<T>() : nullptr;
+    for (int64_t i = s.steps - 1; i >= 0; --i) {
+        const int64_t t = order.step(i), before = i > 0 ? order.step(i - 1) : 0;
+        cpu::rnn_backward<T>({.mode = mode, .batch = s.batch, .hidden = H, .gates = r.gates.template data<T>() + t * width,
+                              .q_n = gru ? extra + t * state : nullptr, .h = y + t * state,
+                              .h_before = i > 0 ? y + before * state : r.h0.template data<T>(), .c = lstm ? extra + t * state : nullptr,
+                              .c_before = !lstm ? nullptr : i > 0 ? extra + before * state : r.c0.template data<T>(),
+                              .dy = dy ? dy.template data<T>() + t * state : nullptr, .dh = dh.template mutable_data<T>(),
+                              .dc = lstm ? dc.template mutable_data<T>() : nullptr, .dz = dz.template mutable_data<T>() + t * width,
+                              .dq = gru ? dq.template mutable_data<T>() + t * width : nullptr});
+        detail::multiply(dtype, {.a = matrix(dq.template data<T>() + t * width, G), .b = matrix(r.w_hh.raw(), H), .y = dh.mutable_raw(), .y_row = H,
+                                 .m = s.batch, .n = H, .k = G, .add = gru});
+    }
+
+    Tensor dx, dw_ih, dw_hh, db_ih, db_hh;
+    const int64_t rows = s.steps * s.batch;
+    if (needs.x) {
+        dx = Tensor::empty_like(r.x);
+        detail::multiply(dtype, {.a = matrix(dz.raw(), G), .b = matrix(r.w_ih.raw(), s.in), .y = dx.mutable_raw(), .y_row = s.in, .m = rows, .n = s.in, .k = G});
+    }
+    if (needs.w_ih) {
+        dw_ih = Tensor::empty_like(r.w_ih);
+        detail::multiply(dtype, {.a = transposed(dz.raw(), G), .b = matrix(r.x.raw(), s.in), .y = dw_ih.mutable_raw(), .y_row = s.in, .m = G, .n = s.in, .k = rows});
+    }
+    if (needs.w_hh) dw_hh = recurrent_weight_gradient(r, s, dq, order);
+    if (needs.bias) {
+        db_ih = column_sums<T>(dz, G);
+        db_hh = gru ? column_sums<T>(dq, G) : clone(db_ih);
+    }
+    Tensors grads{dx, dh, dw_ih, dw_hh, db_ih, db_hh};
+    if (lstm) grads.insert(grads.begin() + 2, dc);
+    return grads;
+}
+
+// ---- the three layers ---------------------------------------------------------------------------------------------
+
+Tensors layer(RnnMode mode, const Tensor& x, const Tensor& h0, const Tensor& c0, const RnnWeights& w, bool reverse) {
+    const Sizes s = check(mode, x, h0, c0, w);
+    const Order order{s.steps, reverse};
+    const bool lstm = mode == RnnMode::lstm;
+    return visit_float(x.dtype(), name_of(mode), [&]<class T>() {
+        const Run r = forward<T>(mode, s, x, h0, c0, w, order);
+        Tensors ys{r.y, step_of(r.y, order.step(s.steps - 1), r.h0)};
+        if (lstm) ys.push_back(step_of(r.extra, order.step(s.steps - 1), r.c0));
+
+        Tensors xs{x, h0, w.w_ih, w.w_hh, w.b_ih, w.b_hh};
+        if (lstm) xs.insert(xs.begin() + 2, c0);
+        bool wanted = false;
+        for (const Tensor& t : xs) wanted |= wants_grad({t});
+        if (wanted) {
+            struct Kept { Saved x, h0, c0, w_ih, w_hh, y, gates, extra; };
+            Kept kept{Saved(r.x), Saved(r.h0), Saved(r.c0), Saved(r.w_ih), Saved(r.w_hh), Saved(r.y), Saved(r.gates), Saved(r.extra)};
+            record(name_of(mode), xs, ys, [mode, s, order, lstm, kept = std::move(kept)](const Grads& g) {
+                const Run run{kept.x(), kept.h0(), kept.c0(), kept.w_ih(), kept.w_hh(), kept.y(), kept.gates(), kept.extra()};
+                const int w_at = lstm ? 3 : 2;
+                return backward<T>(mode, s, run, {g[0], g[1], lstm ? g[2] : Tensor()},
+                                   {g.needs(0), g.needs(w_at), g.needs(w_at + 1), g.needs(w_at + 2) || g.needs(w_at + 3)}, order);
+            });
+        }
+        return ys;
+    });
+}
+
+}  // namespace
+
+Tensors rnn_layer(const Tensor& x, const Tensor& h0, const RnnWeights& w, bool relu, bool reverse) {
+    return layer(relu ? RnnMode::rnn_relu : RnnMode::rnn_tanh, x, h0, {}, w, reverse);
+}
+Tensors gru_layer(const Tensor& x, const Tensor& h0, const RnnWeights& w, bool reverse) { return layer(RnnMode::gru, x, h0, {}, w, reverse); }
+Tensors lstm_layer(const Tensor& x, const Tensor& h0, const Tensor& c0, const RnnWeights& w, bool reverse) {
+    LC_CHECK(bool(c0), ValueError, "lstm: needs both states, h0 and c0");
+    return layer(RnnMode::lstm, x, h0, c0, w, reverse);
+}
+
+}  // namespace lc
