@@ -46,7 +46,7 @@ void bind_linear(Module& m) {
     m.both("baddbmm", &baddbmm, "beta * input + alpha * bmm(batch1, batch2).", "input"_a, "batch1"_a, "batch2"_a, py::kw_only(),
            "beta"_a = 1.0, "alpha"_a = 1.0);
     m.function("einsum", [](const std::string& equation, const py::args& operands) {
-        const bool list = operands.size() == 1 && !py::isinstance(operands[0], m_tensor());
+        const bool list = operands.size() == 1 && !is_tensor(py::object(operands[0]).ptr());
         return einsum(equation, (list ? py::reinterpret_borrow<py::object>(operands[0]) : py::object(operands)).cast<Tensors>());
     }, "Sums of products named by subscripts: einsum('bij,bjk->bik', a, b).", "equation"_a);
     m.function("linear", [](const Tensor& x, const Tensor& w, const Tensor& b, const char* activation) {
