@@ -80,6 +80,11 @@ def equal(got: Any, want: Any) -> None:
     _report(wrong, a, w, "must be equal")
 
 
+def rounded(want: np.ndarray, dtype: str) -> np.ndarray:
+    """Sums that are exact in the accumulating type, as 16-bit storage rounds them once."""
+    return wide(lc.from_numpy(want.astype(np.float32)).to(getattr(lc, dtype))) if DIGITS[dtype] < 24 else want
+
+
 def same_bits(got: Any, want: Any) -> None:
     """Bit for bit the same, signed zeros and NaN payloads included."""
     a, w = array(got), array(want)

@@ -38,6 +38,7 @@ def test_integers_are_exact(case: Case):
     return y
 
 
+@pytest.mark.vacuous  # most of a batched product's Jacobian is zero
 @pytest.mark.parametrize("equation", EQUATIONS)
 def test_gradients(equation):
     random = np.random.default_rng(0)

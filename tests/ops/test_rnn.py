@@ -33,7 +33,11 @@ def reference(kind, x, states, weights, reverse=False):
 def shapes(kind, steps, batch, inputs, hidden, bias=True):
     gates, states = KINDS[kind]
     biases = [(gates * hidden,)] * 2 if bias else []
-    return (steps, batch, inputs), [(batch, hidden)] * states, [(gates * hidden, inputs), (gates * hidden, hidden), *biases]
+    return (
+        (steps, batch, inputs),
+        [(batch, hidden)] * states,
+        [(gates * hidden, inputs), (gates * hidden, hidden), *biases],
+    )
 
 
 @cases(300)
@@ -91,7 +95,10 @@ def test_gradients_of_all_outputs_together():
 def test_a_sequence_does_not_depend_on_its_batch(kind, threads):
     random = np.random.default_rng(2)
     x_shape, state_shapes, weight_shapes = shapes(kind, 5, 37, 20, 50)
-    make = [lc.from_numpy(random.standard_normal(s).astype(np.float32)) * 0.2 for s in (x_shape, *state_shapes, *weight_shapes)]
+    make = [
+        lc.from_numpy(random.standard_normal(s).astype(np.float32)) * 0.2
+        for s in (x_shape, *state_shapes, *weight_shapes)
+    ]
     n = len(state_shapes)
     x, states, weights = make[0], make[1 : n + 1], make[n + 1 :]
     whole = run(kind, x, states, weights)

@@ -1,7 +1,7 @@
-"""einsum by definition: every letter is an index of one big loop, written with NumPy's broadcasting."""
+"""einsum: NumPy's own, which loops over every letter."""
 
 import numpy as np
 
 
 def einsum_forward(equation, *operands):
-    return np.einsum(equation, *operands)
+    return np.asarray(np.einsum(equation, *operands))

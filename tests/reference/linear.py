@@ -37,5 +37,6 @@ def linear_forward(x, w, b=0, activation="none"):
 
 def linear_backward(dy, x, w, b=0, activation="none"):
     dz = dy * ACTIVATIONS[activation][1](x @ w.T + b)
-    rows = dz.reshape(-1, dz.shape[-1])
-    return dz @ w, rows.T @ x.reshape(-1, x.shape[-1]), rows.sum(axis=0)
+    count = int(np.prod(x.shape[:-1]))
+    rows = dz.reshape(count, dz.shape[-1])
+    return dz @ w, rows.T @ x.reshape(count, x.shape[-1]), rows.sum(axis=0)
