@@ -8,7 +8,11 @@
 #include "cpp/ops/gather.h"
 #include "cpp/ops/index.h"
 #include "cpp/ops/nonzero.h"
+#include "cpp/ops/one_hot.h"
 #include "cpp/ops/repeat.h"
+#include "cpp/ops/scan.h"
+#include "cpp/ops/sort.h"
+#include "cpp/ops/tril.h"
 #include "cpp/ops/views.h"
 
 namespace lc::python {
@@ -118,12 +122,44 @@ void bind_joining(Module& m) {
     m.both("flipud", [](const Tensor& x) { return flip(x, {0}); }, "flip of dim 0.", "input"_a);
 }
 
+// (values, indices) with those names, as PyTorch returns them
+py::object values_and_indices(const char* name) {
+    return py::module_::import("collections").attr("namedtuple")(name, py::make_tuple("values", "indices"), "module"_a = "littlecore");
+}
+
+void bind_ordering(Module& m) {
+    m.both("sort", [type = values_and_indices("sort")](const Tensor& x, int64_t dim, bool descending, bool) {
+        const auto [values, indices] = sort(x, dim, descending);
+        return type(values, indices);
+    }, "Ordered along dim, and where each was; equal elements keep their order, NaN is the largest.",
+       "input"_a, "dim"_a = -1, "descending"_a = false, "stable"_a = true);
+    m.both("argsort", [](const Tensor& x, int64_t dim, bool descending, bool) { return argsort(x, dim, descending); },
+           "The indices that sort() gives.", "input"_a, "dim"_a = -1, "descending"_a = false, "stable"_a = true);
+    m.both("topk", [type = values_and_indices("topk")](const Tensor& x, int64_t k, int64_t dim, bool largest, bool) {
+        const auto [values, indices] = topk(x, k, dim, largest);
+        return type(values, indices);
+    }, "The k largest (or smallest) along dim in order, and where they were.", "input"_a, "k"_a, "dim"_a = -1, "largest"_a = true, "sorted"_a = true);
+    m.both("unique", [](const Tensor& x, bool, bool return_inverse, bool return_counts) -> py::object {
+        const auto [values, inverse, counts] = unique(x);
+        if (return_inverse && return_counts) return py::make_tuple(values, inverse, counts);
+        if (return_inverse || return_counts) return py::make_tuple(values, return_inverse ? inverse : counts);
+        return py::cast(values);
+    }, "The different elements in ascending order; on demand where each element is among them, and how often each occurs.",
+       "input"_a, "sorted"_a = true, "return_inverse"_a = false, "return_counts"_a = false);
+    m.both("cumsum", &cumsum, "Running sums along dim.", "input"_a, "dim"_a);
+    m.both("cumprod", &cumprod, "Running products along dim.", "input"_a, "dim"_a);
+    m.both("tril", &tril, "The lower triangle of the last two dims, zero above the diagonal.", "input"_a, "diagonal"_a = 0);
+    m.both("triu", &triu, "The upper triangle of the last two dims, zero below the diagonal.", "input"_a, "diagonal"_a = 0);
+    m.function("one_hot", &one_hot, "tensor"_a, "num_classes"_a = -1, "Classes as rows with a single 1, int64.");
+}
+
 }  // namespace
 
 void bind_shape(Module& m) {
     bind_views(m);
     bind_indexing(m);
     bind_joining(m);
+    bind_ordering(m);
 }
 
 }  // namespace lc::python

@@ -68,7 +68,7 @@ template <class T> void index_forward(const IndexForward<T>& a) {
 }
 
 template <class T> void index_put(const IndexPut<T>& a) { put<Put>(a); }
-template <class T> void index_accumulate(const IndexPut<T>& a) { put<Add>(a); }
+template <class T> void index_backward(const IndexPut<T>& a) { put<Add>(a); }
 
 template void index_forward(const IndexForward<uint8_t>&);
 template void index_forward(const IndexForward<uint16_t>&);
@@ -78,9 +78,9 @@ template void index_put(const IndexPut<uint8_t>&);
 template void index_put(const IndexPut<uint16_t>&);
 template void index_put(const IndexPut<uint32_t>&);
 template void index_put(const IndexPut<uint64_t>&);
-template void index_accumulate(const IndexPut<float>&);
-template void index_accumulate(const IndexPut<double>&);
-template void index_accumulate(const IndexPut<int64_t>&);
-template void index_accumulate(const IndexPut<int32_t>&);
+template void index_backward(const IndexPut<float>&);
+template void index_backward(const IndexPut<double>&);
+template void index_backward(const IndexPut<int64_t>&);
+template void index_backward(const IndexPut<int32_t>&);
 
 }  // namespace lc::cpu::LC_ISA

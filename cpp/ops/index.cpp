@@ -132,10 +132,10 @@ void put(const Tensor& x, const Places& at, const Tensor& v, bool accumulate) {
             cpu::index_put<T>(IndexPut<T>{v.data<T>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<T>()});
         });
     else switch (x.dtype()) {
-        case DType::float32: return cpu::index_accumulate<float>({v.data<float>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<float>()});
-        case DType::float64: return cpu::index_accumulate<double>({v.data<double>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<double>()});
-        case DType::int64: return cpu::index_accumulate<int64_t>({v.data<int64_t>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<int64_t>()});
-        default: return cpu::index_accumulate<int32_t>({v.data<int32_t>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<int32_t>()});
+        case DType::float32: return cpu::index_backward<float>({v.data<float>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<float>()});
+        case DType::float64: return cpu::index_backward<double>({v.data<double>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<double>()});
+        case DType::int64: return cpu::index_backward<int64_t>({v.data<int64_t>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<int64_t>()});
+        default: return cpu::index_backward<int32_t>({v.data<int32_t>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<int32_t>()});
     }
 }
 

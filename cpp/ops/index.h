@@ -45,4 +45,4 @@ LC_API void setitem(const Tensor& x, const std::vector<IndexItem>& items, const 
 
 LC_CPU_KERNEL(index_forward, IndexForward)            // any T of 1, 2, 4, 8 bytes
 LC_CPU_KERNEL(index_put, IndexPut)
-LC_CPU_KERNEL(index_accumulate, IndexPut)             // float double int64 int32
+LC_CPU_KERNEL(index_backward, IndexPut)               // accumulate: float double int64 int32

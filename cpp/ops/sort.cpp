@@ -1,0 +1,86 @@
+// sort, argsort, topk, unique. Contract: cpp/ops/sort.h
+#include "cpp/ops/sort.h"
+#include "cpp/autograd/node.h"
+#include "cpp/core/parallel.h"
+#include "cpp/ops/copy.h"
+#include "cpp/ops/gather.h"
+#include "cpp/ops/views.h"
+
+namespace lc {
+namespace {
+
+Tensors sort_backward(const Tensor& dy, const Tensor& index, int dim, const Dims& sizes) {
+    return {scatter(Tensor::zeros(sizes, dy.dtype(), dy.device()), dim, index, dy)};
+}
+
+// The first `keep` of x's order along dim, and where they were.
+std::pair<Tensor, Tensor> ordered(const char* op, const Tensor& x, int dim, int64_t keep, bool descending) {
+    if (x.dim() == 0) {
+        const auto [y, index] = ordered(op, reshape(x, {1}), 0, keep, descending);
+        return {reshape(y, {}), reshape(index, {})};
+    }
+    const int64_t n = x.size(dim);
+    LC_CHECK(n < int64_t(1) << 32, ValueError, op, ": at most 2^32 - 1 elements along a dim, got shape ", x.sizes());
+    const bool last = dim == x.dim() - 1;
+    const Tensor rows = contiguous(last ? x.detach() : movedim(x.detach(), {dim}, {-1}));
+    Dims sizes = rows.sizes();
+    sizes[x.dim() - 1] = keep;
+    Tensor y = Tensor::empty(sizes, x.dtype(), x.device()), index = Tensor::empty(sizes, DType::int64, x.device());
+    if (keep > 0 && x.numel() > 0) {
+        Buffer<char> scratch(num_threads() * sort_scratch_bytes(n, int64_t(item_size(x.dtype()))));
+        visit_any(x.dtype(), [&]<class T>() {
+            cpu::sort_forward<T>(SortForward<T>{rows.data<T>(), x.numel() / n, n, keep, descending, scratch.data(), y.mutable_data<T>(), index.mutable_data<int64_t>()});
+        });
+    }
+    if (!last) y = contiguous(movedim(y, {-1}, {dim})), index = contiguous(movedim(index, {-1}, {dim}));
+    if (wants_grad({x}))
+        record(op, {x}, {y}, [dim, sizes = x.sizes(), index = Saved(index)](const Grads& dy) -> Tensors {
+            return sort_backward(dy[0], index(), dim, sizes);
+        });
+    return {y, index};
+}
+
+}  // namespace
+
+std::pair<Tensor, Tensor> sort(const Tensor& x, int64_t dim, bool descending) {
+    const int d = wrap_dim("sort", dim, x.dim());
+    return ordered("sort", x, d, x.dim() ? x.size(d) : 1, descending);
+}
+
+Tensor argsort(const Tensor& x, int64_t dim, bool descending) { return sort(x.detach(), dim, descending).second; }
+
+std::pair<Tensor, Tensor> topk(const Tensor& x, int64_t k, int64_t dim, bool largest) {
+    const int d = wrap_dim("topk", dim, x.dim());
+    const int64_t n = x.dim() ? x.size(d) : 1;
+    LC_CHECK(k >= 0 && k <= n, ValueError, "topk: k = ", k, " of the ", n, " elements of dim ", d, " (shape ", x.sizes(), ")");
+    if (x.dim() == 0 && k == 0) return topk(reshape(x, {1}), 0, 0, largest);
+    return ordered("topk", x, d, k, largest);
+}
+
+std::tuple<Tensor, Tensor, Tensor> unique(const Tensor& x) {
+    no_gradient("unique", x);
+    const auto [sorted, order] = sort(reshape(x, {-1}), 0);
+    const int64_t n = x.numel();
+    const Tensor inverse = Tensor::empty(x.sizes(), DType::int64);
+    std::vector<int64_t> starts;
+    visit_any(x.dtype(), [&]<class T>() {
+        const T* s = sorted.data<T>();
+        const int64_t* from = order.data<int64_t>();
+        const auto differ = [](T a, T b) {
+            if constexpr (sizeof(T) == 2) return !(to_float(a) == to_float(b));
+            else return !(a == b);                    // each NaN is one of its own
+        };
+        for (int64_t i = 0; i < n; ++i) {
+            if (i == 0 || differ(s[i - 1], s[i])) starts.push_back(i);
+            inverse.mutable_data<int64_t>()[from[i]] = int64_t(starts.size()) - 1;
+        }
+    });
+    const Tensor first = Tensor::empty({int64_t(starts.size())}, DType::int64), counts = Tensor::empty_like(first);
+    for (size_t u = 0; u < starts.size(); ++u) {
+        first.mutable_data<int64_t>()[u] = starts[u];
+        counts.mutable_data<int64_t>()[u] = (u + 1 < starts.size() ? starts[u + 1] : n) - starts[u];
+    }
+    return {gather(sorted, 0, first), inverse, counts};
+}
+
+}  // namespace lc
