@@ -86,7 +86,7 @@ void check_inplace(const char* op, const Tensor& x) {
              "or use the out-of-place form");
     LC_CHECK(!x.storage()->read_only, ValueError, op, ": the memory is read-only; clone() it before writing");
     for (int i = 0; i < x.dim(); ++i)
-        LC_CHECK(x.stride(i) != 0 || x.size(i) <= 1, ValueError, op, ": writing to an expanded tensor, where one element stands for many; clone() it first");
+        LC_CHECK(x.stride(i) != 0 || x.size(i) <= 1 || x.numel() == 0, ValueError, op, ": writing to an expanded tensor, where one element stands for many; clone() it first");
     x.bump_version();
 }
 

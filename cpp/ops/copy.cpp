@@ -26,7 +26,7 @@ Tensor recorded(const char* op, const Tensor& x, DType dtype) {
 // Whether one write to y could reach two of its elements, as in an expanded view.
 bool overlaps_itself(const Tensor& y) {
     for (int d = 0; d < y.dim(); ++d)
-        if (y.size(d) > 1 && y.stride(d) == 0) return true;
+        if (y.size(d) > 1 && y.stride(d) == 0 && y.numel() > 0) return true;
     return false;
 }
 
