@@ -209,9 +209,11 @@ Tensor as_tensor(const char* op, py::handle data) {
             return through_numpy(op, data);
         }
     }
-    LC_CHECK(PyObject_HasAttrString(o, "__array__") || PyObject_HasAttrString(o, "__array_interface__"), TypeError, op,
-             ": cannot make a tensor of ", Py_TYPE(o)->tp_name);
-    return through_numpy(op, data);
+    if (PyObject_HasAttrString(o, "__array__") || PyObject_HasAttrString(o, "__array_interface__")) return through_numpy(op, data);
+    LC_CHECK(PySequence_Check(o) && !PyUnicode_Check(o), TypeError, op, ": cannot make a tensor of ", Py_TYPE(o)->tp_name);
+    const auto list = py::reinterpret_steal<py::object>(PySequence_List(o));
+    if (!list) throw py::error_already_set();
+    return as_tensor(op, list);
 }
 
 py::object getitem(const Tensor& x, py::handle key) {

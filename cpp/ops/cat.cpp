@@ -25,22 +25,26 @@ Tensor window(const Tensor& y, int dim, int64_t start, int64_t length) {
 
 Tensor cat(const Tensors& all, int64_t dim) {
     const DType dtype = promoted("cat", all);
-    Tensors xs;
+    const Tensor* model = &all[0];                             // the first one that is no empty list: those join anything
     for (const Tensor& x : all) {
         LC_CHECK(x.dim() > 0, ValueError, "cat: 0-d tensors have no dim to join along; use stack()");
-        if (x.dim() != 1 || x.size(0) != 0) xs.push_back(to(x, dtype));        // an empty list joins anything
+        if (model->dim() == 1 && model->size(0) == 0) model = &x;
     }
-    if (xs.empty()) return to(clone(all[0]), dtype);
-    const int d = wrap_dim("cat", dim, xs[0].dim());
-
-    Dims sizes = xs[0].sizes(), lengths;
-    std::vector<int64_t> starts;
+    Dims sizes = model->sizes();
+    const int d = wrap_dim("cat", dim, sizes.size());
     sizes[d] = 0;
+    Tensors xs;
+    for (const Tensor& x : all) {
+        const bool list = x.dim() == 1 && x.size(0) == 0 && sizes.size() > 1;
+        xs.push_back(to(list ? reshape(x, sizes) : x, dtype));
+    }
+
+    std::vector<int64_t> starts;
     for (size_t i = 0; i < xs.size(); ++i) {
         const Tensor& x = xs[i];
         bool fits = x.dim() == sizes.size();
         for (int k = 0; fits && k < x.dim(); ++k) fits = k == d || x.size(k) == sizes[k];
-        LC_CHECK(fits, ValueError, "cat: shapes must agree but in dim ", d, ": input 0 is ", xs[0].sizes(), ", input ", i, " is ", x.sizes());
+        LC_CHECK(fits, ValueError, "cat: shapes must agree but in dim ", d, ": input 0 is ", all[0].sizes(), ", input ", i, " is ", x.sizes());
         starts.push_back(sizes[d]);
         LC_CHECK(!__builtin_add_overflow(sizes[d], x.size(d), &sizes[d]), ValueError, "cat: the result has too many elements");
     }

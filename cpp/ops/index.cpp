@@ -120,8 +120,10 @@ bool none(const Tensors& indices) {
 // v without leading dims of size 1 that x has no place for; checked to broadcast.
 Tensor fitted(const char* op, Tensor v, const Dims& sizes) {
     while (v.dim() > sizes.size() && v.size(0) == 1) v = select(v, 0, 0);
-    LC_CHECK(v.dim() <= sizes.size() && broadcast(op, sizes, v.sizes()) == sizes, ValueError, op, ": values of shape ", v.sizes(),
-             " do not broadcast to ", sizes);
+    const int added = sizes.size() - v.dim();
+    bool fits = added >= 0;
+    for (int d = 0; fits && d < v.dim(); ++d) fits = v.size(d) == 1 || v.size(d) == sizes[d + added];
+    LC_CHECK(fits, ValueError, op, ": values of shape ", v.sizes(), " do not broadcast to ", sizes);
     return v;
 }
 

@@ -12,7 +12,7 @@ namespace {
 Tensor repeat_dim(const Tensor& x, int dim, int64_t times, bool interleave) {
     if (times == 1) return x;
     Dims sizes = x.sizes(), merged = x.sizes();
-    LC_CHECK(!__builtin_mul_overflow(merged[dim], times, &merged[dim]), ValueError, "repeat: the result has too many elements");
+    LC_CHECK(!__builtin_mul_overflow(merged[dim], times, &merged[dim]), ValueError, "repeat: the result has more elements than memory can hold");
     const int at = interleave ? dim + 1 : dim;
     sizes.insert(at, times);
     return reshape(expand(unsqueeze(x, at), sizes), merged);
@@ -26,6 +26,10 @@ Tensor repeat(const Tensor& x, const Dims& times) {
     for (const int64_t n : times) LC_CHECK(n >= 0, ValueError, "repeat: cannot repeat ", n, " times, in ", times);
     Dims sizes = Dims::filled(added, 1);
     for (const int64_t n : x.sizes()) sizes.push_back(n);
+    Dims result = sizes;
+    for (int d = 0; d < times.size(); ++d)
+        LC_CHECK(!__builtin_mul_overflow(sizes[d], times[d], &result[d]), ValueError, "repeat: the result has more elements than memory can hold");
+    element_count(result);                                     // refuses what memory cannot hold
     Tensor y = reshape(x, sizes);
     for (int d = times.size() - 1; d >= 0; --d) y = repeat_dim(y, d, times[d], false);
     return y.storage() == x.storage() ? clone(y) : y;

@@ -3,10 +3,9 @@
 #include <algorithm>
 #include "cpp/autograd/node.h"
 #include "cpp/ops/copy.h"
+#include "cpp/ops/reduce.h"
 
 namespace lc {
-
-Tensor sum_to(const Tensor& x, const Dims& sizes);         // of reduce.h, which is not there yet
 
 namespace {
 
@@ -82,6 +81,11 @@ Dims infer_sizes(const char* op, int64_t count, const Dims& wanted, const Dims& 
     return sizes;
 }
 
+int dim_of(const char* op, const Tensor& x, int64_t dim) {
+    LC_CHECK(x.dim() > 0, IndexError, op, ": a 0-d tensor has no dim to take parts of");
+    return wrap_dim(op, dim, x.dim());
+}
+
 int64_t checked_index(const char* op, const Tensor& x, int dim, int64_t index) {
     const int64_t size = x.size(dim);
     LC_CHECK(index >= -size && index < size, IndexError, op, ": index ", index, " is out of range for dim ", dim,
@@ -132,7 +136,6 @@ Tensor slice_window(const Tensor& x, int dim, Range r) {
     w.take(r);
     return w.tensor();
 }
-
 Tensor select_window(const Tensor& x, int dim, int64_t index) {
     Window w(x);
     while (w.dim < dim) w.keep();
@@ -240,12 +243,10 @@ Tensor permute(const Tensor& x, const Dims& dims) {
 
 Tensor transpose(const Tensor& x, int64_t dim0, int64_t dim1) {
     const int a = wrap_dim("transpose", dim0, x.dim()), b = wrap_dim("transpose", dim1, x.dim());
-    Dims sizes = x.sizes(), strides = x.strides();
-    if (a != b) std::swap(sizes[a], sizes[b]), std::swap(strides[a], strides[b]);
-    Tensor y = window(x, sizes, strides);
-    if (wants_grad({x}))
-        record("transpose", {x}, {y}, [a, b](const Grads& dy) -> Tensors { return {transpose(dy[0], a, b)}; });
-    return y;
+    Dims order;
+    for (int i = 0; i < x.dim(); ++i) order.push_back(i);
+    if (a != b) std::swap(order[a], order[b]);
+    return permute(x, order);
 }
 
 Tensor movedim(const Tensor& x, const Dims& source, const Dims& destination) {
@@ -280,15 +281,13 @@ Tensor matrix_transpose(const Tensor& x) {
 // ---- some of the elements ----------------------------------------------------------------------------------------------
 
 Tensor slice(const Tensor& x, int64_t dim, int64_t start, int64_t end, int64_t step) {
-    LC_CHECK(x.dim() > 0, IndexError, "slice: a 0-d tensor has no dim to slice");
-    const int d = wrap_dim("slice", dim, x.dim());
+    const int d = dim_of("slice", x, dim);
     const Range r = python_range("slice", x.size(d), start, end, step);
     return part("slice", x, [d, r](const Tensor& a) { return slice_window(a, d, r); });
 }
 
 Tensor narrow(const Tensor& x, int64_t dim, int64_t start, int64_t length) {
-    LC_CHECK(x.dim() > 0, IndexError, "narrow: a 0-d tensor has no dim to narrow");
-    const int d = wrap_dim("narrow", dim, x.dim());
+    const int d = dim_of("narrow", x, dim);
     const int64_t size = x.size(d), first = start < 0 ? start + size : start;
     LC_CHECK(first >= 0 && first <= size && length >= 0 && length <= size - first, IndexError, "narrow: start ", start,
              " and length ", length, " leave dim ", d, " of size ", size, " (shape ", x.sizes(), ")");
@@ -296,8 +295,7 @@ Tensor narrow(const Tensor& x, int64_t dim, int64_t start, int64_t length) {
 }
 
 Tensor select(const Tensor& x, int64_t dim, int64_t index) {
-    LC_CHECK(x.dim() > 0, IndexError, "select: a 0-d tensor has no dim to select from");
-    const int d = wrap_dim("select", dim, x.dim());
+    const int d = dim_of("select", x, dim);
     const int64_t i = checked_index("select", x, d, index);
     return part("select", x, [d, i](const Tensor& a) { return select_window(a, d, i); });
 }
@@ -320,8 +318,7 @@ Tensor diagonal(const Tensor& x, int64_t offset, int64_t dim1, int64_t dim2) {
 }
 
 Tensors split(const Tensor& x, const std::vector<int64_t>& sizes, int64_t dim) {
-    LC_CHECK(x.dim() > 0, ValueError, "split: a 0-d tensor has no dim to split");
-    const int d = wrap_dim("split", dim, x.dim());
+    const int d = dim_of("split", x, dim);
     int64_t left = x.size(d);
     std::vector<Range> ranges;
     for (const int64_t size : sizes) {
@@ -334,8 +331,7 @@ Tensors split(const Tensor& x, const std::vector<int64_t>& sizes, int64_t dim) {
 }
 
 Tensors split(const Tensor& x, int64_t size, int64_t dim) {
-    LC_CHECK(x.dim() > 0, ValueError, "split: a 0-d tensor has no dim to split");
-    const int d = wrap_dim("split", dim, x.dim());
+    const int d = dim_of("split", x, dim);
     const int64_t total = x.size(d);
     LC_CHECK(size > 0 || (size == 0 && total == 0), ValueError, "split: part size ", size, " must be positive (dim ", d, " has size ", total, ")");
     const int64_t count = total == 0 ? 1 : 1 + (total - 1) / size;
@@ -346,16 +342,14 @@ Tensors split(const Tensor& x, int64_t size, int64_t dim) {
 
 Tensors chunk(const Tensor& x, int64_t chunks, int64_t dim) {
     LC_CHECK(chunks > 0, ValueError, "chunk: chunks must be positive, got ", chunks);
-    LC_CHECK(x.dim() > 0, ValueError, "chunk: a 0-d tensor has no dim to split");
-    const int d = wrap_dim("chunk", dim, x.dim());
+    const int d = dim_of("chunk", x, dim);
     if (x.size(d) == 0)                                        // as many empty parts as were asked for
         return parts("chunk", x, chunks, [d](const Tensor& a, int64_t) { return slice_window(a, d, {0, 0, 1}); });
     return split(x, 1 + (x.size(d) - 1) / chunks, d);
 }
 
 Tensors unbind(const Tensor& x, int64_t dim) {
-    LC_CHECK(x.dim() > 0, ValueError, "unbind: a 0-d tensor has no dim to unbind");
-    const int d = wrap_dim("unbind", dim, x.dim());
+    const int d = dim_of("unbind", x, dim);
     return parts("unbind", x, x.size(d), [d](const Tensor& a, int64_t i) { return select_window(a, d, i); });
 }
 

@@ -1,0 +1,34 @@
+"""one_hot: rows of the identity matrix."""
+
+import check
+import pytest
+from cases import Case, cases
+from reference.one_hot import one_hot
+
+import littlecore as lc
+
+
+@cases(100)
+def test_values(case: Case):
+    classes, shape = case.size("classes", low=1, high=33), case.shape("shape", high=3, limit=100)
+    index = case.integers("index", shape, 0, classes, case.pick("integers", ("int64", "int32", "uint8")))
+    y = lc.one_hot(index, classes)
+    assert y.dtype is lc.int64
+    check.equal(y, one_hot(check.array(index).astype(int), classes))
+    if index.numel():
+        check.equal(lc.one_hot(index), one_hot(check.array(index).astype(int), int(check.array(index).max()) + 1))
+
+
+@pytest.mark.parametrize(
+    "index, classes, error, words",
+    [
+        ([0, 3], 3, ValueError, "class 3 is not below num_classes 3"),
+        ([-1], 3, ValueError, "negative"),
+        ([], -1, ValueError, "empty"),
+        ([0], 0, ValueError, "positive"),
+        ([0.5], 2, TypeError, "integers"),
+    ],
+)
+def test_wrong_uses_are_refused(index, classes, error, words):
+    with pytest.raises(error, match=words):
+        lc.one_hot(lc.tensor(index, dtype=None if index else lc.int64), classes)

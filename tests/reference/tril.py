@@ -1,0 +1,5 @@
+"""tril and triu: NumPy's."""
+
+from numpy import tril, triu
+
+__all__ = ["tril", "triu"]
