@@ -17,7 +17,7 @@ def draw(case: Case, op: str, dtype: str):
     count = case.pick("count", (1, 2, 3, 7))
     sizes = [shape] * count
     if op == "cat" or (op == "hstack") or (op == "vstack" and len(shape) > 1):
-        sizes = [(*shape[:dim], int(random.integers(6)), *shape[dim + 1:]) for _ in range(count)]
+        sizes = [(*shape[:dim], int(random.integers(6)), *shape[dim + 1 :]) for _ in range(count)]
     return dim, [case.tensor(f"x{i}", s, "integer", dtype=dtype) for i, s in enumerate(sizes)]
 
 

@@ -66,11 +66,10 @@ def test_cumprod_backward(case: Case):
     return x.grad
 
 
-@pytest.mark.parametrize("zeros", [0, 1, 2])
+@pytest.mark.parametrize("zeros", [(), (1,), (0,), (1, 3)])
 def test_cumprod_gradients_with_zeros(zeros):
-    x = np.random.default_rng(zeros).uniform(0.5, 2, (2, 6))
-    x[:, 2 : 2 + zeros] = 0
-    check.gradients(lambda x: x.cumprod(1), x)
+    x = np.random.default_rng(len(zeros)).uniform(0.5, 2, 4)
+    x[list(zeros)] = 0
     check.gradients(lambda x: x.cumprod(0), x)
 
 

@@ -79,7 +79,9 @@ def test_values(case: Case):
     check.equal(y, want)
     if dtype != "bfloat16" and y.numel():
         shared = np.shares_memory(want, a)
-        assert shared == (y.data_ptr() == address(want)) and (shared or case.drawn["op"] in ("reshape", "flat", "flatten"))
+        assert shared == (y.data_ptr() == address(want)) and (
+            shared or case.drawn["op"] in ("reshape", "flat", "flatten")
+        )
     return y
 
 

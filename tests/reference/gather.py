@@ -6,7 +6,7 @@ import numpy as np
 def places(index, dim):
     """(where in index, where in x) for every element."""
     for at in np.ndindex(index.shape):
-        yield at, (*at[:dim], int(index[at]), *at[dim + 1:])
+        yield at, (*at[:dim], int(index[at]), *at[dim + 1 :])
 
 
 def gather(x, dim, index):

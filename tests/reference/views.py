@@ -18,7 +18,7 @@ def unflatten(x, dim, sizes):
 
 def flatten(x, start, end):
     start, end = start % x.ndim, end % x.ndim
-    return x.reshape((*x.shape[:start], -1 if x.size else int(np.prod(x.shape[start:end + 1])), *x.shape[end + 1:]))
+    return x.reshape((*x.shape[:start], -1 if x.size else int(np.prod(x.shape[start : end + 1])), *x.shape[end + 1 :]))
 
 
 def split(x, size, dim):
@@ -30,7 +30,7 @@ def chunk(x, chunks, dim):
 
 
 def unbind(x, dim):
-    return list(np.moveaxis(x, dim, 0))
+    return [select(x, dim, i) for i in range(x.shape[dim])]
 
 
 def shares_memory_when_reshaped(x, shape):
