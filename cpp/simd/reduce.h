@@ -1,0 +1,62 @@
+// Reductions over a row. Four accumulators hide the latency of an addition; which element goes into which one depends
+// on n alone, so the bits do not depend on where the row lies or who computes it.
+//
+//   const float s = sum_row<float>(n, [&](int64_t i, auto k) { return load(x + i, k); });
+//
+// f gives the terms of lanes i.. ; on the tail the lanes past the end must add nothing: zero for a sum (as load gives),
+// and for max_row they are left out here.
+#pragma once
+#include "cpp/simd/vec.h"
+
+namespace lc::cpu::LC_ISA {
+
+template <class T, class F> LC_INLINE T sum_row(int64_t n, F&& f) {
+    constexpr int w = lanes<T>;
+    vec<T> a = zero<T>(), b = a, c = a, d = a;
+    int64_t i = 0;
+    for (; i + 4 * w <= n; i += 4 * w) {
+        a = a + f(i, full);
+        b = b + f(i + w, full);
+        c = c + f(i + 2 * w, full);
+        d = d + f(i + 3 * w, full);
+    }
+    for (; i + w <= n; i += w) a = a + f(i, full);
+    if (i < n) b = b + f(i, int(n - i));
+    return sum((a + b) + (c + d));
+}
+
+// Two sums in one walk: f(i, k, s, t) adds its terms to s and t.
+template <class T> struct Sums { T first, second; };
+template <class T, class F> LC_INLINE Sums<T> sum_row2(int64_t n, F&& f) {
+    constexpr int w = lanes<T>;
+    vec<T> a = zero<T>(), b = a, c = a, d = a, p = a, q = a, r = a, s = a;
+    int64_t i = 0;
+    for (; i + 4 * w <= n; i += 4 * w) {
+        f(i, full, a, p);
+        f(i + w, full, b, q);
+        f(i + 2 * w, full, c, r);
+        f(i + 3 * w, full, d, s);
+    }
+    for (; i + w <= n; i += w) f(i, full, a, p);
+    if (i < n) f(i, int(n - i), b, q);
+    return {sum((a + b) + (c + d)), sum((p + q) + (r + s))};
+}
+
+// The largest of x[0..n), n > 0. NaN is ignored: what follows a maximum here is a sum that carries it.
+template <class T> LC_INLINE T max_row(const T* x, int64_t n) {
+    constexpr int w = lanes<T>;
+    const vec<T> lowest = splat(T(-__builtin_inf()));
+    vec<T> a = lowest, b = a, c = a, d = a;
+    int64_t i = 0;
+    for (; i + 4 * w <= n; i += 4 * w) {
+        a = max(load(x + i), a);
+        b = max(load(x + i + w), b);
+        c = max(load(x + i + 2 * w), c);
+        d = max(load(x + i + 3 * w), d);
+    }
+    for (; i + w <= n; i += w) a = max(load(x + i), a);
+    if (i < n) b = max(first(load(x + i, int(n - i)), int(n - i), lowest), b);
+    return max_of(max(max(a, b), max(c, d)));
+}
+
+}  // namespace lc::cpu::LC_ISA
