@@ -59,4 +59,49 @@ template <class T> LC_INLINE T max_row(const T* x, int64_t n) {
     return max_of(max(max(a, b), max(c, d)));
 }
 
+// ---- mean and variance -------------------------------------------------------------------------------------------------
+//
+// The mean is base + rest: base is the mean as one pass rounds it, rest what a second pass finds missing, so that
+// x - base - rest is as good at mean/std = 1e4 as at 0. Sums start from the first element: a constant row has variance 0.
+
+template <class A> struct Moments { A base, rest, variance; };        // variance: divided by n
+
+template <class T, class A = acc_t<T>> LC_INLINE Moments<A> moments(const T* x, int64_t n) {
+    const A start = A(to_float(x[0]));
+    const vec<A> vstart = splat(start);
+    const A base = start + sum_row<A>(n, [&](int64_t i, auto k) { return first(load(x + i, k) - vstart, k, zero<A>()); }) / A(n);
+    const vec<A> vbase = splat(base);
+    const Sums<A> s = sum_row2<A>(n, [&](int64_t i, auto k, vec<A>& deviations, vec<A>& squares) {
+        const vec<A> d = first(load(x + i, k) - vbase, k, zero<A>());
+        deviations = deviations + d;
+        squares = fma(d, d, squares);
+    });
+    const A rest = s.first / A(n), variance = s.second / A(n) - rest * rest;
+    return {base, rest, variance < 0 ? A(0) : variance};
+}
+
+template <class A> LC_INLINE A rsqrt_of(A x) { return A(1) / sqrt(splat(x))[0]; }
+
+// ---- strips: sums over the rows of a matrix ----------------------------------------------------------------------------
+//
+// The rows are split into parts by their number alone; each part adds its rows into a strip of its own, and the strips
+// are added in order. At least 32 rows pay for clearing and adding a strip; 64 parts feed more threads than most have.
+
+struct Strips {
+    int64_t rows, parts;                              // rows of a part (the last one may have fewer), number of parts
+};
+LC_INLINE Strips split_rows(int64_t rows) {
+    const int64_t each = rows <= 32 * 64 ? 32 : (rows + 63) / 64;
+    return {each, (rows + each - 1) / each};
+}
+
+// out[c] = sum_p strips[p * cols + c]
+template <class A, class T> LC_INLINE void add_strips(const A* strips, int64_t parts, int64_t cols, T* out) {
+    each_vec<A>(cols, [&](int64_t c, auto k) {
+        vec<A> total = zero<A>();
+        for (int64_t p = 0; p < parts; ++p) total = total + load(strips + p * cols + c, k);
+        store(out + c, total, k);
+    });
+}
+
 }  // namespace lc::cpu::LC_ISA

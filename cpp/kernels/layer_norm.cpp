@@ -1,0 +1,108 @@
+// layer_norm on CPU. Math and shapes: cpp/ops/layer_norm.h
+// Memory bound: forward moves 2 * rows * cols elements, backward 3; a row is read again only from L1.
+#include "cpp/ops/layer_norm.h"
+#include "cpp/core/parallel.h"
+#include "cpp/simd/reduce.h"
+
+namespace lc::cpu::LC_ISA {
+namespace {
+
+template <class T, class A = acc_t<T>> void forward_row(const T* x, const T* w, const T* b, T* y, int64_t cols, const Moments<A>& m, A scale) {
+    const vec<A> base = splat(m.base), rest = splat(m.rest), rstd = splat(scale);
+    if (w && b) {
+        each_vec<A>(cols, [&](int64_t i, auto k) { store(y + i, fma((load(x + i, k) - base - rest) * rstd, load(w + i, k), load(b + i, k)), k); });
+    } else {
+        each_vec<A>(cols, [&](int64_t i, auto k) {
+            vec<A> v = (load(x + i, k) - base - rest) * rstd;
+            if (w) v = v * load(w + i, k);
+            if (b) v = v + load(b + i, k);
+            store(y + i, v, k);
+        });
+    }
+}
+
+// dx of `count` rows, whose share of dw and db is added to the strips in one walk over them.
+template <int count, class T, class A = acc_t<T>>
+void backward_rows(const LayerNormBackward<T>& a, int64_t r, A* dw, A* db) {
+    const int64_t n = a.cols;
+    vec<A> base[count], rest[count], rstd[count], mean_g[count], mean_gh[count];
+    for (int j = 0; j < count; ++j) {
+        const T *x = a.x + (r + j) * n, *dy = a.dy + (r + j) * n;
+        base[j] = splat(a.base[r + j]);
+        rest[j] = splat(a.rest[r + j]);
+        rstd[j] = splat(a.rstd[r + j]);
+        const Sums<A> s = sum_row2<A>(n, [&](int64_t i, auto k, vec<A>& sum_g, vec<A>& sum_gd) {
+            vec<A> g = load(dy + i, k);                                        // past the end dy is zero, and so is g
+            if (a.w) g = g * load(a.w + i, k);
+            sum_g = sum_g + g;
+            sum_gd = fma(g, load(x + i, k) - base[j] - rest[j], sum_gd);
+        });
+        mean_g[j] = splat(s.first / A(n));
+        mean_gh[j] = splat(s.second * a.rstd[r + j] / A(n));
+    }
+    each_vec<A>(n, [&](int64_t i, auto k) {
+        const vec<A> w = a.w ? load(a.w + i, k) : splat(A(1));
+        vec<A> sum_w = dw ? load(dw + i, k) : zero<A>(), sum_b = dw ? load(db + i, k) : zero<A>();
+#pragma GCC unroll 4
+        for (int j = 0; j < count; ++j) {
+            const int64_t at = (r + j) * n + i;
+            const vec<A> dy = load(a.dy + at, k), h = (load(a.x + at, k) - base[j] - rest[j]) * rstd[j];
+            store(a.dx + at, rstd[j] * (dy * w - mean_g[j] - h * mean_gh[j]), k);
+            sum_w = fma(dy, h, sum_w);
+            sum_b = sum_b + dy;
+        }
+        if (dw) {
+            store(dw + i, sum_w, k);
+            store(db + i, sum_b, k);
+        }
+    });
+}
+
+}  // namespace
+
+template <class T> void layer_norm_forward(const LayerNormForward<T>& a) {
+    if (a.cols == 0) return;
+    parallel_ranges(a.rows, 16384 / a.cols + 1, a.rows * a.cols / 4, [&](int64_t begin, int64_t end) {
+        for (int64_t r = begin; r < end; ++r) {
+            const auto m = moments(a.x + r * a.cols, a.cols);
+            a.base[r] = m.base;
+            a.rest[r] = m.rest;
+            a.rstd[r] = rsqrt_of(m.variance + a.eps);
+            forward_row(a.x + r * a.cols, a.w, a.b, a.y + r * a.cols, a.cols, m, a.rstd[r]);
+        }
+    });
+}
+
+template <class T> void layer_norm_backward(const LayerNormBackward<T>& a) {
+    using A = acc_t<T>;
+    const Strips split = split_rows(a.rows);
+    const Buffer<A> strips(a.dw ? 2 * split.parts * a.cols : 0);
+    A *const dw = strips.data(), *const db = dw + split.parts * a.cols;
+    parallel_for(split.parts, a.rows * a.cols / 2, [&](int64_t part, int) {
+        A *w = nullptr, *b = nullptr;
+        if (a.dw) {
+            w = dw + part * a.cols;
+            b = db + part * a.cols;
+            each_vec<A>(a.cols, [&](int64_t i, auto k) { store(w + i, zero<A>(), k), store(b + i, zero<A>(), k); });
+        }
+        int64_t r = part * split.rows;
+        const int64_t end = r + split.rows < a.rows ? r + split.rows : a.rows;
+        for (; r + 4 <= end; r += 4) backward_rows<4>(a, r, w, b);
+        for (; r < end; ++r) backward_rows<1>(a, r, w, b);
+    });
+    if (a.dw) {
+        add_strips(dw, split.parts, a.cols, a.dw);
+        add_strips(db, split.parts, a.cols, a.db);
+    }
+}
+
+template void layer_norm_forward(const LayerNormForward<float>&);
+template void layer_norm_forward(const LayerNormForward<double>&);
+template void layer_norm_forward(const LayerNormForward<bfloat16>&);
+template void layer_norm_forward(const LayerNormForward<float16>&);
+template void layer_norm_backward(const LayerNormBackward<float>&);
+template void layer_norm_backward(const LayerNormBackward<double>&);
+template void layer_norm_backward(const LayerNormBackward<bfloat16>&);
+template void layer_norm_backward(const LayerNormBackward<float16>&);
+
+}  // namespace lc::cpu::LC_ISA

@@ -1,0 +1,58 @@
+#include "cpp/ops/group_norm.h"
+#include "cpp/autograd/node.h"
+#include "cpp/ops/copy.h"
+#include "cpp/ops/norm_check.h"
+
+namespace lc {
+namespace {
+
+struct Problem {
+    int64_t n, c, s, groups;
+    double eps;
+};
+
+Tensors backward(const Grads& dy, const Problem& p, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& var) {
+    const Tensor g = contiguous(dy[0]), dx = Tensor::empty_like(x);
+    const Tensor dw = dy.needs(1) ? Tensor::empty({p.c}, x.dtype()) : Tensor(), db = dy.needs(2) ? Tensor::empty({p.c}, x.dtype()) : Tensor();
+    visit_float(x.dtype(), "group_norm", [&]<class T>() {
+        cpu::group_norm_backward<T>({p.n, p.c, p.s, p.groups, p.eps, g.data<T>(), x.data<T>(), optional_data<T>(w), mean.data<double>(),
+                                     var.data<double>(), dx.mutable_data<T>(), optional_mutable_data<T>(dw), optional_mutable_data<T>(db)});
+    });
+    return {dx, dw, db};
+}
+
+}  // namespace
+
+GroupNormResult group_norm_with_statistics(const char* op, const Tensor& x_any, int64_t groups, const Tensor& w_any, const Tensor& b_any, double eps) {
+    LC_CHECK(x_any.dim() >= 2, ValueError, op, ": input needs at least 2 dimensions (n, c, ...), has shape ", x_any.sizes());
+    const Problem p{x_any.size(0), x_any.size(1), elements_from(x_any, 2), groups, eps};
+    LC_CHECK(groups > 0 && p.c % groups == 0, ValueError, op, ": ", p.c, " channels do not divide into ", groups, " groups");
+    check_parameter(op, "weight", x_any, w_any, {p.c});
+    check_parameter(op, "bias", x_any, b_any, {p.c});
+
+    Tensor x, w, b, y, mean, var;
+    {
+        NoGrad no_grad;
+        x = contiguous(x_any);
+        w = optional_contiguous(w_any);
+        b = optional_contiguous(b_any);
+        y = Tensor::empty_like(x);
+        mean = Tensor::empty({p.n, groups}, DType::float64);
+        var = Tensor::empty({p.n, groups}, DType::float64);
+        visit_float(x.dtype(), op, [&]<class T>() {
+            cpu::group_norm_forward<T>({p.n, p.c, p.s, groups, eps, x.data<T>(), optional_data<T>(w), optional_data<T>(b), y.mutable_data<T>(),
+                                        mean.mutable_data<double>(), var.mutable_data<double>()});
+        });
+    }
+    if (wants_grad({x_any, w_any, b_any}))
+        record(op, {x_any, w_any, b_any}, {y}, [p, x = Saved(x), w = Saved(w), mean, var](const Grads& dy) {
+            return backward(dy, p, x(), w(), mean, var);
+        });
+    return {y, mean, var};
+}
+
+Tensor group_norm(const Tensor& x, int64_t num_groups, const Tensor& w, const Tensor& b, double eps) {
+    return group_norm_with_statistics("group_norm", x, num_groups, w, b, eps).y;
+}
+
+}  // namespace lc

@@ -1,0 +1,41 @@
+// group_norm: every group of channels of one sample to mean 0 and variance 1, then every channel scaled and shifted.
+//
+//   forward    x is [n, c, s]; group g of sample n holds c / groups channels, d = c / groups * s elements
+//              h = (x - mean[n,g]) / sqrt(var[n,g] + eps)        y = h * w[c] + b[c]
+//   backward   t = dy * w[c]
+//              dx = rstd[n,g] (t - mean t - h * mean(t h)), means over the group
+//              dw[c] = sum_{n,s} dy h      db[c] = sum_{n,s} dy
+//
+// mean and var are kept in float64 (mean as two floats in effect: right at mean/std = 1e4). float32 and float64;
+// w and b are optional. instance_norm is the case of one channel a group.
+#pragma once
+#include "cpp/core/cpu_kernel.h"
+#include "cpp/core/tensor.h"
+
+namespace lc {
+
+template <class T> struct GroupNormForward {
+    int64_t n, c, s, groups;                          // x, y, dy, dx: [n, c, s]
+    double eps;
+    const T *x, *w, *b;                               // in    w, b: [c] or null
+    T* y;                                             // out
+    double *mean, *var;                               // out   [n, groups]
+};
+template <class T> struct GroupNormBackward {
+    int64_t n, c, s, groups;
+    double eps;
+    const T *dy, *x, *w;                              // in
+    const double *mean, *var;
+    T *dx, *dw, *db;                                  // out   dw, db may be null
+};
+
+LC_API Tensor group_norm(const Tensor& x, int64_t num_groups, const Tensor& w = {}, const Tensor& b = {}, double eps = 1e-5);
+
+// The same, telling the statistics: float64 [n, groups]. op names the errors.
+struct GroupNormResult { Tensor y, mean, var; };
+LC_API GroupNormResult group_norm_with_statistics(const char* op, const Tensor& x, int64_t num_groups, const Tensor& w, const Tensor& b, double eps);
+
+}  // namespace lc
+
+LC_CPU_KERNEL(group_norm_forward, GroupNormForward)
+LC_CPU_KERNEL(group_norm_backward, GroupNormBackward)

@@ -1,0 +1,65 @@
+// Checks and small conveniences the normalizations share.
+#pragma once
+#include <tuple>
+#include "cpp/autograd/node.h"
+#include "cpp/core/tensor.h"
+#include "cpp/ops/copy.h"
+
+namespace lc {
+
+template <class T> const T* optional_data(const Tensor& x) { return x ? x.data<T>() : nullptr; }
+template <class T> T* optional_mutable_data(const Tensor& x) { return x ? x.mutable_data<T>() : nullptr; }
+inline Tensor optional_contiguous(const Tensor& x) { return x ? contiguous(x) : Tensor(); }
+
+struct RowsCols { int64_t rows, cols; };
+
+// x seen as [rows, cols], cols being the elements of normalized_shape.
+inline RowsCols check_normalized_shape(const char* op, const Tensor& x, const Dims& shape) {
+    const int lead = x.dim() - shape.size();
+    bool fits = !shape.empty() && lead >= 0;
+    for (int i = 0; fits && i < shape.size(); ++i) fits = x.size(lead + i) == shape[i];
+    LC_CHECK(fits, ValueError, op, ": normalized_shape ", shape, " is not the tail of the input's shape ", x.sizes());
+    RowsCols r{1, 1};
+    for (int i = 0; i < x.dim(); ++i) (i < lead ? r.rows : r.cols) *= x.size(i);
+    return r;
+}
+
+inline void check_parameter(const char* op, const char* what, const Tensor& x, const Tensor& p, const Dims& shape) {
+    if (!p) return;
+    LC_CHECK(p.sizes() == shape, ValueError, op, ": ", what, " has shape ", p.sizes(), ", needs ", shape, " for input of shape ", x.sizes());
+    LC_CHECK(p.dtype() == x.dtype(), TypeError, op, ": ", what, " is ", p.dtype(), ", input is ", x.dtype());
+}
+
+// Elements of dims `first` and after.
+inline int64_t elements_from(const Tensor& x, int first) {
+    int64_t n = 1;
+    for (int i = first; i < x.dim(); ++i) n *= x.size(i);
+    return n;
+}
+
+inline void check_running_statistics(const char* op, const Tensor& mean, const Tensor& var, int64_t channels) {
+    LC_CHECK(bool(mean) == bool(var), ValueError, op, ": running_mean and running_var belong together, only one is given");
+    for (const Tensor& r : {mean, var})
+        LC_CHECK(!r || r.sizes() == Dims{channels}, ValueError, op, ": running statistics have shape ", r.sizes(), ", need [", channels, "]");
+}
+
+// running = (1 - momentum) running + momentum * the mean over samples of mean[sample, channel], and of the variance made
+// unbiased; each sample's came from `count` elements.
+inline void update_running_statistics(const Tensor& running_mean, const Tensor& running_var, const double* mean, const double* var,
+                                      int64_t samples, double count, double momentum) {
+    const int64_t channels = running_mean.numel();
+    check_inplace("running statistics", running_mean);
+    check_inplace("running statistics", running_var);
+    for (const auto& [running, statistic, factor] : {std::tuple{running_mean, mean, 1.0}, std::tuple{running_var, var, count / (count - 1)}})
+        visit_float(running.dtype(), "running statistics", [&]<class R>() {
+            R* r = running.template mutable_data<R>();
+            for (int64_t c = 0; c < channels; ++c) {
+                double total = 0;
+                for (int64_t i = 0; i < samples; ++i) total += statistic[i * channels + c];
+                R& old = r[c * running.stride(0)];
+                old = R((1 - momentum) * double(old) + momentum * factor * total / double(samples));
+            }
+        });
+}
+
+}  // namespace lc

@@ -1,0 +1,52 @@
+#include "cpp/ops/rms_norm.h"
+#include "cpp/autograd/node.h"
+#include "cpp/ops/copy.h"
+#include "cpp/ops/norm_check.h"
+
+namespace lc {
+namespace {
+
+double spacing_at_one(DType t) {
+    switch (t) {
+        case DType::float64: return 0x1p-52;
+        case DType::bfloat16: return 0x1p-7;
+        case DType::float16: return 0x1p-10;
+        default: return 0x1p-23;
+    }
+}
+
+Tensors backward(const Grads& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, int64_t rows, int64_t cols) {
+    const Tensor g = contiguous(dy[0]), dx = Tensor::empty_like(x), dw = dy.needs(1) ? Tensor::empty_like(w) : Tensor();
+    visit_float_storage(x.dtype(), "rms_norm", [&]<class T>() {
+        cpu::rms_norm_backward<T>({rows, cols, g.data<T>(), x.data<T>(), optional_data<T>(w), rstd.data<acc_t<T>>(), dx.mutable_data<T>(),
+                                   dw ? dw.mutable_data<T>() : nullptr});
+    });
+    return {dx, dw};
+}
+
+}  // namespace
+
+Tensor rms_norm(const Tensor& x_any, const Dims& normalized_shape, const Tensor& w_any, std::optional<double> eps) {
+    const auto [rows, cols] = check_normalized_shape("rms_norm", x_any, normalized_shape);
+    check_parameter("rms_norm", "weight", x_any, w_any, normalized_shape);
+    Tensor x, w, y, rstd;
+    {
+        NoGrad no_grad;
+        x = contiguous(x_any);
+        w = optional_contiguous(w_any);
+        y = Tensor::empty_like(x);
+        rstd = Tensor::empty({rows}, x.dtype() == DType::float64 ? DType::float64 : DType::float32);
+        visit_float_storage(x.dtype(), "rms_norm", [&]<class T>() {
+            using A = acc_t<T>;
+            cpu::rms_norm_forward<T>({rows, cols, A(eps.value_or(spacing_at_one(x.dtype()))), x.data<T>(), optional_data<T>(w),
+                                      y.mutable_data<T>(), rstd.mutable_data<A>()});
+        });
+    }
+    if (wants_grad({x_any, w_any}))
+        record("rms_norm", {x_any, w_any}, {y}, [rows, cols, x = Saved(x), w = Saved(w), rstd](const Grads& dy) {
+            return backward(dy, x(), w(), rstd, rows, cols);
+        });
+    return y;
+}
+
+}  // namespace lc
