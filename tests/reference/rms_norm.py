@@ -1,0 +1,14 @@
+"""rms_norm over the last axis: y = x / sqrt(mean(x^2) + eps) * w, row by row."""
+
+import numpy as np
+
+
+def rms_norm_forward(x, w=1, eps=1e-5):
+    return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + x.dtype.type(eps)) * w
+
+
+def rms_norm_backward(dy, x, w=1, eps=1e-5):
+    rstd = 1 / np.sqrt((x * x).mean(axis=-1, keepdims=True) + x.dtype.type(eps))
+    xhat, g = x * rstd, dy * w
+    dx = rstd * (g - xhat * (g * xhat).mean(axis=-1, keepdims=True))
+    return dx, (dy * xhat).reshape(-1, x.shape[-1]).sum(axis=0)
