@@ -8,13 +8,14 @@ namespace {
 
 // What both directions need; x, target and weight contiguous.
 struct Problem {
-    int64_t outer = 1, n = 1, inner = 1, ignore_index = -100;
+    ClassRows rows;
+    int64_t ignore_index = -100;
     double smoothing = 0, total = 1;                  // total: the divisor of the mean
     bool indices = true;
     Reduction reduction = Reduction::mean;
 
     template <class T> CrossEntropyProblem<T> arguments(const Tensor& x, const Tensor& target, const Tensor& weight) const {
-        return {outer, n, inner, x.data<T>(), indices ? target.data<int64_t>() : nullptr, indices ? nullptr : target.data<T>(),
+        return {rows.outer, rows.n, rows.inner, x.data<T>(), indices ? target.data<int64_t>() : nullptr, indices ? nullptr : target.data<T>(),
                 weight ? weight.data<T>() : nullptr, ignore_index, T(smoothing)};
     }
 };
@@ -25,36 +26,16 @@ Problem check(const Tensor& x, const Tensor& target, const Tensor& weight, int64
     p.ignore_index = ignore_index;
     p.smoothing = smoothing;
     p.indices = is_integral(target.dtype());
-    LC_CHECK(x.dim() >= 1, ValueError, "cross_entropy: input needs a class dimension, has shape ", x.sizes());
     LC_CHECK(smoothing >= 0 && smoothing <= 1, ValueError, "cross_entropy: label_smoothing must lie in [0, 1], is ", smoothing);
-    const int classes = x.dim() == 1 ? 0 : 1;
-    for (int i = 0; i < x.dim(); ++i) (i < classes ? p.outer : i == classes ? p.n : p.inner) *= x.size(i);
-    LC_CHECK(p.n > 0, ValueError, "cross_entropy: input of shape ", x.sizes(), " has no classes");
-
-    Dims expected = x.sizes();
-    if (p.indices) expected.erase(classes);
-    LC_CHECK(target.sizes() == expected, ValueError, "cross_entropy: target has shape ", target.sizes(), ", input of shape ", x.sizes(),
-             p.indices ? " needs class indices of shape " : " needs class probabilities of shape ", expected);
-    LC_CHECK(p.indices || target.dtype() == x.dtype(), TypeError, "cross_entropy: class probabilities are ", target.dtype(), ", input is ", x.dtype());
-    if (weight) {
-        LC_CHECK(weight.dim() == 1 && weight.size(0) == p.n, ValueError, "cross_entropy: weight has shape ", weight.sizes(), ", needs [", p.n, "]");
-        LC_CHECK(weight.dtype() == x.dtype(), TypeError, "cross_entropy: weight is ", weight.dtype(), ", input is ", x.dtype());
-        no_gradient("cross_entropy: weight", weight);
+    p.rows = class_rows("cross_entropy", x);
+    if (p.indices) {
+        check_class_indices("cross_entropy", x, target);
+    } else {
+        LC_CHECK(target.sizes() == x.sizes(), ValueError, "cross_entropy: class probabilities have shape ", target.sizes(), ", input has shape ", x.sizes());
+        LC_CHECK(target.dtype() == x.dtype(), TypeError, "cross_entropy: class probabilities are ", target.dtype(), ", input is ", x.dtype());
     }
+    check_class_weight("cross_entropy", x, weight, p.rows.n);
     return p;
-}
-
-// Σ w[t] over the rows that count; refuses an index that is no class.
-template <class T> double index_weight(const Problem& p, const Tensor& target, const Tensor& weight) {
-    const int64_t* t = target.data<int64_t>();
-    const T* w = weight ? weight.data<T>() : nullptr;
-    double total = 0;
-    for (int64_t i = 0; i < target.numel(); ++i) {
-        if (t[i] == p.ignore_index) continue;
-        LC_CHECK(t[i] >= 0 && t[i] < p.n, IndexError, "cross_entropy: target ", t[i], " is not a class: there are ", p.n);
-        total += w ? double(w[t[i]]) : 1;
-    }
-    return total;
 }
 
 Tensors backward(const Grads& dy, const Problem& p, const Tensor& x, const Tensor& target, const Tensor& weight, const Tensor& max, const Tensor& sum) {
@@ -82,12 +63,12 @@ Tensor cross_entropy(const Tensor& x_any, const Tensor& target_any, const Tensor
         target = contiguous(p.indices ? to(target_any, DType::int64) : target_any);
         if (weight_any) weight = contiguous(weight_any);
         Dims rows = x.sizes();
-        rows.erase(x.dim() == 1 ? 0 : 1);
+        rows.erase(class_dim(x));
         const Tensor losses = Tensor::empty(rows, x.dtype());
         max = Tensor::empty(rows, x.dtype());
         sum = Tensor::empty(rows, x.dtype());
         visit_float(x.dtype(), "cross_entropy", [&]<class T>() {
-            const double counted = p.indices ? index_weight<T>(p, target, weight) : double(p.outer * p.inner);
+            const double counted = p.indices ? counted_weight<T>("cross_entropy", target, weight, p.rows.n, ignore_index) : double(losses.numel());
             if (p.reduction == Reduction::mean) p.total = counted;
             cpu::cross_entropy_forward<T>({p.arguments<T>(x, target, weight), max.mutable_data<T>(), sum.mutable_data<T>(), losses.mutable_data<T>()});
         });

@@ -1,6 +1,7 @@
-// The reduction argument of the losses.
+// What the losses share: their reduction, and class indices with their weights.
 #pragma once
 #include <string>
+#include "cpp/autograd/node.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -24,6 +25,46 @@ inline Tensor sum_over_total(const Tensor& losses, double total) {
         *y.mutable_data<T>() = T(sum / total);
     });
     return y;
+}
+
+// ---- classes along dim 1, or dim 0 of a vector ---------------------------------------------------------------------------
+
+struct ClassRows { int64_t outer = 1, n = 1, inner = 1; };       // x is [outer, n, inner]
+inline int class_dim(const Tensor& x) { return x.dim() == 1 ? 0 : 1; }
+
+inline ClassRows class_rows(const char* op, const Tensor& x) {
+    LC_CHECK(x.dim() >= 1, ValueError, op, ": input needs a class dimension, has shape ", x.sizes());
+    ClassRows r;
+    for (int i = 0; i < x.dim(); ++i) (i < class_dim(x) ? r.outer : i == class_dim(x) ? r.n : r.inner) *= x.size(i);
+    LC_CHECK(r.n > 0, ValueError, op, ": input of shape ", x.sizes(), " has no classes");
+    return r;
+}
+
+inline void check_class_indices(const char* op, const Tensor& x, const Tensor& target) {
+    LC_CHECK(is_integral(target.dtype()), TypeError, op, ": target is ", target.dtype(), ", class indices are integers");
+    Dims expected = x.sizes();
+    expected.erase(class_dim(x));
+    LC_CHECK(target.sizes() == expected, ValueError, op, ": target has shape ", target.sizes(), ", input of shape ", x.sizes(), " needs class indices of shape ", expected);
+}
+
+inline void check_class_weight(const char* op, const Tensor& x, const Tensor& weight, int64_t n) {
+    if (!weight) return;
+    LC_CHECK(weight.dim() == 1 && weight.size(0) == n, ValueError, op, ": weight has shape ", weight.sizes(), ", needs [", n, "]");
+    LC_CHECK(weight.dtype() == x.dtype(), TypeError, op, ": weight is ", weight.dtype(), ", input is ", x.dtype());
+    no_gradient(text(op, ": weight").c_str(), weight);
+}
+
+// The sum of w[t] over the rows that count; refuses an index that is no class. Contiguous target (int64) and weight.
+template <class T> double counted_weight(const char* op, const Tensor& target, const Tensor& weight, int64_t n, int64_t ignore_index) {
+    const int64_t* t = target.data<int64_t>();
+    const T* w = weight ? weight.data<T>() : nullptr;
+    double total = 0;
+    for (int64_t i = 0; i < target.numel(); ++i) {
+        if (t[i] == ignore_index) continue;
+        LC_CHECK(t[i] >= 0 && t[i] < n, IndexError, op, ": target ", t[i], " is not a class: there are ", n);
+        total += w ? double(w[t[i]]) : 1;
+    }
+    return total;
 }
 
 }  // namespace lc

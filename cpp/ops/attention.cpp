@@ -1,0 +1,158 @@
+#include "cpp/ops/attention.h"
+#include <cmath>
+#include "cpp/autograd/node.h"
+#include "cpp/core/log.h"
+#include "cpp/ops/copy.h"
+
+namespace lc {
+namespace {
+
+constexpr const char* kOp = "scaled_dot_product_attention";
+
+struct Problem {
+    AttentionShape shape;
+    AttentionDropout dropout;
+    Dims lead;                                        // what stands before [tq, dim]; 0 to any number of dims, heads last
+};
+
+// x as [batch, heads, rows, cols]: missing dims are 1, more than two leading ones become the batch.
+Tensor four_dims(const Tensor& x_any) {
+    const int rank = x_any.dim();
+    const bool dense_cols = x_any.size(-1) <= 1 || x_any.stride(-1) == 1;
+    const Tensor x = rank > 4 || !dense_cols ? contiguous(x_any) : x_any;
+    Dims sizes{1, 1, x.size(-2), x.size(-1)}, strides{0, 0, x.stride(-2), 1};
+    if (rank == 3) {                                  // [batch, rows, cols]: one head each
+        sizes[0] = x.size(0);
+        strides[0] = x.stride(0);
+    } else if (rank >= 4) {
+        sizes[1] = x.size(-3);
+        strides[1] = x.stride(-3);
+        for (int i = 0; i < rank - 3; ++i) sizes[0] *= x.size(i);
+        strides[0] = rank == 4 ? x.stride(0) : sizes[1] * sizes[2] * sizes[3];
+    }
+    return Tensor::view_of(x, sizes, strides, x.offset());
+}
+
+// Memory for [batch, heads, rows, cols] in like's order of axes: heads inside rows where a projection left them so, for
+// then joining the heads again copies nothing.
+Tensor empty_ordered(const Tensor& like, int64_t cols) {
+    const int64_t b = like.size(0), h = like.size(1), t = like.size(2);
+    if (h == 1 || like.stride(1) >= like.stride(2)) return Tensor::empty({b, h, t, cols}, like.dtype());
+    return Tensor::view_of(Tensor::empty({b, t, h, cols}, like.dtype()), {b, h, t, cols}, {t * h * cols, cols, h * cols, 1}, 0);
+}
+
+// x, [batch, heads, rows, cols], with the leading dims the caller has.
+Tensor with_lead(const Tensor& x, const Dims& lead) {
+    if (lead.size() == 2) return x;
+    Dims sizes = lead, strides;
+    sizes.push_back(x.size(2));
+    sizes.push_back(x.size(3));
+    if (lead.size() > 2) return Tensor::view_of(contiguous(x), sizes, contiguous_strides(sizes), 0);
+    if (lead.size() == 1) strides.push_back(x.stride(0));
+    strides.push_back(x.stride(2));
+    strides.push_back(x.stride(3));
+    return Tensor::view_of(x, sizes, strides, x.offset());
+}
+
+template <class T> AttentionMatrix<const T> matrix(const Tensor& x) { return {x.data<T>(), x.stride(0), x.stride(1), x.stride(2)}; }
+template <class T> AttentionMatrix<T> mutable_matrix(const Tensor& x) { return {x.mutable_data<T>(), x.stride(0), x.stride(1), x.stride(2)}; }
+
+Problem check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, double dropout_p, bool causal, std::optional<double> scale, bool gqa) {
+    LC_CHECK(q.dim() >= 2 && k.dim() == q.dim() && v.dim() == q.dim(), ValueError, kOp, ": query, key and value need the same number of dimensions, at least 2; shapes ",
+             q.sizes(), ", ", k.sizes(), ", ", v.sizes());
+    LC_CHECK(k.dtype() == q.dtype() && v.dtype() == q.dtype(), TypeError, kOp, ": query is ", q.dtype(), ", key ", k.dtype(), ", value ", v.dtype());
+    LC_CHECK(k.size(-1) == q.size(-1), ValueError, kOp, ": query and key differ in width: ", q.sizes(), ", ", k.sizes());
+    LC_CHECK(k.size(-2) == v.size(-2), ValueError, kOp, ": key and value differ in length: ", k.sizes(), ", ", v.sizes());
+    LC_CHECK(!(causal && mask), ValueError, kOp, ": give attn_mask or is_causal, not both");
+    LC_CHECK(dropout_p >= 0 && dropout_p < 1, ValueError, kOp, ": dropout_p must lie in [0, 1), is ", dropout_p);
+    const int rank = q.dim();
+    Problem p;
+    for (int i = 0; i < rank - 2; ++i) {
+        const bool shared_head = gqa && i == rank - 3 && rank >= 4;
+        const bool fits = shared_head ? k.size(i) == v.size(i) && k.size(i) > 0 && q.size(i) % k.size(i) == 0 : k.size(i) == q.size(i) && v.size(i) == q.size(i);
+        LC_CHECK(fits, ValueError, kOp, ": leading dimensions do not match: query ", q.sizes(), ", key ", k.sizes(), ", value ", v.sizes(),
+                 shared_head ? " (query heads must be a multiple of key heads)" : "");
+        p.lead.push_back(q.size(i));
+    }
+    int64_t batch = 1;
+    for (int i = 0; i < rank - (rank == 3 ? 2 : 3); ++i) batch *= q.size(i);
+    const int64_t heads = rank >= 4 ? q.size(-3) : 1, kv_heads = rank >= 4 ? k.size(-3) : 1;
+    p.shape = {batch, heads, kv_heads > 0 ? kv_heads : 1, q.size(-2), k.size(-2), q.size(-1), v.size(-1), scale.value_or(1 / std::sqrt(double(q.size(-1)))), causal};
+    p.dropout = {dropout_p, 0};
+    return p;
+}
+
+// The mask as [batch, heads, tq, tk], broadcast by strides of 0.
+Tensor four_dim_mask(const Tensor& mask, const Tensor& q, const Problem& p) {
+    LC_CHECK(mask.dtype() == DType::bool_ || mask.dtype() == q.dtype(), TypeError, kOp, ": attn_mask is ", mask.dtype(), ", needs bool or ", q.dtype());
+    Dims full = p.lead;
+    full.push_back(p.shape.tq);
+    full.push_back(p.shape.tk);
+    const int missing = full.size() - mask.dim();
+    Dims strides = Dims::filled(full.size(), 0);
+    for (int i = 0; i < full.size(); ++i) {
+        const bool fits = i < missing || mask.size(i - missing) == 1 || mask.size(i - missing) == full[i];
+        LC_CHECK(missing >= 0 && fits, ValueError, kOp, ": attn_mask of shape ", mask.sizes(), " does not broadcast to ", full);
+        if (i >= missing && mask.size(i - missing) > 1) strides[i] = mask.stride(i - missing);
+    }
+    const Tensor expanded = Tensor::view_of(mask, full, strides, mask.offset());
+    if (full.size() > 4) {
+        const Tensor dense = contiguous(expanded);
+        const AttentionShape& s = p.shape;
+        return Tensor::view_of(dense, {s.batch, s.heads, s.tq, s.tk}, contiguous_strides({s.batch, s.heads, s.tq, s.tk}), 0);
+    }
+    Dims sizes = full;
+    while (sizes.size() < 4) {                        // [batch, tq, tk] has one head; [tq, tk] one sample too
+        const int at = sizes.size() == 3 ? 1 : 0;
+        sizes.insert(at, 1);
+        strides.insert(at, 0);
+    }
+    return Tensor::view_of(mask, sizes, strides, mask.offset());
+}
+
+AttentionMask mask_argument(const Tensor& m) {
+    if (!m) return {nullptr, false, 0, 0, 0, 0};
+    return {m.raw(), m.dtype() == DType::bool_, m.stride(0), m.stride(1), m.stride(2), m.stride(3)};
+}
+
+Tensors backward(const Tensor& dy, const Problem& p, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, const Tensor& o, const Tensor& lse) {
+    const Tensor d_o = four_dims(dy), dq = empty_ordered(q, p.shape.dim), dk = empty_ordered(k, p.shape.dim), dv = empty_ordered(v, p.shape.dim_v);
+    visit_float_storage(q.dtype(), kOp, [&]<class T>() {
+        cpu::attention_backward<T>({p.shape, matrix<T>(d_o), matrix<T>(q), matrix<T>(k), matrix<T>(v), matrix<T>(o), mask_argument(mask), p.dropout,
+                                    lse.data<acc_t<T>>(), mutable_matrix<T>(dq), mutable_matrix<T>(dk), mutable_matrix<T>(dv)});
+    });
+    Dims kv_lead = p.lead;
+    if (kv_lead.size() >= 2) kv_lead[kv_lead.size() - 1] = k.size(1);
+    return {with_lead(dq, p.lead), with_lead(dk, kv_lead), with_lead(dv, kv_lead)};
+}
+
+}  // namespace
+
+Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& attn_mask, double dropout_p, bool is_causal,
+                                    std::optional<double> scale, bool enable_gqa) {
+    const Problem p = check(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa);
+    LC_CHECK(dropout_p == 0, NotImplemented, kOp, ": dropout_p");
+    Tensor q, k, v, mask, o, lse, y;
+    {
+        NoGrad no_grad;
+        q = four_dims(query);
+        k = four_dims(key);
+        v = four_dims(value);
+        if (attn_mask) mask = four_dim_mask(attn_mask, query, p);
+        o = empty_ordered(q, p.shape.dim_v);
+        lse = Tensor::empty({p.shape.batch, p.shape.heads, p.shape.tq}, q.dtype() == DType::float64 ? DType::float64 : DType::float32);
+        visit_float_storage(q.dtype(), kOp, [&]<class T>() {
+            cpu::attention_forward<T>({p.shape, matrix<T>(q), matrix<T>(k), matrix<T>(v), mask_argument(mask), p.dropout, mutable_matrix<T>(o),
+                                       lse.mutable_data<acc_t<T>>()});
+        });
+        y = with_lead(o, p.lead);
+    }
+    if (attn_mask && wants_grad({attn_mask})) no_gradient("scaled_dot_product_attention: attn_mask", attn_mask);
+    if (wants_grad({query, key, value}))
+        record(kOp, {query, key, value}, {y}, [p, q = Saved(q), k = Saved(k), v = Saved(v), mask = Saved(mask), o = Saved(o), lse](const Grads& dy) {
+            return backward(dy[0], p, q(), k(), v(), mask(), o(), lse);
+        });
+    return y;
+}
+
+}  // namespace lc

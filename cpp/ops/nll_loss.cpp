@@ -1,0 +1,64 @@
+#include "cpp/ops/nll_loss.h"
+#include "cpp/autograd/node.h"
+#include "cpp/ops/copy.h"
+#include "cpp/ops/reduction.h"
+
+namespace lc {
+namespace {
+
+struct Problem {
+    ClassRows rows;
+    int64_t ignore_index;
+    Reduction reduction;
+    double total = 1;                                 // the divisor of the mean
+};
+
+// f(row, place of x[t] in [outer, n, inner], w[t]) for every row that counts.
+template <class T, class F> void each_row(const Problem& p, const Tensor& target, const Tensor& weight, F&& f) {
+    const int64_t* t = target.data<int64_t>();
+    const T* w = weight ? weight.data<T>() : nullptr;
+    for (int64_t r = 0; r < target.numel(); ++r) {
+        if (t[r] == p.ignore_index) continue;
+        f(r, (r / p.rows.inner * p.rows.n + t[r]) * p.rows.inner + r % p.rows.inner, w ? w[t[r]] : T(1));
+    }
+}
+
+Tensor backward(const Tensor& dy_any, const Problem& p, const Dims& sizes, const Tensor& target, const Tensor& weight) {
+    const Tensor dy = contiguous(dy_any), dx = Tensor::zeros(sizes, dy.dtype());
+    visit_float(dy.dtype(), "nll_loss", [&]<class T>() {
+        const T* g = dy.data<T>();
+        T* out = dx.mutable_data<T>();
+        const bool each = p.reduction == Reduction::none;
+        each_row<T>(p, target, weight, [&](int64_t r, int64_t at, T w) { out[at] = T(-double(w) * double(g[each ? r : 0]) / p.total); });
+    });
+    return dx;
+}
+
+}  // namespace
+
+Tensor nll_loss(const Tensor& x_any, const Tensor& target_any, const Tensor& weight_any, int64_t ignore_index, const std::string& reduction) {
+    Problem p{class_rows("nll_loss", x_any), ignore_index, parse_reduction("nll_loss", reduction)};
+    check_class_indices("nll_loss", x_any, target_any);
+    check_class_weight("nll_loss", x_any, weight_any, p.rows.n);
+    Tensor y, target, weight;
+    {
+        NoGrad no_grad;
+        const Tensor x = contiguous(x_any);
+        target = contiguous(to(target_any, DType::int64));
+        if (weight_any) weight = contiguous(weight_any);
+        const Tensor losses = Tensor::zeros(target.sizes(), x.dtype());
+        visit_float(x.dtype(), "nll_loss", [&]<class T>() {
+            const double counted = counted_weight<T>("nll_loss", target, weight, p.rows.n, ignore_index);
+            if (p.reduction == Reduction::mean) p.total = counted;
+            each_row<T>(p, target, weight, [&](int64_t r, int64_t at, T w) { losses.mutable_data<T>()[r] = -w * x.data<T>()[at]; });
+        });
+        y = p.reduction == Reduction::none ? losses : sum_over_total(losses, p.total);
+    }
+    if (wants_grad({x_any}))
+        record("nll_loss", {x_any}, {y}, [p, sizes = x_any.sizes(), target = Saved(target), weight = Saved(weight)](const Grads& dy) -> Tensors {
+            return {backward(dy[0], p, sizes, target(), weight())};
+        });
+    return y;
+}
+
+}  // namespace lc
