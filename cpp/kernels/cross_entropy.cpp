@@ -106,7 +106,7 @@ void backward_row(const Rows<T>& rows, const T* x, const int64_t* index, const T
 template <class T>
 void forward_block(const Rows<T>& rows, const T* x, const int64_t* index, const T* probability, T* max, T* sum, T* loss, int64_t width) {
     const auto& p = rows.p;
-    T m[kBlock<T>], s[kBlock<T>], log_s[kBlock<T>], l[kBlock<T>];
+    T m[kBlock<T>], s[kBlock<T>], log_s[kBlock<T>], l[kBlock<T>], low[kBlock<T>] = {};
     each_vec<T>(width, [&](int64_t j, auto) {
         store(m + j, splat(T(-__builtin_inf())));
         store(s + j, zero<T>());
@@ -115,7 +115,7 @@ void forward_block(const Rows<T>& rows, const T* x, const int64_t* index, const 
     for (int64_t c = 0; c < p.n; ++c)
         each_vec<T>(width, [&](int64_t j, auto k) { store(m + j, lc::cpu::LC_ISA::max(load(x + c * p.inner + j, k), load(m + j))); });
     for (int64_t c = 0; c < p.n; ++c)
-        each_vec<T>(width, [&](int64_t j, auto k) { store(s + j, load(s + j) + exp(load(x + c * p.inner + j, k) - load(m + j))); });
+        each_vec<T>(width, [&](int64_t j, auto k) { add_compensated(s + j, low + j, exp(load(x + c * p.inner + j, k) - load(m + j))); });
     each_vec<T>(width, [&](int64_t j, auto) { store(log_s + j, log(load(s + j))); });
     if (rows.soft)
         for (int64_t c = 0; c < p.n; ++c) {

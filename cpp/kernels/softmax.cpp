@@ -42,14 +42,14 @@ template <class T> void backward_row(const T* dy, const T* y, T* dx, int64_t n, 
 
 // The same over `width` <= kBlock columns whose elements lie `stride` apart.
 template <class T> void forward_block(const T* x, T* y, int64_t n, int64_t stride, int64_t width, bool log_space) {
-    T m[kBlock<T>], s[kBlock<T>];
+    T m[kBlock<T>], s[kBlock<T>], low[kBlock<T>] = {};
     each_vec<T>(width, [&](int64_t j, auto) { store(m + j, splat(T(-__builtin_inf()))), store(s + j, zero<T>()); });
     for (int64_t c = 0; c < n; ++c)
         each_vec<T>(width, [&](int64_t j, auto k) { store(m + j, max(load(x + c * stride + j, k), load(m + j))); });
     for (int64_t c = 0; c < n; ++c)
         each_vec<T>(width, [&](int64_t j, auto k) {
             const vec<T> e = exp(load(x + c * stride + j, k) - load(m + j));
-            store(s + j, load(s + j) + e);
+            add_compensated(s + j, low + j, e);
             if (!log_space) store(y + c * stride + j, e, k);
         });
     each_vec<T>(width, [&](int64_t j, auto) { store(s + j, log_space ? log(load(s + j)) : splat(T(1)) / load(s + j)); });
@@ -62,13 +62,12 @@ template <class T> void forward_block(const T* x, T* y, int64_t n, int64_t strid
 }
 
 template <class T> void backward_block(const T* dy, const T* y, T* dx, int64_t n, int64_t stride, int64_t width, bool log_space) {
-    T s[kBlock<T>];
-    each_vec<T>(width, [&](int64_t j, auto) { store(s + j, zero<T>()); });
+    T s[kBlock<T>] = {}, low[kBlock<T>] = {};
     for (int64_t c = 0; c < n; ++c)
         each_vec<T>(width, [&](int64_t j, auto k) {
             const int64_t at = c * stride + j;
             const vec<T> g = load(dy + at, k);
-            store(s + j, load(s + j) + (log_space ? g : g * load(y + at, k)));
+            add_compensated(s + j, low + j, log_space ? g : g * load(y + at, k));
         });
     for (int64_t c = 0; c < n; ++c)
         each_vec<T>(width, [&](int64_t j, auto k) {

@@ -59,6 +59,14 @@ template <class T> LC_INLINE T max_row(const T* x, int64_t n) {
     return max_of(max(max(a, b), max(c, d)));
 }
 
+// A running sum per lane, for columns that are walked down: sum += x, and low gathers what rounding loses (Kahan), so
+// that the error does not grow with the number of terms.
+template <class T> LC_INLINE void add_compensated(T* sum, T* low, vec<T> x) {
+    const vec<T> old = load(sum), y = x - load(low), t = old + y;
+    store(low, (t - old) - y);
+    store(sum, t);
+}
+
 // ---- mean and variance -------------------------------------------------------------------------------------------------
 //
 // The mean is base + rest: base is the mean as one pass rounds it, rest what a second pass finds missing, so that
