@@ -3,6 +3,7 @@
 #include "cpp/ops/attention.h"
 #include "cpp/ops/batch_norm.h"
 #include "cpp/ops/copy.h"
+#include "cpp/ops/cosine_similarity.h"
 #include "cpp/ops/cross_entropy.h"
 #include "cpp/ops/group_norm.h"
 #include "cpp/ops/instance_norm.h"
@@ -12,6 +13,7 @@
 #include "cpp/ops/rms_norm.h"
 #include "cpp/ops/rotary_embedding.h"
 #include "cpp/ops/softmax.h"
+#include "cpp/ops/triplet_margin_loss.h"
 
 namespace lc::python {
 namespace {
@@ -65,6 +67,9 @@ void bind_norm(Module& m) {
                "input"_a, "target"_a, "weight"_a = none, "reduction"_a = "mean", "pos_weight"_a = none);
     m.function("kl_div", &kl_div, "target (log(target) - input) for log-probabilities input; reduction may be 'batchmean'.", "input"_a, "target"_a,
                "reduction"_a = "mean", "log_target"_a = false);
+    m.function("cosine_similarity", &cosine_similarity, "sum(x1 x2) / (max(|x1|, eps) max(|x2|, eps)) along dim.", "x1"_a, "x2"_a, "dim"_a = 1, "eps"_a = 1e-8);
+    m.function("triplet_margin_loss", &triplet_margin_loss, "max(0, margin + |anchor - positive|_p - |anchor - negative|_p) over the last dim.", "anchor"_a,
+               "positive"_a, "negative"_a, "margin"_a = 1.0, "p"_a = 2.0, "eps"_a = 1e-6, "swap"_a = false, "reduction"_a = "mean");
 }
 
 }  // namespace lc::python

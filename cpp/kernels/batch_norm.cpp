@@ -33,13 +33,13 @@ template <class T> struct Chunks {
 
 // ---- mean and variance ------------------------------------------------------------------------------------------------
 
-// Of one chunk: mean, and the sum of squared distances from it.
-struct Spread { double mean, squares; };
+// Of one chunk: how far its mean is from the channel's first element, and the sum of squared distances from the mean.
+struct Spread { double away, squares; };
 
 template <class T> Spread chunk_spread(const T* x, const Chunks<T>& g, int64_t channel, int64_t chunk) {
     const int64_t count = g.count(chunk), n = g.elements(chunk);
     auto line = [&](int64_t i) { return x + (i * g.c + channel) * g.s + g.begin(chunk); };
-    const T start = *line(g.first_line(chunk));
+    const T start = x[channel * g.s];
     T total = 0;
     for (int64_t i = g.first_line(chunk); i < g.end_line(chunk); ++i) {
         const T* p = line(i);
@@ -57,18 +57,18 @@ template <class T> Spread chunk_spread(const T* x, const Chunks<T>& g, int64_t c
         rest += s.first;
         squares += s.second;
     }
-    return {double(base) + double(rest) / double(n), double(squares) - double(rest) * double(rest) / double(n)};
+    return {(double(base) - double(start)) + double(rest) / double(n), double(squares) - double(rest) * double(rest) / double(n)};
 }
 
 // The same of neighbouring channels, one lane each; s == 1.
 template <class T> void block_spread(const T* x, const Chunks<T>& g, int64_t block, int64_t chunk, Spread* out) {
     const int64_t width = g.width(block), lines = g.end_line(chunk) - g.first_line(chunk);
-    const T* p = x + g.first_line(chunk) * g.c + block * kBlock<T>;
+    const T *start = x + block * kBlock<T>, *p = start + g.first_line(chunk) * g.c;
     T base[kBlock<T>], rest[kBlock<T>] = {}, squares[kBlock<T>] = {};
     for (int64_t i = 0; i < lines; ++i)
-        each_vec<T>(width, [&](int64_t j, auto k) { store(rest + j, load(rest + j) + load(p + i * g.c + j, k) - load(p + j, k)); });
+        each_vec<T>(width, [&](int64_t j, auto k) { store(rest + j, load(rest + j) + (load(p + i * g.c + j, k) - load(start + j, k))); });
     each_vec<T>(width, [&](int64_t j, auto k) {
-        store(base + j, load(p + j, k) + load(rest + j) / splat(T(lines)));
+        store(base + j, load(start + j, k) + load(rest + j) / splat(T(lines)));
         store(rest + j, zero<T>());
     });
     for (int64_t i = 0; i < lines; ++i)
@@ -78,7 +78,7 @@ template <class T> void block_spread(const T* x, const Chunks<T>& g, int64_t blo
             store(squares + j, fma(d, d, load(squares + j)));
         });
     for (int64_t j = 0; j < width; ++j)
-        out[j] = {double(base[j]) + double(rest[j]) / double(lines), double(squares[j]) - double(rest[j]) * double(rest[j]) / double(lines)};
+        out[j] = {(double(base[j]) - double(start[j])) + double(rest[j]) / double(lines), double(squares[j]) - double(rest[j]) * double(rest[j]) / double(lines)};
 }
 
 template <class T> void statistics(const BatchNormForward<T>& a) {
@@ -91,15 +91,17 @@ template <class T> void statistics(const BatchNormForward<T>& a) {
         else out[block] = chunk_spread(a.x, g, block, chunk);
     });
     for (int64_t c = 0; c < a.c; ++c) {
-        double count = 0, mean = 0, squares = 0;
+        double count = 0, mean = 0, squares = 0;                  // mean: from the first element on
         for (int64_t chunk = 0; chunk < g.per_channel; ++chunk) {
             const Spread& p = parts[chunk * a.c + c];
-            const double n = double(g.elements(chunk)), away = p.mean - mean, share = n / (count + n);
+            const double n = double(g.elements(chunk)), away = p.away - mean, share = n / (count + n);
             mean += away * share;
             squares += p.squares + away * away * count * share;
             count += n;
         }
-        a.mean[c] = mean;
+        const double start = double(a.x[c * a.s]), base = start + mean, moved = base - start;
+        a.base[c] = base;
+        a.rest[c] = (start - (base - moved)) + (mean - moved);    // what base lacks of start + mean, exactly
         a.var[c] = squares > 0 || squares != squares ? squares / count : 0;
     }
 }
@@ -114,6 +116,12 @@ template <class F> LC_INLINE void each_line(int64_t n, int64_t c, int64_t s, F&&
         for (int64_t i = begin; i < end; ++i) f(i * length, s == 1 ? 0 : i % c, length);
     });
 }
+
+// The mean as T takes it, and what is left of it.
+template <class T> struct Split {
+    T base, rest;
+    Split(double mean, double more) : base(T(mean)), rest(T((mean - double(base)) + more)) {}
+};
 
 double rstd_of(double var, double eps) { return 1 / __builtin_sqrt(var + eps); }
 
@@ -160,9 +168,10 @@ template <class T> void batch_norm_forward(const BatchNormForward<T>& a) {
     T *const base = memory.data(), *const scale = base + a.c, *const offset = scale + a.c;    // y = (x - base) scale + offset
     for (int64_t c = 0; c < a.c; ++c) {
         const double k = rstd_of(a.var[c], a.eps) * (a.w ? double(a.w[c]) : 1);
-        base[c] = T(a.mean[c]);
+        const Split<T> mean(a.base[c], a.rest[c]);
+        base[c] = mean.base;
         scale[c] = T(k);
-        offset[c] = T((a.b ? double(a.b[c]) : 0) - (a.mean[c] - double(base[c])) * k);
+        offset[c] = T((a.b ? double(a.b[c]) : 0) - double(mean.rest) * k);
     }
     each_line(a.n, a.c, a.s, [&](int64_t at, int64_t c, int64_t count) {
         if (a.s == 1) {
@@ -181,8 +190,9 @@ template <class T> void batch_norm_backward(const BatchNormBackward<T>& a) {
     T *const base = memory.data(), *const rest = base + a.c;
     T *const scale = rest + a.c, *const slope = scale + a.c, *const offset = slope + a.c;     // dx = dy scale + (x - base) slope + offset
     for (int64_t c = 0; c < a.c; ++c) {
-        base[c] = T(a.mean[c]);
-        rest[c] = T(a.mean[c] - double(base[c]));
+        const Split<T> mean(a.base[c], a.rest[c]);
+        base[c] = mean.base;
+        rest[c] = mean.rest;
         scale[c] = T(rstd_of(a.var[c], a.eps) * (a.w ? double(a.w[c]) : 1));
         slope[c] = offset[c] = 0;
     }
@@ -209,7 +219,7 @@ template <class T> void batch_norm_backward(const BatchNormBackward<T>& a) {
             if (!a.training) continue;
             const double pull = -k * rstd * dyh / count;
             slope[c] = T(pull);
-            offset[c] = T(-k * dy / count - (a.mean[c] - double(base[c])) * pull);
+            offset[c] = T(-k * dy / count - double(rest[c]) * pull);
         }
     }
     if (!a.dx) return;

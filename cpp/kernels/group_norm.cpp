@@ -16,7 +16,8 @@ template <class T> void forward_group(const GroupNormForward<T>& a, int64_t grou
     const T* x = a.x + group * d;
     T* y = a.y + group * d;
     const Moments<T> m = moments(x, d);
-    a.mean[group] = double(m.base) + double(m.rest);
+    a.base[group] = double(m.base);
+    a.rest[group] = double(m.rest);
     a.var[group] = double(m.variance);
     const T rstd = T(rstd_of(a.var[group], a.eps));
     const vec<T> base = splat(m.base), rest = splat(m.rest), vrstd = splat(rstd);
@@ -42,9 +43,8 @@ template <class T> void backward_group(const GroupNormBackward<T>& a, int64_t gr
     const int64_t at = group * d, pc = group * channels;
     const T *x = a.x + at, *dy = a.dy + at;
     T* dx = a.dx + at;
-    const double mean = a.mean[group];
-    const T base_t = T(mean), rest_t = T(mean - double(base_t)), rstd = T(rstd_of(a.var[group], a.eps));
-    const vec<T> base = splat(base_t), rest = splat(rest_t), vrstd = splat(rstd);
+    const T rstd = T(rstd_of(a.var[group], a.eps));
+    const vec<T> base = splat(T(a.base[group])), rest = splat(T(a.rest[group])), vrstd = splat(rstd);
     T sum_t = 0, sum_th = 0;
     if (a.s == 1) {
         const Sums<T> sums = sum_row2<T>(d, [&](int64_t i, auto k, vec<T>& st, vec<T>& sth) {

@@ -16,30 +16,21 @@ template <class T, class A = acc_t<T>> A forward_row(const T* x, const T* w, T* 
     return rstd;
 }
 
-// dx of `count` rows, whose share of dw is added to the strip in one walk over it.
-template <int count, class T, class A = acc_t<T>> void backward_rows(const RmsNormBackward<T>& a, int64_t r, A* dw) {
+// dx of one row, whose share of dw is added to the strip.
+template <class T, class A = acc_t<T>> void backward_row(const RmsNormBackward<T>& a, int64_t r, A* dw) {
     const int64_t n = a.cols;
-    vec<A> rstd[count], mean_gh[count];
-    for (int j = 0; j < count; ++j) {
-        const T *x = a.x + (r + j) * n, *dy = a.dy + (r + j) * n;
-        const A sum_gx = sum_row<A>(n, [&](int64_t i, auto k) {
-            const vec<A> gx = load(dy + i, k) * load(x + i, k);
-            return a.w ? gx * load(a.w + i, k) : gx;
-        });
-        rstd[j] = splat(a.rstd[r + j]);
-        mean_gh[j] = splat(sum_gx * a.rstd[r + j] / A(n));
-    }
+    const T *x = a.x + r * n, *dy = a.dy + r * n;
+    T* dx = a.dx + r * n;
+    const vec<A> rstd = splat(a.rstd[r]);
+    const A sum_gh = sum_row<A>(n, [&](int64_t i, auto k) {
+        const vec<A> gh = load(dy + i, k) * (load(x + i, k) * rstd);
+        return a.w ? gh * load(a.w + i, k) : gh;
+    });
+    const vec<A> mean_gh = splat(sum_gh / A(n));
     each_vec<A>(n, [&](int64_t i, auto k) {
-        const vec<A> w = a.w ? load(a.w + i, k) : splat(A(1));
-        vec<A> sum_w = dw ? load(dw + i, k) : zero<A>();
-#pragma GCC unroll 4
-        for (int j = 0; j < count; ++j) {
-            const int64_t at = (r + j) * n + i;
-            const vec<A> dy = load(a.dy + at, k), h = load(a.x + at, k) * rstd[j];
-            store(a.dx + at, rstd[j] * (dy * w - h * mean_gh[j]), k);
-            sum_w = fma(dy, h, sum_w);
-        }
-        if (dw) store(dw + i, sum_w, k);
+        const vec<A> g = load(dy + i, k), h = load(x + i, k) * rstd;
+        store(dx + i, rstd * ((a.w ? g * load(a.w + i, k) : g) - h * mean_gh), k);
+        if (dw) store(dw + i, fma(g, h, load(dw + i, k)), k);
     });
 }
 
@@ -58,10 +49,8 @@ template <class T> void rms_norm_backward(const RmsNormBackward<T>& a) {
     parallel_for(split.parts, a.rows * a.cols / 2, [&](int64_t part, int) {
         A* const w = a.dw ? strips.data() + part * a.cols : nullptr;
         if (w) each_vec<A>(a.cols, [&](int64_t i, auto k) { store(w + i, zero<A>(), k); });
-        int64_t r = part * split.rows;
-        const int64_t end = r + split.rows < a.rows ? r + split.rows : a.rows;
-        for (; r + 4 <= end; r += 4) backward_rows<4>(a, r, w);
-        for (; r < end; ++r) backward_rows<1>(a, r, w);
+        const int64_t begin = part * split.rows, end = begin + split.rows < a.rows ? begin + split.rows : a.rows;
+        for (int64_t r = begin; r < end; ++r) backward_row(a, r, w);
     });
     if (a.dw) add_strips(strips.data(), split.parts, a.cols, a.dw);
 }

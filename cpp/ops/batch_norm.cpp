@@ -2,6 +2,7 @@
 #include "cpp/autograd/node.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/norm_check.h"
+#include "cpp/ops/views.h"
 
 namespace lc {
 namespace {
@@ -12,14 +13,15 @@ struct Problem {
     bool training;
 };
 
-// mean and var: float64, [c].
-Tensors backward(const Grads& dy, const Problem& p, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& var) {
+// statistics: float64, [3, c]: base, rest, var.
+Tensors backward(const Grads& dy, const Problem& p, const Tensor& x, const Tensor& w, const Tensor& statistics) {
+    const double* base = statistics.data<double>();
     const Tensor g = contiguous(dy[0]);
     const Tensor dx = dy.needs(0) ? Tensor::empty_like(x) : Tensor();
     const Tensor dw = dy.needs(1) ? Tensor::empty({p.c}, x.dtype()) : Tensor(), db = dy.needs(2) ? Tensor::empty({p.c}, x.dtype()) : Tensor();
     visit_float(x.dtype(), "batch_norm", [&]<class T>() {
-        cpu::batch_norm_backward<T>({p.n, p.c, p.s, p.eps, p.training, g.data<T>(), x.data<T>(), optional_data<T>(w), mean.data<double>(),
-                                     var.data<double>(), optional_mutable_data<T>(dx), optional_mutable_data<T>(dw), optional_mutable_data<T>(db)});
+        cpu::batch_norm_backward<T>({p.n, p.c, p.s, p.eps, p.training, g.data<T>(), x.data<T>(), optional_data<T>(w), base, base + p.c,
+                                     base + 2 * p.c, optional_mutable_data<T>(dx), optional_mutable_data<T>(dw), optional_mutable_data<T>(db)});
     });
     return {dx, dw, db};
 }
@@ -36,26 +38,30 @@ Tensor batch_norm(const Tensor& x_any, const Tensor& running_mean, const Tensor&
     check_parameter("batch_norm", "bias", x_any, b_any, {p.c});
     check_running_statistics("batch_norm", running_mean, running_var, p.c);
 
-    Tensor x, w, b, y, mean, var;
+    Tensor x, w, b, y, statistics;
     {
         NoGrad no_grad;
         x = contiguous(x_any);
         w = optional_contiguous(w_any);
         b = optional_contiguous(b_any);
         y = Tensor::empty_like(x);
-        mean = training ? Tensor::zeros({p.c}, DType::float64) : clone(to(running_mean, DType::float64));
-        var = training ? Tensor::zeros({p.c}, DType::float64) : clone(to(running_var, DType::float64));
+        statistics = Tensor::zeros({3, p.c}, DType::float64);
+        if (!training) {
+            copy_(select(statistics, 0, 0), running_mean);
+            copy_(select(statistics, 0, 2), running_var);
+        }
+        double *const base = statistics.mutable_data<double>(), *const rest = base + p.c, *const var = rest + p.c;
         visit_float(x.dtype(), "batch_norm", [&]<class T>() {
             if (x.numel() > 0)
                 cpu::batch_norm_forward<T>({p.n, p.c, p.s, eps, training, x.data<T>(), optional_data<T>(w), optional_data<T>(b),
-                                            mean.mutable_data<double>(), var.mutable_data<double>(), y.mutable_data<T>()});
+                                            base, rest, var, y.mutable_data<T>()});
         });
         if (training && running_mean && x.numel() > 0)
-            update_running_statistics(running_mean, running_var, mean.data<double>(), var.data<double>(), 1, double(p.n) * double(p.s), momentum);
+            update_running_statistics(running_mean, running_var, base, var, 1, double(p.n) * double(p.s), momentum);
     }
     if (wants_grad({x_any, w_any, b_any}))
-        record("batch_norm", {x_any, w_any, b_any}, {y}, [p, x = Saved(x), w = Saved(w), mean, var](const Grads& dy) {
-            return backward(dy, p, x(), w(), mean, var);
+        record("batch_norm", {x_any, w_any, b_any}, {y}, [p, x = Saved(x), w = Saved(w), statistics](const Grads& dy) {
+            return backward(dy, p, x(), w(), statistics);
         });
     return y;
 }

@@ -7,8 +7,8 @@
 //              dw[c] = sum dy h      db[c] = sum dy
 //   running    r = (1 - momentum) r + momentum * statistic, the variance there divided by n s - 1
 //
-// mean and var are float64, combined from float chunks of at most 16384 elements (two passes each), so they are right at
-// mean/std = 1e4 and for any number of elements. float32 and float64; w and b are optional.
+// mean = base + rest and var are float64, combined from chunks of at most 16384 elements (two passes each), so they are
+// right at mean/std = 1e4 and for any number of elements. float32 and float64; w and b are optional.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
 #include "cpp/core/tensor.h"
@@ -20,7 +20,7 @@ template <class T> struct BatchNormForward {
     double eps;
     bool training;
     const T *x, *w, *b;                               // in    w, b: [c] or null
-    double *mean, *var;                               // [c]   out when training, else in
+    double *base, *rest, *var;                        // [c]   out when training, else in
     T* y;                                             // out
 };
 template <class T> struct BatchNormBackward {
@@ -28,7 +28,7 @@ template <class T> struct BatchNormBackward {
     double eps;
     bool training;
     const T *dy, *x, *w;                              // in
-    const double *mean, *var;
+    const double *base, *rest, *var;
     T *dx, *dw, *db;                                  // out   each may be null
 };
 

@@ -11,12 +11,14 @@ struct Problem {
     double eps;
 };
 
-Tensors backward(const Grads& dy, const Problem& p, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& var) {
+Tensors backward(const Grads& dy, const Problem& p, const Tensor& x, const Tensor& w, const Tensor& statistics) {
+    const int64_t count = p.n * p.groups;
+    const double* base = statistics.data<double>();
     const Tensor g = contiguous(dy[0]), dx = Tensor::empty_like(x);
     const Tensor dw = dy.needs(1) ? Tensor::empty({p.c}, x.dtype()) : Tensor(), db = dy.needs(2) ? Tensor::empty({p.c}, x.dtype()) : Tensor();
     visit_float(x.dtype(), "group_norm", [&]<class T>() {
-        cpu::group_norm_backward<T>({p.n, p.c, p.s, p.groups, p.eps, g.data<T>(), x.data<T>(), optional_data<T>(w), mean.data<double>(),
-                                     var.data<double>(), dx.mutable_data<T>(), optional_mutable_data<T>(dw), optional_mutable_data<T>(db)});
+        cpu::group_norm_backward<T>({p.n, p.c, p.s, p.groups, p.eps, g.data<T>(), x.data<T>(), optional_data<T>(w), base, base + count,
+                                     base + 2 * count, dx.mutable_data<T>(), optional_mutable_data<T>(dw), optional_mutable_data<T>(db)});
     });
     return {dx, dw, db};
 }
@@ -30,25 +32,25 @@ GroupNormResult group_norm_with_statistics(const char* op, const Tensor& x_any, 
     check_parameter(op, "weight", x_any, w_any, {p.c});
     check_parameter(op, "bias", x_any, b_any, {p.c});
 
-    Tensor x, w, b, y, mean, var;
+    Tensor x, w, b, y, statistics;
     {
         NoGrad no_grad;
         x = contiguous(x_any);
         w = optional_contiguous(w_any);
         b = optional_contiguous(b_any);
         y = Tensor::empty_like(x);
-        mean = Tensor::empty({p.n, groups}, DType::float64);
-        var = Tensor::empty({p.n, groups}, DType::float64);
+        statistics = Tensor::empty({3, p.n, groups}, DType::float64);
+        double *const base = statistics.mutable_data<double>(), *const rest = base + p.n * groups, *const var = rest + p.n * groups;
         visit_float(x.dtype(), op, [&]<class T>() {
             cpu::group_norm_forward<T>({p.n, p.c, p.s, groups, eps, x.data<T>(), optional_data<T>(w), optional_data<T>(b), y.mutable_data<T>(),
-                                        mean.mutable_data<double>(), var.mutable_data<double>()});
+                                        base, rest, var});
         });
     }
     if (wants_grad({x_any, w_any, b_any}))
-        record(op, {x_any, w_any, b_any}, {y}, [p, x = Saved(x), w = Saved(w), mean, var](const Grads& dy) {
-            return backward(dy, p, x(), w(), mean, var);
+        record(op, {x_any, w_any, b_any}, {y}, [p, x = Saved(x), w = Saved(w), statistics](const Grads& dy) {
+            return backward(dy, p, x(), w(), statistics);
         });
-    return {y, mean, var};
+    return {y, statistics};
 }
 
 Tensor group_norm(const Tensor& x, int64_t num_groups, const Tensor& w, const Tensor& b, double eps) {

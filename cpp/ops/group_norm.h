@@ -6,8 +6,8 @@
 //              dx = rstd[n,g] (t - mean t - h * mean(t h)), means over the group
 //              dw[c] = sum_{n,s} dy h      db[c] = sum_{n,s} dy
 //
-// mean and var are kept in float64 (mean as two floats in effect: right at mean/std = 1e4). float32 and float64;
-// w and b are optional. instance_norm is the case of one channel a group.
+// mean is kept as base + rest, so x - mean is right at mean/std = 1e4. float32 and float64; w and b are optional.
+// instance_norm is the case of one channel a group.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
 #include "cpp/core/tensor.h"
@@ -19,20 +19,20 @@ template <class T> struct GroupNormForward {
     double eps;
     const T *x, *w, *b;                               // in    w, b: [c] or null
     T* y;                                             // out
-    double *mean, *var;                               // out   [n, groups]
+    double *base, *rest, *var;                        // out   [n, groups]
 };
 template <class T> struct GroupNormBackward {
     int64_t n, c, s, groups;
     double eps;
     const T *dy, *x, *w;                              // in
-    const double *mean, *var;
+    const double *base, *rest, *var;
     T *dx, *dw, *db;                                  // out   dw, db may be null
 };
 
 LC_API Tensor group_norm(const Tensor& x, int64_t num_groups, const Tensor& w = {}, const Tensor& b = {}, double eps = 1e-5);
 
-// The same, telling the statistics: float64 [n, groups]. op names the errors.
-struct GroupNormResult { Tensor y, mean, var; };
+// The same, telling the statistics: float64 [3, n, groups], base, rest and var. op names the errors.
+struct GroupNormResult { Tensor y, statistics; };
 LC_API GroupNormResult group_norm_with_statistics(const char* op, const Tensor& x, int64_t num_groups, const Tensor& w, const Tensor& b, double eps);
 
 }  // namespace lc

@@ -1,0 +1,173 @@
+"""scaled_dot_product_attention: lengths and widths around the tiles, masks of every kind, shared key heads, dead rows."""
+
+import check
+import numpy as np
+import pytest
+from cases import STORED_FLOATS, Case, cases
+from reference.attention import attention_backward, attention_forward, causal_mask
+
+import littlecore as lc
+import littlecore.nn.functional as F
+
+LENGTHS = (1, 2, 5, 3, 16, 17, 4, 31, 63, 64, 65, 100, 127, 128, 129, 200, 0, 300)
+WIDTHS = (4, 1, 8, 16, 17, 33, 64, 80)
+
+
+def draw(case: Case, grad=False):
+    """(q, k, v, keyword arguments, the additive mask the reference takes)"""
+    batch, kv_heads, group = case.pick("batch", (1, 2, 0)), case.pick("kv_heads", (1, 2)), case.pick("group", (1, 3))
+    tq, tk = case.pick("tq", LENGTHS), case.pick("tk", LENGTHS)
+    dim, dim_v = case.pick("dim", WIDTHS), case.pick("dim_v", WIDTHS)
+    heads = kv_heads * group
+    q = case.tensor("q", (batch, heads, tq, dim), "normal", grad=grad)
+    k = case.tensor("k", (batch, kv_heads, tk, dim), "normal", grad=grad)
+    v = case.tensor("v", (batch, kv_heads, tk, dim_v), ("normal", "uniform"), grad=grad)
+    options = {"enable_gqa": group > 1, "scale": case.pick("scale", (None, 0.3))}
+    kind, mask = case.pick("mask", ("none", "causal", "boolean", "additive")), np.zeros((tq, tk))
+    if kind == "causal":
+        options["is_causal"], mask = True, causal_mask(tq, tk)
+    elif kind != "none":
+        shape = case.pick("mask.shape", ((tq, tk), (1, tk), (heads, tq, tk), (batch, 1, tq, tk), (batch, 1, 1, tk), (tq, 1)))
+        if kind == "boolean":
+            seen = case.random("mask.data").random(shape) < case.pick("mask.share", (0.7, 0.1))
+            options["attn_mask"], mask = lc.from_numpy(seen), np.where(seen, 0.0, -np.inf)
+        else:
+            options["attn_mask"] = case.tensor("mask.data", shape, "normal")
+            mask = check.wide(options["attn_mask"])
+    return q, k, v, options, mask
+
+
+@cases(500)
+def test_forward(case: Case):
+    case.draw_dtype(*STORED_FLOATS)
+    q, k, v, options, mask = draw(case)
+
+    o = F.scaled_dot_product_attention(q, k, v, **options)
+
+    q, k, v = (check.wide(t) for t in (q, k, v))
+    scale = options["scale"] or q.shape[-1] ** -0.5
+    size = attention_forward(q, k, np.abs(v), scale, mask)
+    range_of_scores = 2 * scale * np.abs(q).sum(axis=-1).max(initial=0) * np.abs(k).max(initial=0) + np.abs(np.where(np.isinf(mask), 0, mask)).max(initial=0)
+    check.bounded(o, attention_forward(q, k, v, scale, mask), size, range_of_scores + np.sqrt(k.shape[2]) + 8)
+    return o
+
+
+@cases(400)
+def test_backward(case: Case):
+    dtype = case.draw_dtype(*STORED_FLOATS)
+    q, k, v, options, mask = draw(case, grad=True)
+    do = case.tensor("do", (*q.shape[:3], v.shape[3]))
+
+    F.scaled_dot_product_attention(q, k, v, **options).backward(do)
+
+    exact = [check.wide(t) for t in (do, q, k, v)]
+    scale = options["scale"] or q.shape[-1] ** -0.5
+    want = attention_backward(*exact, scale, mask)
+    # The naive formula at the precision of what backward is given: o itself is rounded to storage before delta.
+    narrow = {"float64": np.float64, "float32": np.float32}.get(dtype, np.float32)
+    naive = attention_backward(*[e.astype(narrow) for e in exact], scale, np.asarray(mask, narrow))
+    for t, a, b in zip((q, k, v), want, naive, strict=True):
+        if dtype in ("float32", "float64"):
+            check.no_worse(t.grad, a, b)
+        else:
+            size = np.abs(a).max(initial=0) + np.abs(exact[0]).max(initial=0) * np.abs(exact[3]).max(initial=0) * np.abs(exact[1]).max(initial=0)
+            check.bounded(t.grad, a, size * check.UNIT[dtype] / check.UNIT["float32"], 4)
+    return q.grad, k.grad, v.grad
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1, 3, 4, 2, 3), (2, 2, 2, 3, 2, 2), (1, 2, 1, 2, 3, 1), (1, 1, 70, 65, 3, 2)])
+def test_gradients(shape, causal):
+    batch, heads, tq, tk, dim, dim_v = shape
+    random = np.random.default_rng(tq)
+    q, k, v = (random.standard_normal((batch, heads, *s)) for s in ((tq, dim), (tk, dim), (tk, dim_v)))
+    check.gradients(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=causal), q, k, v)
+
+
+def test_uniform_attention_in_integers_is_exact():
+    """Equal scores over a power of two of keys: o is the plain mean of v, without any rounding."""
+    v = np.random.default_rng(0).integers(-8, 9, (2, 3, 128, 20)).astype(np.float32)
+    q, k = np.zeros((2, 3, 70, 5), np.float32), np.random.default_rng(1).standard_normal((2, 3, 128, 5)).astype(np.float32)
+    o = F.scaled_dot_product_attention(*(lc.from_numpy(t) for t in (q, k, v)))
+    check.equal(o, np.broadcast_to(v.mean(axis=2, keepdims=True), (2, 3, 70, 20)))
+
+
+@pytest.mark.parametrize("tq", [2, 70])
+@pytest.mark.parametrize("kind", ["boolean", "additive"])
+def test_a_fully_masked_row_gives_zero_and_no_gradient(tq, kind):
+    random = np.random.default_rng(2)
+    q, k, v = (lc.from_numpy(random.standard_normal((1, 2, t, 8)).astype(np.float32)).requires_grad_() for t in (tq, 90, 90))
+    seen = np.ones((tq, 90), bool)
+    seen[1] = False
+    mask = seen if kind == "boolean" else np.where(seen, 0, -np.inf).astype(np.float32)
+    o = F.scaled_dot_product_attention(q, k, v, lc.from_numpy(mask))
+    o.backward(lc.ones_like(o))
+    check.equal(o[:, :, 1], np.zeros((1, 2, 8), np.float32))
+    check.equal(q.grad[:, :, 1], np.zeros((1, 2, 8), np.float32))
+    for g in (q.grad, k.grad, v.grad):
+        assert np.isfinite(g.numpy()).all() and g.numpy().any()
+
+
+def test_projected_heads_need_no_copies():
+    """q, k and v as GPT has them: one projection, split and seen as heads; o comes back in the same order of axes."""
+    x = np.random.default_rng(3).standard_normal((2, 33, 3 * 4 * 16)).astype(np.float32)
+    qkv = lc.from_numpy(x).reshape(2, 33, 3, 4, 16).permute(2, 0, 3, 1, 4)
+    q, k, v = qkv[0], qkv[1], qkv[2]
+    o = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    assert o.transpose(1, 2).is_contiguous()
+    dense = F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous(), is_causal=True)
+    check.same_bits(o.contiguous(), dense)
+
+
+@pytest.mark.parametrize("lead", [(), (3,), (2, 3), (2, 1, 3)])
+def test_any_number_of_leading_dimensions(lead):
+    random = np.random.default_rng(4)
+    q, k, v = (random.standard_normal((*lead, t, 6)) for t in (9, 11, 11))
+    four = [t.reshape(1, -1, *t.shape[-2:]) for t in (q, k, v)]
+    o = F.scaled_dot_product_attention(*(lc.from_numpy(t) for t in (q, k, v)))
+    want = attention_forward(*four, 6**-0.5).reshape(*lead, 9, 6)
+    check.bounded(o, want, np.abs(want) + 1, 16)
+    check.gradients(F.scaled_dot_product_attention, q, k, v)
+
+
+def test_one_sample_and_head_do_not_depend_on_the_others():
+    random = np.random.default_rng(5)
+    q, k, v = (lc.from_numpy(random.standard_normal((3, 2, 70, 12)).astype(np.float32)) for _ in range(3))
+    o = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    for b in range(3):
+        for h in range(2):
+            one = [t[b : b + 1, h : h + 1] for t in (q, k, v)]
+            check.same_bits(F.scaled_dot_product_attention(*one, is_causal=True), o[b : b + 1, h : h + 1])
+
+
+def test_memory_does_not_grow_with_the_square_of_the_length():
+    def peak(t):
+        q = lc.zeros(1, 1, t, 8).requires_grad_()
+        lc.memory.reset_peak()
+        before = lc.memory.stats()["live_bytes"]
+        F.scaled_dot_product_attention(q, q, q).sum().backward()
+        return lc.memory.stats()["peak_bytes"] - before
+
+    assert peak(4096) < 5 * peak(1024)
+
+
+def test_wrong_arguments_are_refused():
+    def call(q, k, v, **options):
+        return F.scaled_dot_product_attention(lc.zeros(*q), lc.zeros(*k), lc.zeros(*v), **options)
+
+    for q, k, v, options in [
+        ((2, 4), (3, 5), (3, 4), {}),
+        ((2, 4), (3, 4), (2, 4), {}),
+        ((1, 2, 4), (3, 4), (3, 4), {}),
+        ((1, 3, 2, 4), (1, 2, 3, 4), (1, 2, 3, 4), {"enable_gqa": True}),
+        ((1, 2, 2, 4), (1, 1, 3, 4), (1, 1, 3, 4), {}),
+        ((2, 4), (3, 4), (3, 4), {"attn_mask": lc.zeros(3, 2)}),
+        ((2, 4), (3, 4), (3, 4), {"attn_mask": lc.zeros(2, 3), "is_causal": True}),
+        ((2, 4), (3, 4), (3, 4), {"dropout_p": 1.5}),
+    ]:
+        with pytest.raises(ValueError, match="scaled_dot_product_attention"):
+            call(q, k, v, **options)
+    with pytest.raises(TypeError, match="attn_mask"):
+        call((2, 4), (3, 4), (3, 4), attn_mask=lc.from_numpy(np.zeros((2, 3))))
+    with pytest.raises(RuntimeError, match="attn_mask"):
+        call((2, 4), (3, 4), (3, 4), attn_mask=lc.zeros(2, 3).requires_grad_())
