@@ -46,6 +46,7 @@ public:
 void set_python_error(std::exception_ptr);            // the Python exception of a C++ one
 
 void bind_elementwise(Module&);
+void bind_random(Module&);
 void bind_linear(Module&);
 void bind_conv(Module&);
 void bind_norm(Module&);

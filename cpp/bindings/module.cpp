@@ -155,6 +155,7 @@ PYBIND11_MODULE(_core, m) {
     bind_autograd(module);
     bind_tensor(module);
     bind_elementwise(module);
+    bind_random(module);
     bind_linear(module);
     bind_conv(module);
     bind_norm(module);

@@ -6,6 +6,7 @@
 #include "cpp/ops/copy.h"
 #include "cpp/ops/reduce.h"
 #include "cpp/ops/unary.h"
+#include "cpp/ops/where.h"
 
 namespace lc::python {
 namespace {
@@ -135,6 +136,17 @@ void bind_binary(Module& m) {
     m.function("result_type", [](const Operand& a, const Operand& b) { return result_type(a, b); }, "The dtype of input + other.", "tensor1"_a, "tensor2"_a);
 }
 
+void bind_where(Module& m) {
+    m.function("where", [](const Tensor& condition, const Operand& a, const Operand& b) { return where(condition, a, b); },
+               "condition"_a, "input"_a, "other"_a, "input where condition is true, else other.");
+    m.method("where", [](const Tensor& a, const Tensor& condition, const Operand& b) { return where(condition, a, b); },
+             "condition"_a, "other"_a, "This tensor where condition is true, else other.");
+    m.both("masked_fill", [](const Tensor& x, const Tensor& mask, const Operand& value) { return masked_fill(x, mask, value); },
+           "value where mask is true, else input.", "input"_a, "mask"_a, "value"_a);
+    m.method("masked_fill_", [](const Tensor& x, const Tensor& mask, const Operand& value) { masked_fill_(x, mask, value); return x; },
+             "mask"_a, "value"_a, "masked_fill in place.");
+}
+
 Dims dims_of(const OptionalDims& dims) { return dims.value_or(Dims()); }
 
 void bind_reduce(Module& m) {
@@ -153,12 +165,17 @@ void bind_reduce(Module& m) {
     m.both("amin", [](const Tensor& x, const OptionalDims& dim, bool keepdim) { return amin(x, dims_of(dim), keepdim); },
            "The smallest over dim; equal ones share the gradient.", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false);
 
+    const auto pair = [](const char* name) {              // (values, indices) by name, as PyTorch returns them
+        py::object type = py::module_::import("collections").attr("namedtuple")(name, "values indices");
+        type.attr("__module__") = "littlecore";
+        return [type](const std::pair<Tensor, Tensor>& r) { return type(r.first, r.second); };
+    };
     m.both("max", [](const Tensor& x) { return amax(x); }, "The largest element.", "input"_a);
-    m.both("max", [](const Tensor& x, int64_t dim, bool keepdim) { return max(x, dim, keepdim); },
+    m.both("max", [named = pair("max")](const Tensor& x, int64_t dim, bool keepdim) { return named(max(x, dim, keepdim)); },
            "(values, indices) of the first largest along dim.", "input"_a, "dim"_a, "keepdim"_a = false);
     m.both("max", [](const Tensor& x, const Tensor& other) { return maximum(x, other); }, "The larger of two.", "input"_a, "other"_a);
     m.both("min", [](const Tensor& x) { return amin(x); }, "The smallest element.", "input"_a);
-    m.both("min", [](const Tensor& x, int64_t dim, bool keepdim) { return min(x, dim, keepdim); },
+    m.both("min", [named = pair("min")](const Tensor& x, int64_t dim, bool keepdim) { return named(min(x, dim, keepdim)); },
            "(values, indices) of the first smallest along dim.", "input"_a, "dim"_a, "keepdim"_a = false);
     m.both("min", [](const Tensor& x, const Tensor& other) { return minimum(x, other); }, "The smaller of two.", "input"_a, "other"_a);
     const auto flat = [](const Tensor& x) {
@@ -196,6 +213,7 @@ void bind_elementwise(Module& m) {
     bind_copy(m);
     bind_unary(m);
     bind_binary(m);
+    bind_where(m);
     bind_reduce(m);
 }
 

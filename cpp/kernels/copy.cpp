@@ -5,6 +5,7 @@
 #include "cpp/ops/copy.h"
 
 #include "cpp/core/parallel.h"
+#include "cpp/simd/transpose.h"
 #include "cpp/simd/vec.h"
 
 namespace lc::cpu::LC_ISA {
@@ -68,6 +69,60 @@ template <class S> void move(const S* x, const Strided<2>& walk, S* y, int64_t b
     });
 }
 
+// ---- transposed: y runs along the last dimension of the walk, x along another one ------------------------------------------
+
+constexpr int64_t kTile = 64;                         // square: 16 or 32 KiB read, each line of x whole
+
+// The dimension along which x is dense, if that is not where y is; else -1.
+template <class S> int transposed_dim(const Strided<2>& walk) {
+    const int last = walk.rank - 1;
+    if (sizeof(S) < 4 || last == 0 || walk.stride[0][last] != 1 || walk.size[last] < lanes<S>) return -1;
+    for (int d = 0; d < last; ++d)
+        if (walk.stride[1][d] == 1 && walk.size[d] >= lanes<S>) return d;
+    return -1;
+}
+
+// y[i * y_step + j] = x[j * x_step + i] for i < rows, j < cols
+template <class S> void transpose_tile(const S* x, int64_t x_step, S* y, int64_t y_step, int64_t rows, int64_t cols) {
+    constexpr int w = lanes<S>;
+    for (int64_t i = 0; i < rows; i += w)
+        for (int64_t j = 0; j < cols; j += w) {
+            const int height = rows - i < w ? int(rows - i) : w, width = cols - j < w ? int(cols - j) : w;
+            vec<S> r[w];
+            for (int k = 0; k < w; ++k) {
+                const S* from = x + (j + k) * x_step + i;
+                r[k] = k >= width ? zero<S>() : height == w ? load(from) : load(from, height);
+            }
+            transpose(r);
+            for (int k = 0; k < height; ++k) {
+                S* to = y + (i + k) * y_step + j;
+                if (width == w) store(to, r[k]);
+                else store(to, r[k], width);
+            }
+        }
+}
+
+template <class S> void copy_transposed(const CopyForward<S>& a, int d) {
+    const Strided<2>& s = a.walk;
+    const int last = s.rank - 1;
+    const int64_t tiles_d = (s.size[d] + kTile - 1) / kTile, tiles_last = (s.size[last] + kTile - 1) / kTile;
+    const int64_t planes = s.numel / (s.size[d] * s.size[last]);
+    parallel_ranges(planes * tiles_d * tiles_last, 8, s.numel / 2, [&](int64_t begin, int64_t end) {
+        for (int64_t task = begin; task < end; ++task) {
+            const int64_t i = task / tiles_last % tiles_d * kTile, j = task % tiles_last * kTile;
+            int64_t plane = task / (tiles_d * tiles_last), to = i * s.stride[0][d] + j, from = i + j * s.stride[1][last];
+            for (int k = last - 1; k >= 0; --k) {
+                if (k == d) continue;
+                to += plane % s.size[k] * s.stride[0][k];
+                from += plane % s.size[k] * s.stride[1][k];
+                plane /= s.size[k];
+            }
+            transpose_tile(a.x + from, s.stride[1][last], static_cast<S*>(a.y) + to, s.stride[0][d],
+                           s.size[d] - i < kTile ? s.size[d] - i : kTile, s.size[last] - j < kTile ? s.size[last] - j : kTile);
+        }
+    });
+}
+
 template <class S> void copy_range(const CopyForward<S>& a, int64_t begin, int64_t end) {
     if (a.to == dtype_of<S>) return move(a.x, a.walk, static_cast<S*>(a.y), begin, end);
     switch (a.to) {
@@ -85,6 +140,8 @@ template <class S> void copy_range(const CopyForward<S>& a, int64_t begin, int64
 }  // namespace
 
 template <class S> void copy_forward(const CopyForward<S>& a) {
+    if constexpr (std::is_same_v<S, int32_t> || std::is_same_v<S, int64_t>)       // the types that stand for their size
+        if (const int d = a.to == dtype_of<S> ? transposed_dim<S>(a.walk) : -1; d >= 0) return copy_transposed(a, d);
     parallel_ranges(a.walk.numel, kGrain, a.walk.numel / 4 * int64_t(sizeof(S)) / 4,
                     [&](int64_t begin, int64_t end) { copy_range(a, begin, end); });
 }

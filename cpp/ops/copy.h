@@ -1,7 +1,8 @@
 // copy: y = x element by element, with any strides on both sides, broadcasting x and converting its dtype.
 //
 //   float -> integer truncates towards zero, anything -> bool asks x != 0 (NaN is true), 16-bit floats round to nearest
-//   even. The gradient of a copy is the copy of the gradient to x's dtype.
+//   even.
+//   backward: dx = dy converted to the dtype of x.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
 #include "cpp/core/strided.h"

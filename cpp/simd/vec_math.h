@@ -1,7 +1,7 @@
 // vec_math.h: exp, log, tanh, erf and their kin on vec<float>; vec<double> calls the C library lane by lane.
 //
 // Worst error over all float32 in units in the last place, with FMA (see tests/ops/test_unary.py, which measures them):
-//   exp, expm1, log, log1p, tanh, sigmoid 1; erf, normal_cdf 2; sin, cos 1 (any argument: beyond 1e5 by the C library)
+//   exp, log, tanh, sigmoid, erf, sin, cos 1; expm1, log1p, gelu 2. Beyond 1e5 sin and cos are the C library's.
 // NaN stays NaN, infinities and zeros follow IEEE, subnormal results are rounded, not flushed.
 #pragma once
 #include <math.h>
@@ -89,17 +89,19 @@ template <int n> LC_INLINE vec<float> polynomial(vec<float> x, const float (&c)[
 // ln 2 in two parts; times an exponent the first is exact.
 constexpr float kLn2High = 0x1.62ep-1f, kLn2Low = 0x1.0bfbe8p-15f;
 
-// exp(x) = 2^n (1 + s), |s| <= 0.42 with an error below 2^-26. x must not be far beyond +-150.
+// exp(x) = 2^n (1 + r + r^2 q), |r| <= 0.35. x must not be far beyond +-150.
 struct Exp {
-    vec<float> s;
+    vec<float> r, q;
     vec_i n;
+    LC_INLINE vec<float> s() const { return fma(r * r, q, r); }                             // exp(x) = 2^n (1 + s), s to half a unit
 };
-LC_INLINE Exp exp_parts(vec<float> x) {
+LC_INLINE Exp exp_parts(vec<float> x, vec<float>* r_low = nullptr) {
     constexpr float q[] = {0x1p-1f, 0x1.555554p-3f, 0x1.555486p-5f, 0x1.11128p-7f, 0x1.6d945cp-10f, 0x1.9f02dp-13f};
     const vec<float> magic = splat(0x1.8p23f);                                   // adding it rounds to an integer
     const vec<float> shifted = fma(x, splat(0x1.715476p0f), magic), n = shifted - magic;
-    const vec<float> r = fma(n, splat(-kLn2Low), fma(n, splat(-kLn2High), x));
-    return {fma(r * r, polynomial(r, q), r), bits(shifted) - 0x4b400000};
+    const vec<float> exact = fma(n, splat(-kLn2High), x), r = fma(n, splat(-kLn2Low), exact);
+    if (r_low) *r_low = fused(n, splat(-kLn2Low), exact - r);                     // what r's rounding lost
+    return {r, polynomial(r, q), bits(shifted) - 0x4b400000};
 }
 
 LC_INLINE vec<float> clamp_keep_nan(vec<float> x, float lo, float hi) { return min(splat(hi), max(splat(lo), x)); }
@@ -110,14 +112,14 @@ LC_INLINE vec<float> clamp_keep_nan(vec<float> x, float lo, float hi) { return m
 
 LC_INLINE vec<float> exp(vec<float> x) {
     const detail::Exp e = detail::exp_parts(detail::clamp_keep_nan(x, -105.0f, 90.0f));
-    return detail::scale(splat(1.0f) + e.s, e.n);
+    return detail::scale(splat(1.0f) + e.s(), e.n);
 }
 
 LC_INLINE vec<float> expm1(vec<float> x) {
     const detail::Exp e = detail::exp_parts(detail::clamp_keep_nan(x, -20.0f, 90.0f));
     const vec<float> one = splat(1.0f), p = detail::pow2(e.n < 127 ? e.n : 127);    // 128 takes the other branch
-    const vec<float> y = detail::fused(p, e.s, p - one);
-    const vec<float> large = detail::scale(one + e.s, e.n);                       // subtracting 1 changes nothing
+    const vec<float> s = e.s(), y = detail::fused(p, s, p - one);
+    const vec<float> large = detail::scale(one + s, e.n);                       // subtracting 1 changes nothing
     return select(x > splat(30.0f), large, select(x == zero<float>(), x, y));
 }
 
@@ -165,10 +167,10 @@ LC_INLINE vec<float> sigmoid(vec<float> x) {
     const vec<float> one = splat(1.0f);
     const mask<float> negative = x < zero<float>();
     const Exp e = exp_parts(max(splat(-105.0f), -abs(x)));                        // t = exp(-|x|) = 2^n (1 + s), n <= 0
-    const vec<float> p = pow2(e.n > -60 ? e.n : -60);     // below, 1 + t is 1 in any case
-    const vec<float> d_high = one + p, d = fused(p, e.s, d_high), d_low = fused(p, e.s, d_high - d) + (p - (d_high - one));
-    const vec<float> top = one + e.s;
-    const vec<float> a = select(negative, top, one), a_low = select(negative, e.s - (top - one), zero<float>());
+    const vec<float> s = e.s(), p = pow2(e.n > -60 ? e.n : -60);     // below, 1 + t is 1 in any case
+    const vec<float> d_high = one + p, d = fused(p, s, d_high), d_low = fused(p, s, d_high - d) + (p - (d_high - one));
+    const vec<float> top = one + s;
+    const vec<float> a = select(negative, top, one), a_low = select(negative, s - (top - one), zero<float>());
     const vec<float> q = a / d;                                                   // 1 / (1 + t) or (1 + s) / (1 + t)
     const vec<float> y = q + quotient_tail(q, a, a_low, d, d_low, splat(1.5f) - d * splat(0.5f));
     return select(x == x, scale(y, negative.m & e.n), x);
@@ -181,8 +183,8 @@ LC_INLINE vec<float> tanh(vec<float> x) {
     const vec<float> small = fma(x * u, polynomial(u, p), x);
 
     const Exp e = exp_parts(min(splat(20.0f), abs(x) + abs(x)));                  // 1 - 2 / (exp(2|x|) + 1)
-    const vec<float> scale_n = pow2(e.n), d_high = scale_n + one;
-    const vec<float> d = fused(scale_n, e.s, d_high), d_low = fused(scale_n, e.s, d_high - d);
+    const vec<float> s = e.s(), scale_n = pow2(e.n), d_high = scale_n + one;
+    const vec<float> d = fused(scale_n, s, d_high), d_low = fused(scale_n, s, d_high - d);
     const vec<float> q = splat(2.0f) / d;
     const vec<float> tail = quotient_tail(q, splat(2.0f), zero<float>(), d, d_low, q * splat(0.5f));
     const vec<float> y = one - q;
@@ -200,26 +202,39 @@ LC_INLINE vec<float> erf(vec<float> x) {
                            -0x1.97eb1p-13f, 0x1.00e536p-15f, -0x1.fb3656p-20f};
     const vec<float> one = splat(1.0f), a = min(splat(4.0f), abs(x));             // erf(4) rounds to 1
     const Exp e = exp_parts(-(a * polynomial(a, q)));                             // 1 - erf(a) = exp(-a q(a))
-    const vec<float> scale_n = pow2(e.n), large = fma(-scale_n, e.s, one - scale_n);
+    const vec<float> scale_n = pow2(e.n), large = fma(-scale_n, e.s(), one - scale_n);
     return select(a < one, fma(x, polynomial(x * x, p), x), copy_sign(large, x));
 }
 
 namespace detail {
-// Phi(-a), a >= 0, as tail 2^n: the normal distribution's tail with full relative accuracy. density is phi(a) / 2^n.
+// Phi(-a), a >= 0, as (tail + tail_low) 2^n: the normal distribution's tail with full relative accuracy, and then some.
+// density is phi(a) / 2^n.
 struct NormalTail {
-    vec<float> tail, density;
+    vec<float> tail, tail_low, density;
     vec_i n;
 };
 LC_INLINE NormalTail normal_tail(vec<float> a) {
-    // Phi(-a) exp(a^2 / 2), smooth and slowly falling, as a polynomial of (a - 3.5) / (a + 3.5)
-    constexpr float r[] = {0x1.b396fap-4f, -0x1.7f4318p-3f, 0x1.01c066p-3f, -0x1.f8f36p-5f, 0x1.385f58p-6f, -0x1.992d96p-10f,
-                           -0x1.6a386cp-10f, 0x1.9731b8p-12f, 0x1.18306p-13f, -0x1.a31332p-15f, -0x1.4993dcp-16f};
+    // Phi(-a) exp(a^2 / 2) (a + 3), which varies little, as a polynomial of t = (a - 3) / (a + 3) = 1 - 6 / (a + 3).
+    // The roundings that would add up to more than one unit are carried along as *_low.
+    constexpr float c[] = {-0x1.04c72ap-1f, 0x1.d71386p-3f, -0x1.832c82p-5f, -0x1.56d6ccp-7f, 0x1.c8ap-8f, 0x1.0ca814p-10f,
+                           -0x1.0d7436p-10f, -0x1.fe56a8p-13f, 0x1.0a590cp-13f, 0x1.b3d8d4p-15f};
+    const vec<float> first = splat(0x1.754a76p-1f), first_low = splat(-0x1.c74118p-26f);
     a = min(splat(14.5f), a);                                                     // Phi(-14.5) is 0 in float
-    const vec<float> square = a * a, low = fused(a, a, -square), half = splat(0.5f);
-    Exp e = exp_parts(square * -half);
-    e.s = fma(low * -half, splat(1.0f) + e.s, e.s);                               // exp(-a^2 / 2), the square's rounding included
-    const vec<float> ratio = polynomial((a - splat(3.5f)) / (a + splat(3.5f)), r);
-    return {fma(ratio, e.s, ratio), fma(splat(0x1.988454p-2f), e.s, splat(0x1.988454p-2f)), e.n};
+    const vec<float> one = splat(1.0f), three = splat(3.0f);
+    const vec<float> square = a * a, square_low = fused(a, a, -square);
+    vec<float> low;
+    const Exp e = exp_parts(square * splat(-0.5f), &low);
+    low = fma(square_low, splat(-0.5f), low);                                     // exp(-a^2 / 2) = 2^n (1 + r + r^2 q) (1 + low)
+    const vec<float> curve = e.r * e.r * e.q, bend = fma(low, one + (e.r + curve), curve);     // = 2^n (1 + r + bend)
+
+    const vec<float> d = a + three, d_low = a - (d - three), f = one / d;
+    const vec<float> f_low = f * (fused(-f, d, one) - f * d_low);                 // f + f_low is 1 / (a + 3)
+    const vec<float> t = fused(f, splat(-6.0f), one) - f_low * splat(6.0f);
+    const vec<float> slope = polynomial(t, c);
+    const vec<float> p = fma(t, slope, first), p_low = fma(t, slope, first - p) + first_low;
+    const vec<float> ratio = p * f, ratio_low = fused(p, f, -ratio) + fma(p, f_low, p_low * f);
+    const vec<float> density = splat(0x1.988454p-2f);                             // 1 / sqrt(2 pi)
+    return {ratio, fma(ratio, e.r, fma(ratio, bend, ratio_low)), fma(density, e.r + bend, density), e.n};
 }
 }  // namespace detail
 
@@ -227,9 +242,10 @@ LC_INLINE NormalTail normal_tail(vec<float> a) {
 LC_INLINE vec<float> gelu(vec<float> x) {
     using namespace detail;
     const NormalTail t = normal_tail(abs(x));
-    const vec<float> product = scale(t.tail * x, t.n);
+    const vec<float> head = t.tail * x, rest = fma(t.tail_low, x, fused(t.tail, x, -head));
+    const vec<float> product = scale(head + rest, t.n);
     const vec<float> y = select(x < zero<float>(), product, x - product);
-    return select(abs(x) < splat(14.5f), y, max(x, zero<float>() * x));
+    return select(abs(x) < splat(14.5f), y, select(x > zero<float>(), x, x * zero<float>()));
 }
 LC_INLINE vec<double> gelu(vec<double> x) {
     return per_lane(x, [](double v) { return v < -40 ? -0.0 : 0.5 * v * ::erfc(v * -0x1.6a09e667f3bcdp-1); });
@@ -240,7 +256,7 @@ LC_INLINE vec<float> gelu_slope(vec<float> x) {
     using namespace detail;
     const vec<float> a = abs(x);
     const NormalTail t = normal_tail(a);
-    const vec<float> left = scale(t.tail - min(splat(14.5f), a) * t.density, t.n);        // at -a; at a it is one minus that
+    const vec<float> left = scale(t.tail + (t.tail_low - min(splat(14.5f), a) * t.density), t.n);        // at -a; at a it is one minus that
     return select(x == x, select(x < zero<float>(), left, splat(1.0f) - left), x);
 }
 LC_INLINE vec<double> gelu_slope(vec<double> x) {

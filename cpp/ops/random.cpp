@@ -1,0 +1,148 @@
+#include "cpp/ops/random.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "cpp/autograd/node.h"
+#include "cpp/ops/binary.h"
+#include "cpp/ops/copy.h"
+
+namespace lc {
+namespace {
+
+void fill(const Tensor& x, RandomKind kind, double a, double b) {
+    const RandomKey key = next_random_key();
+    if (x.numel() == 0) return;
+    const DType t = x.dtype() == DType::float64 ? DType::float64 : DType::float32;
+    const bool direct = x.is_contiguous() && x.dtype() == t;
+    const Tensor y = direct ? x : Tensor::empty(x.sizes(), t);
+    visit_float(t, "random", [&]<class T>() {
+        cpu::random_fill<T>({kind, key, a, b, static_cast<T*>(const_cast<void*>(y.raw())), y.numel()});
+    });
+    if (!direct) detail::copy_into(x, y);
+}
+
+void check_target(const char* name, const Tensor& x) {
+    check_inplace(name, x);
+    if (!is_floating(x.dtype())) throw_dtype(name, x.dtype(), "a floating-point dtype");
+    x.mutable_raw();                                  // refuses read-only memory
+}
+
+// Words of one key, one after the other.
+class Words {
+public:
+    explicit Words(RandomKey key) : key_(key) {}
+    uint64_t next64() {
+        const uint64_t high = random_word(key_, at_), low = random_word(key_, at_ + 1);
+        at_ += 2;
+        return high << 32 | low;
+    }
+    double next_double() { return double(next64() >> 11) * 0x1p-53; }
+    uint64_t below(uint64_t n) { return uint64_t((unsigned __int128)(next64()) * n >> 64); }
+
+private:
+    RandomKey key_;
+    uint64_t at_ = 0;
+};
+
+}  // namespace
+
+void uniform_(const Tensor& x, double low, double high) {
+    check_target("uniform_", x);
+    LC_CHECK(low <= high, ValueError, "uniform_: low must not be above high: ", low, ", ", high);
+    fill(x, RandomKind::uniform, low, high);
+}
+
+void normal_(const Tensor& x, double mean, double std) {
+    check_target("normal_", x);
+    LC_CHECK(std >= 0, ValueError, "normal_: std must not be negative, is ", std);
+    fill(x, RandomKind::normal, mean, std);
+}
+
+void bernoulli_(const Tensor& x, double p) {
+    check_inplace("bernoulli_", x);
+    LC_CHECK(p >= 0 && p <= 1, ValueError, "bernoulli_: p must lie in [0, 1], is ", p);
+    x.mutable_raw();                                  // refuses read-only memory
+    detail::copy_into(x, lt(rand(x.sizes(), DType::float64), number(p)));
+}
+
+void randint_(const Tensor& x, int64_t low, int64_t high) {
+    check_inplace("randint", x);
+    LC_CHECK(low < high, ValueError, "randint: low must be below high: ", low, ", ", high);
+    x.mutable_raw();
+    const RandomKey key = next_random_key();
+    if (x.numel() == 0) return;
+    const Tensor y = Tensor::empty(x.sizes(), DType::int64);
+    cpu::random_integers<int64_t>({key, low, uint64_t(high) - uint64_t(low), y.mutable_data<int64_t>(), y.numel()});
+    detail::copy_into(x, y);
+}
+
+Tensor rand(const Dims& sizes, DType dtype) {
+    const Tensor x = Tensor::empty(sizes, dtype);
+    uniform_(x);
+    return x;
+}
+
+Tensor randn(const Dims& sizes, DType dtype) {
+    const Tensor x = Tensor::empty(sizes, dtype);
+    normal_(x);
+    return x;
+}
+
+Tensor randint(int64_t low, int64_t high, const Dims& sizes, DType dtype) {
+    const Tensor x = Tensor::empty(sizes, dtype);
+    randint_(x, low, high);
+    return x;
+}
+
+Tensor randperm(int64_t n, DType dtype) {
+    LC_CHECK(n >= 0, ValueError, "randperm: n must not be negative, is ", n);
+    Words words(next_random_key());
+    const Tensor y = Tensor::empty({n}, DType::int64);
+    int64_t* p = y.mutable_data<int64_t>();
+    for (int64_t i = 0; i < n; ++i) p[i] = i;
+    for (int64_t i = n - 1; i > 0; --i) std::swap(p[i], p[words.below(uint64_t(i) + 1)]);
+    return detail::converted(y, dtype);
+}
+
+Tensor bernoulli(const Tensor& p) {
+    no_gradient("bernoulli", p);
+    if (!is_floating(p.dtype())) throw_dtype("bernoulli", p.dtype(), "probabilities of a floating-point dtype");
+    return detail::converted(lt(rand(p.sizes(), p.dtype() == DType::float64 ? DType::float64 : DType::float32), p), p.dtype());
+}
+
+Tensor multinomial(const Tensor& weights, int64_t samples, bool replacement) {
+    const int rank = weights.dim();
+    LC_CHECK(rank == 1 || rank == 2, ValueError, "multinomial: weights must be [n] or [rows, n], they are ", weights.sizes());
+    const int64_t n = weights.size(-1), rows = rank == 2 ? weights.size(0) : 1;
+    LC_CHECK(samples > 0 && (replacement || samples <= n), ValueError, "multinomial: ", samples, " samples of ", n, replacement ? "" : " without replacement");
+    const Tensor wide = detail::dense(detail::converted(weights, DType::float64));
+    const Tensor y = Tensor::empty(rank == 2 ? Dims{rows, samples} : Dims{samples}, DType::int64);
+    Words words(next_random_key());
+    std::vector<double> weight(n, 0.0), cumulative(n, 0.0);
+    for (int64_t r = 0; r < rows; ++r) {
+        std::copy_n(wide.data<double>() + r * n, n, weight.begin());
+        const auto accumulate = [&] {
+            double total = 0;
+            for (int64_t i = 0; i < n; ++i) cumulative[size_t(i)] = total += weight[size_t(i)];
+            LC_CHECK(total > 0 && std::isfinite(total), ValueError, "multinomial: the weights of row ", r, " add up to ", total,
+                     "; they must be finite, not negative, and as many above zero as samples are drawn");
+        };
+        for (const double w : weight) LC_CHECK(w >= 0, ValueError, "multinomial: weight ", w, " in row ", r, " is negative or NaN");
+        accumulate();
+        for (int64_t s = 0; s < samples; ++s) {
+            const double target = words.next_double() * cumulative.back();
+            auto found = std::upper_bound(cumulative.begin(), cumulative.end(), target);
+            if (found == cumulative.end()) found = std::lower_bound(cumulative.begin(), cumulative.end(), cumulative.back());    // rounded up
+            const int64_t at = found - cumulative.begin();
+            y.mutable_data<int64_t>()[r * samples + s] = at;
+            if (replacement) continue;
+            weight[size_t(at)] = 0;
+            if (s + 1 < samples) accumulate();
+        }
+    }
+    return y;
+}
+
+}  // namespace lc
