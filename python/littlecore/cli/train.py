@@ -27,7 +27,7 @@ def add_arguments(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     if options.resume is not None:
         folder, settled = _resumed(options)
     else:
@@ -80,7 +80,8 @@ def _summary(console: Any, run: Run, trainer: Any, folder: Path) -> None:
     if "test_accuracy" in last:
         console.print(f"test accuracy {last['test_accuracy']:.2%}, loss {last['test_loss']:.4f}; {seconds:.1f} s")
     else:
-        console.print(f"validation loss {last['validation_loss']:.4f} nats a token; {seconds:.1f} s")
+        losses = f"validation loss {last['validation_loss']:.4f}, test loss {last['test_loss']:.4f}"
+        console.print(f"{losses}, in nats a token; {seconds:.1f} s")
     console.print(f"configuration, metrics, curves and checkpoint are in {folder}")
     if run.recipe.kind == "language" and run.config.sample:
         from littlecore.train.recipes.language import make_tokenizer

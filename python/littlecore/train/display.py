@@ -28,7 +28,7 @@ class Display:
 
     def begin_epoch(self, epoch: int, batches: int, done: int) -> None:
         """Show an empty bar of `batches`, `done` of which were given before."""
-        if self.console is None:
+        if self.console is None or not self.console.is_terminal:
             return
         self._bar = Progress(
             TextColumn(f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"),
@@ -58,18 +58,13 @@ class Display:
 
     def line(self, row: dict[str, Any]) -> None:
         """Print a finished epoch's figures."""
-        self.end_epoch()
-        if self.console is None:
-            return
         names = [name for name in row if name.split("_", 1)[0] in ("train", "validation")]
         width = len(str(self.epochs))
         text = "  ".join(f"{name.replace('_', ' ')} {row[name]:.4f}" for name in names)
-        self.console.print(
-            f"epoch {row['epoch']:>{width}}/{self.epochs}  {text}  {row['seconds']:.1f} s", highlight=False
-        )
+        self.say(f"epoch {row['epoch']:>{width}}/{self.epochs}  {text}  {row['seconds']:.1f} s")
 
     def say(self, text: str) -> None:
         """Print a sentence."""
         self.end_epoch()
         if self.console is not None:
-            self.console.print(text, highlight=False, markup=False)
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -22,6 +22,8 @@ from .state import pack, unpack
 from .tasks import Task
 from .tensorboard import EventWriter
 
+_REDRAW = 30.0  # seconds between drawings of the curves during the run: one takes as long as a small epoch
+
 CHECKPOINT, BEST, METRICS, CURVES = "checkpoint.safetensors", "best.safetensors", "metrics.csv", "curves.png"
 
 
@@ -68,7 +70,7 @@ class Trainer:
         self.best_loss, self.best_epoch = math.inf, 0
         self.finished = False
         self._means, self._seconds = Means(), 0.0  # of the epoch in progress
-        self._curves_refused = False
+        self._drawn = time.monotonic()  # when the curves were last drawn; inf: they cannot be
 
     # ---- the loop ------------------------------------------------------------------------------------------------
 
@@ -80,16 +82,20 @@ class Trainer:
             while self.epoch < self.epochs and not self._exhausted():
                 if not self._train_epoch(stop, display):
                     self.save()
+                    self._draw(display)
                     return False
                 row = self._finish_epoch()
                 display.line(row)
                 events.add(row)
-                self._write_figures(display)
+                self._write_figures()
                 self.save()
+                if time.monotonic() - self._drawn > _REDRAW:
+                    self._draw(display)
             if not self.finished:
                 self._finish(events)
-                self._write_figures(display)
+                self._write_figures()
                 self.save()
+                self._draw(display)
         return True
 
     def _train_epoch(self, stop: StopRequest, display: Display) -> bool:
@@ -182,16 +188,19 @@ class Trainer:
     def _events(self) -> _Events:
         return _Events(self.out, self.step)
 
-    def _write_figures(self, display: Display) -> None:
-        if self.out is None:
-            return
-        write_csv(self.out / METRICS, self.history)
-        if self._curves_refused:
+    def _write_figures(self) -> None:
+        if self.out is not None:
+            write_csv(self.out / METRICS, self.history)
+
+    def _draw(self, display: Display) -> None:
+        """Draw the curves; where matplotlib is missing say so once: the run is worth more than its picture."""
+        if self.out is None or not self.history or self._drawn == math.inf:
             return
         try:
             draw_curves(self.out / CURVES, self.history, self.title)
-        except ImportError as error:  # the run is worth more than its picture
-            self._curves_refused = True
+            self._drawn = time.monotonic()
+        except ImportError as error:
+            self._drawn = math.inf
             display.say(f"no {CURVES}: {error}")
 
     def save(self) -> None:

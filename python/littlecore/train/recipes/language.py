@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from littlecore import data as lcdata
@@ -21,12 +22,15 @@ Tokenizer = lcdata.CharTokenizer | lcdata.ByteTokenizer
 
 @dataclass(frozen=True)
 class GptConfig(Config):
-    """`data`: "shakespeare" (in the wheel) or a UTF-8 text file. The last tenth of the text is the validation part."""
+    """`data`: "shakespeare" (in the wheel) or a UTF-8 text file.
+
+    The last tenth of the text is held out: its first half for validation after every epoch, its second for the test.
+    """
 
     data: str = "shakespeare"
-    epochs: int = 12
-    steps: int = 100  # an epoch's steps, each on batch_size windows at random places
-    batch_size: int = 16
+    epochs: int = 9
+    steps: int = 200  # an epoch's steps, each on batch_size windows at random places
+    batch_size: int = 8
     lr: float = 3e-3
     weight_decay: float = 0.1
     warmup: float = 0.1
@@ -53,7 +57,7 @@ def load(config: GptConfig) -> tuple[str, Tokenizer]:
         text = lcdata.shakespeare()
     else:
         text = lcdata.read_text(config.data)
-        if len(text) < 20 * config.context:
+        if len(text) < 25 * config.context:
             raise lcdata.DataError(
                 config.data, f"{len(text)} characters are too few to learn from {config.context} at a time"
             )
@@ -87,11 +91,11 @@ def build(
 
     text, tokenizer = load(config)
     tokens = tokenizer.encode(text)
-    cut = len(tokens) * 9 // 10
+    held_out = len(tokens) // 20
     alphabet = tokenizer.alphabet if isinstance(tokenizer, lcdata.CharTokenizer) else None
     facts = {"alphabet": alphabet, "vocab_size": tokenizer.vocab_size}
-    train = lcdata.TextWindows(tokens[:cut], config.context, samples=config.steps * config.batch_size)
-    validation = lcdata.TextWindows(tokens[cut:], config.context)
+    learnt, validation, test = np.split(tokens, [-2 * held_out, -held_out])
+    train = lcdata.TextWindows(learnt, config.context, samples=config.steps * config.batch_size)
 
     lc.manual_seed(config.seed)
     model = make_model(name, config, facts).to(config.device)
@@ -103,7 +107,8 @@ def build(
         optimizer,
         lcdata.DataLoader(train, config.batch_size, **options),
         epochs=config.epochs,
-        validation=lcdata.DataLoader(validation, 4 * config.batch_size, **options),
+        validation=lcdata.DataLoader(lcdata.TextWindows(validation, config.context), 16, **options),
+        test=lcdata.DataLoader(lcdata.TextWindows(test, config.context), 16, **options),
         scheduler=warmup_cosine(optimizer, config.epochs * config.steps, config.warmup),
         clip_norm=config.clip_norm,
         patience=config.patience,
