@@ -26,9 +26,7 @@ void backward_strip(const LinearBackward<T>& p, int64_t begin, int64_t end, acc_
     }
 }
 
-}  // namespace
-
-template <class T> void linear_backward(const LinearBackward<T>& p) {
+template <class T> void run(const LinearBackward<T>& p) {
     using A = acc_t<T>;
     const int64_t strips = (p.rows + kLinearStrip - 1) / kLinearStrip;
     Buffer<A> parts(p.db ? strips * p.cols : 0);
@@ -47,6 +45,10 @@ template <class T> void linear_backward(const LinearBackward<T>& p) {
         });
     });
 }
+
+}  // namespace
+
+template <class T> void linear_backward(const LinearBackward<T>& p) { run(p); }
 
 template void linear_backward(const LinearBackward<float>&);
 template void linear_backward(const LinearBackward<double>&);
