@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from .. import _core
 from .._core import Tensor
@@ -19,7 +19,7 @@ __all__ = [
     "set_grad_enabled",
 ]  # fmt: skip
 
-Tensors = Tensor | Sequence[Tensor]
+Tensors: TypeAlias = "Tensor | Sequence[Tensor]"
 
 
 def backward(

@@ -43,7 +43,8 @@ class Embedding(Module):
     @classmethod
     def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
         """An embedding with the given table [num_embeddings, embedding_dim]."""
-        layer = cls(*embeddings.shape, padding_idx=padding_idx, device=embeddings.device, dtype=embeddings.dtype)
+        rows, dim = embeddings.shape
+        layer = cls(rows, dim, padding_idx, device=embeddings.device, dtype=embeddings.dtype)
         with no_grad():
             layer.weight.copy_(embeddings)
         layer.weight.requires_grad_(not freeze)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._core import Tensor, float32, float64
 from .._core import device as Device
@@ -24,10 +24,18 @@ class Module:
     """
 
     training: bool
+    _parameters: dict[str, Any]
+    _buffers: dict[str, Any]
+    _modules: dict[str, Any]
+    _non_persistent_buffers_set: set[str]
     _hooked = False  # an instance with hooks shadows it with True: a call without hooks costs one look-up
 
     def __init__(self) -> None:
         self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={}, _non_persistent_buffers_set=set())
+
+    if TYPE_CHECKING:  # what is registered is known at run time only
+
+        def __getattr__(self, name: str) -> Any: ...
 
     # ---- registration ------------------------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ class _Recurrent(Module):
         rows = self.gates * hidden_size
         for layer in range(num_layers):
             columns = input_size if layer == 0 else hidden_size * len(self.suffixes)
-            shapes = {"weight_ih": (rows, columns), "weight_hh": (rows, hidden_size)}
+            shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, columns), "weight_hh": (rows, hidden_size)}
             if bias:
                 shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
             for suffix in self.suffixes:

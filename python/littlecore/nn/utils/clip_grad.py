@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from ... import _core
 from ..._core import Tensor
 from ...autograd import no_grad
 
-Parameters = Tensor | Iterable[Tensor]
+Parameters: TypeAlias = "Tensor | Iterable[Tensor]"
 
 
 def _gradients(parameters: Parameters) -> list[Tensor]:
