@@ -32,10 +32,10 @@ def test_modes_nest_and_return():
     autograd.set_grad_enabled(True)
 
 
-@pytest.mark.parametrize("decorate", [autograd.no_grad(), autograd.no_grad, autograd.set_grad_enabled(False)])
+@pytest.mark.parametrize(
+    "decorate", [lambda f: autograd.no_grad()(f), autograd.no_grad, lambda f: autograd.set_grad_enabled(False)(f)]
+)
 def test_decorators(decorate):
-    autograd.set_grad_enabled(True)
-
     @decorate
     def function(x):
         assert not enabled()

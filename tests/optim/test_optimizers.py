@@ -116,7 +116,7 @@ def test_what_is_refused():
         optim.SGD([])
     with pytest.raises(TypeError, match="iterable"):
         optim.SGD(p)
-    with pytest.raises(ValueError, match="more than one"):
+    with pytest.raises(ValueError, match="more than once"):
         optim.Adam([p, p])
     with pytest.raises(ValueError, match="non-leaf"):
         optim.Adam([p * 2])

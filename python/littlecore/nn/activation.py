@@ -7,7 +7,7 @@ from typing import Any
 from .._core import Tensor, full
 from . import functional as F
 from .module import Module
-from .parameter import Parameter
+from .parameter import Parameter, options
 
 
 class _Elementwise(Module):
@@ -127,7 +127,7 @@ class PReLU(Module):
         super().__init__()
         self.num_parameters = num_parameters
         self.init = init
-        self.weight = Parameter(full((num_parameters,), init, device=device, dtype=dtype))
+        self.weight = Parameter(full((num_parameters,), init, **options(device, dtype)))
 
     def forward(self, input: Tensor) -> Tensor:
         return F.prelu(input, self.weight)

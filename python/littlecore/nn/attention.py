@@ -6,12 +6,12 @@ import math
 from typing import Any
 
 from .. import _core
-from .._core import Tensor, empty
+from .._core import Tensor
 from . import functional as F
 from . import init
 from .linear import Linear
 from .module import Module
-from .parameter import Parameter
+from .parameter import uninitialized
 
 
 class MultiheadAttention(Module):
@@ -41,7 +41,7 @@ class MultiheadAttention(Module):
         self.add_zero_attn = add_zero_attn
 
         def parameter(name: str, wanted: bool, *shape: int) -> None:
-            self.register_parameter(name, Parameter(empty(shape, device=device, dtype=dtype)) if wanted else None)
+            self.register_parameter(name, uninitialized(shape, device, dtype) if wanted else None)
 
         same = self.kdim == self.vdim == embed_dim
         parameter("q_proj_weight", not same, embed_dim, embed_dim)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .._core import Tensor, empty
+from .._core import Tensor
 from . import functional as F
 from . import init
 from .module import Module
-from .parameter import Parameter
+from .parameter import uninitialized
 
 Size = int | tuple[int, ...]
 PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
@@ -55,9 +55,9 @@ class _Conv(Module):
         self.padding_mode = padding_mode
 
         outer, inner = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
-        self.weight = Parameter(empty((outer, inner // groups, *self.kernel_size), device=device, dtype=dtype))
+        self.weight = uninitialized((outer, inner // groups, *self.kernel_size), device, dtype)
         if bias:
-            self.bias = Parameter(empty(out_channels, device=device, dtype=dtype))
+            self.bias = uninitialized(out_channels, device, dtype)
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()

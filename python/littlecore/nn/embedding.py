@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._core import Tensor, empty
+from .._core import Tensor
 from ..autograd import no_grad
 from . import functional as F
 from . import init
 from .module import Module
-from .parameter import Parameter
+from .parameter import uninitialized
 
 
 class Embedding(Module):
@@ -30,7 +30,7 @@ class Embedding(Module):
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = padding_idx
-        self.weight = Parameter(empty((num_embeddings, embedding_dim), device=device, dtype=dtype))
+        self.weight = uninitialized((num_embeddings, embedding_dim), device, dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

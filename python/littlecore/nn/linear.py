@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .._core import Tensor, empty
+from .._core import Tensor
 from . import functional as F
 from . import init
 from .module import Module
-from .parameter import Parameter
+from .parameter import uninitialized
 
 
 class Linear(Module):
@@ -22,9 +22,9 @@ class Linear(Module):
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
-        self.weight = Parameter(empty((out_features, in_features), device=device, dtype=dtype))
+        self.weight = uninitialized((out_features, in_features), device, dtype)
         if bias:
-            self.bias = Parameter(empty(out_features, device=device, dtype=dtype))
+            self.bias = uninitialized(out_features, device, dtype)
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .._core import Tensor, empty, int64, ones, tensor, zeros
+from .._core import Tensor, int64, ones, tensor, zeros
 from ..autograd import no_grad
 from . import functional as F
 from . import init
 from .module import Module
-from .parameter import Parameter
+from .parameter import options, uninitialized
 
 
 class LayerNorm(Module):
@@ -26,7 +26,7 @@ class LayerNorm(Module):
         self.elementwise_affine = elementwise_affine
         affine = {"weight": elementwise_affine, "bias": elementwise_affine and bias}
         for name, wanted in affine.items():
-            value = Parameter(empty(self.normalized_shape, device=device, dtype=dtype)) if wanted else None
+            value = uninitialized(self.normalized_shape, device, dtype) if wanted else None
             self.register_parameter(name, value)
         self.reset_parameters()
 
@@ -56,7 +56,7 @@ class RMSNorm(Module):
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         if elementwise_affine:
-            self.weight = Parameter(empty(self.normalized_shape, device=device, dtype=dtype))
+            self.weight = uninitialized(self.normalized_shape, device, dtype)
         else:
             self.register_parameter("weight", None)
         self.reset_parameters()
@@ -89,12 +89,12 @@ class _TrackedNorm(Module):
         self.track_running_stats = track_running_stats
         for name, wanted in {"weight": affine, "bias": affine and bias}.items():
             self.register_parameter(
-                name, Parameter(empty(num_features, device=device, dtype=dtype)) if wanted else None
+                name, uninitialized(num_features, device, dtype) if wanted else None
             )
         if track_running_stats:
-            self.register_buffer("running_mean", zeros(num_features, device=device, dtype=dtype))
-            self.register_buffer("running_var", ones(num_features, device=device, dtype=dtype))
-            self.register_buffer("num_batches_tracked", tensor(0, dtype=int64, device=device))
+            self.register_buffer("running_mean", zeros(num_features, **options(device, dtype)))
+            self.register_buffer("running_var", ones(num_features, **options(device, dtype)))
+            self.register_buffer("num_batches_tracked", tensor(0, **options(device, int64)))
         else:
             for name in ("running_mean", "running_var", "num_batches_tracked"):
                 self.register_buffer(name, None)
@@ -203,7 +203,7 @@ class GroupNorm(Module):
         self.affine = affine
         for name, wanted in {"weight": affine, "bias": affine and bias}.items():
             self.register_parameter(
-                name, Parameter(empty(num_channels, device=device, dtype=dtype)) if wanted else None
+                name, uninitialized(num_channels, device, dtype) if wanted else None
             )
         self.reset_parameters()
 

@@ -32,6 +32,16 @@ class Parameter(Tensor):
         raise TypeError("a Parameter cannot be pickled; save its module's state_dict() as safetensors")
 
 
+def options(device: Any, dtype: Any) -> dict[str, Any]:
+    """Keyword arguments of a creation function; None leaves its default."""
+    return {name: value for name, value in (("device", device), ("dtype", dtype)) if value is not None}
+
+
+def uninitialized(shape: Any, device: Any = None, dtype: Any = None) -> Parameter:
+    """A parameter whose values are still to be written."""
+    return Parameter(_core.empty(shape, **options(device, dtype)))
+
+
 def is_floating_point(dtype: Any) -> bool:
     return bool(dtype.is_floating_point)
 

@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 from .. import _core
-from .._core import Tensor, empty
+from .._core import Tensor
 from . import functional as F
 from . import init
 from .module import Module
-from .parameter import Parameter
+from .parameter import uninitialized
 
 
 class _Recurrent(Module):
@@ -48,7 +48,7 @@ class _Recurrent(Module):
                 shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
             for suffix in self.suffixes:
                 for name, shape in shapes.items():
-                    value = Parameter(empty(shape, device=device, dtype=dtype))
+                    value = uninitialized(shape, device, dtype)
                     self.register_parameter(f"{name}_l{layer}{suffix}", value)
         self.reset_parameters()
 

@@ -17,6 +17,7 @@ from .dropout import Dropout
 from .linear import Linear
 from .module import Module
 from .normalization import LayerNorm
+from .parameter import options
 
 Activation = str | Callable[[Tensor], Tensor]
 
@@ -215,4 +216,4 @@ class Transformer(Module):
     @staticmethod
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
         """Additive causal mask [sz, sz]: -inf above the diagonal."""
-        return _core.triu(_core.full((sz, sz), -math.inf, device=device, dtype=dtype), 1)
+        return _core.triu(_core.full((sz, sz), -math.inf, **options(device, dtype)), 1)
