@@ -88,9 +88,7 @@ class _TrackedNorm(Module):
         self.affine = affine
         self.track_running_stats = track_running_stats
         for name, wanted in {"weight": affine, "bias": affine and bias}.items():
-            self.register_parameter(
-                name, uninitialized(num_features, device, dtype) if wanted else None
-            )
+            self.register_parameter(name, uninitialized(num_features, device, dtype) if wanted else None)
         if track_running_stats:
             self.register_buffer("running_mean", zeros(num_features, **options(device, dtype)))
             self.register_buffer("running_var", ones(num_features, **options(device, dtype)))
@@ -202,9 +200,7 @@ class GroupNorm(Module):
         self.eps = eps
         self.affine = affine
         for name, wanted in {"weight": affine, "bias": affine and bias}.items():
-            self.register_parameter(
-                name, uninitialized(num_channels, device, dtype) if wanted else None
-            )
+            self.register_parameter(name, uninitialized(num_channels, device, dtype) if wanted else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
