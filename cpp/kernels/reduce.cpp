@@ -46,6 +46,9 @@ struct Min {
     template <class T> static LC_INLINE vec<T> combine(vec<T> a, vec<T> b) { return min_nan(a, b); }
     template <class T> static LC_INLINE T combine(T a, T b) { return a < b || a != a ? a : b; }
 };
+struct SumShifted : Sum {
+    template <class V> static LC_INLINE V map(V x, V shift) { return x - shift; }
+};
 struct SumSquares : Sum {
     template <class V> static LC_INLINE V map(V x, V shift) { return (x - shift) * (x - shift); }
 };
@@ -223,6 +226,7 @@ template <class T> void reduce_forward(const ReduceForward<T>& a) {
     }
     if constexpr (!std::is_integral_v<T>) {
         switch (a.op) {
+            case ReduceOp::sum_shifted: return reduce<SumShifted>(a);
             case ReduceOp::sum_squares: return reduce<SumSquares>(a);
             case ReduceOp::sum_abs: return reduce<SumAbs>(a);
             case ReduceOp::max_abs: return reduce<MaxAbs>(a);

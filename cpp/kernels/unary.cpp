@@ -144,7 +144,7 @@ struct GeluTanh {                                     // (1 + tanh u) / 2 = 1 / 
         const vec<T> slope = x * fma(x2, splat(T(-3 * kCubic)), splat(T(-kLinear)));         // 2 x u'
         return dy * fma(s * slope, one<T>() - s, s);
     }
-    static constexpr double kLinear = -2 * 0x1.988453cd1ea0bp-1, kCubic = kLinear * 0.044715;    // sqrt(2 / pi)
+    static constexpr double kLinear = -2 * 0x1.9884533d43651p-1, kCubic = kLinear * 0.044715;    // sqrt(2 / pi)
 };
 struct Softplus {
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T> a) {

@@ -199,7 +199,9 @@ Tensor variance(const char* name, const Tensor& x, const Dims& dims, double corr
     const Axes axes(name, x, dims);
     const double freedom = std::max(double(axes.n) - correction, 0.0);
     const NoGrad none;
-    const Tensor square = div(reduce(ReduceOp::sum_squares, x, axes, mean_of(x, axes)), freedom);
+    const Tensor mean = mean_of(x, axes);
+    const Tensor left = reduce(ReduceOp::sum_shifted, x, axes, mean);            // what rounding left in the mean, times n
+    const Tensor square = div(sub(reduce(ReduceOp::sum_squares, x, axes, mean), mul(left, div(left, double(axes.n)))), freedom);
     return finish(root ? sqrt(square) : square, axes, keepdim, x.dtype());
 }
 
@@ -209,7 +211,8 @@ Tensor differentiable_variance(const char* name, const Tensor& x, const Dims& di
         record(name, {x}, {y}, [=, axes = Axes(name, x, dims), x = Saved(x), y = Saved(y)](const Grads& dy) -> Tensors {
             const double freedom = std::max(double(axes.n) - correction, 0.0);
             const Tensor wide = detail::converted(x(), accumulation(x().dtype()));
-            const Tensor centred = sub(wide, spread(mean_of(wide, axes), axes, wide.sizes()));
+            const Tensor near = sub(wide, spread(mean_of(wide, axes), axes, wide.sizes()));
+            const Tensor centred = sub(near, spread(mean_of(near, axes), axes, wide.sizes()));
             const Tensor scale = root ? div(div(dy[0], y()), freedom) : mul(dy[0], 2 / freedom);
             return {to(mul(centred, spread(scale, axes, wide.sizes())), x().dtype())};
         });

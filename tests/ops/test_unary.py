@@ -128,6 +128,13 @@ def test_gelu_by_tanh():
         )
 
 
+def test_gelu_by_tanh_in_float64():
+    x = np.linspace(-6, 6, 1001)
+    u = reference.tanh_argument(x.astype(np.longdouble))
+    want = x * reference.sigmoid(2 * u)
+    check.bounded(F.gelu(lc.from_numpy(x), approximate="tanh"), want, np.abs(want) * (2 + np.abs(2 * u)), 4)
+
+
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
 def test_integers_stay_integers(dtype):
     x = np.array([0, 1, 2, 7, 100] + ([] if dtype == "uint8" else [-1, -5, -100]), dtype=dtype)
