@@ -32,7 +32,9 @@ def test_training(case: Case):
     with np.errstate(invalid="ignore"):
         m, v = statistics(x)
         want = batch_norm_forward(x, m, v, w, b, eps)
-        size = batch_norm_forward(np.abs(x - m), 0 * m, v, np.abs(w), np.abs(b), eps) + np.abs(batch_norm_forward(x * 0 + m, m - 1, v, w, 0, eps))
+        size = batch_norm_forward(np.abs(x - m), 0 * m, v, np.abs(w), np.abs(b), eps) + np.abs(
+            batch_norm_forward(x * 0 + m, m - 1, v, w, 0, eps)
+        )
     check.bounded(y, want, size, 8)
     count = x.size // x.shape[1]
     check.bounded(mean, moved(old[0], m.ravel(), momentum), np.abs(old[0]) + np.abs(m.ravel()) + np.sqrt(v.ravel()), 8)
@@ -49,7 +51,11 @@ def test_evaluation(case: Case):
     arguments = mean.reshape(shape), var.reshape(shape), 1 if w is None else w, 0 if b is None else b
     with np.errstate(invalid="ignore"):
         want = batch_norm_forward(x, *arguments)
-        size = (np.abs(x) + np.abs(arguments[0])) / np.sqrt(arguments[1] + 1e-5) * np.abs(arguments[2] if w is None else w.reshape(shape))
+        size = (
+            (np.abs(x) + np.abs(arguments[0]))
+            / np.sqrt(arguments[1] + 1e-5)
+            * np.abs(arguments[2] if w is None else w.reshape(shape))
+        )
     check.bounded(y, want, size + np.abs(want), 8)
     return y
 
@@ -101,7 +107,13 @@ def test_statistics_of_many_chunks(shape):
 
 def test_wrong_arguments_are_refused():
     x, three = lc.zeros(2, 3, 4), lc.ones(3)
-    for arguments in [(x, None, None), (x, three, None), (x, lc.ones(4), lc.ones(4)), (x, three, three, lc.ones(4)), (lc.ones(3), three, three)]:
+    for arguments in [
+        (x, None, None),
+        (x, three, None),
+        (x, lc.ones(4), lc.ones(4)),
+        (x, three, three, lc.ones(4)),
+        (lc.ones(3), three, three),
+    ]:
         with pytest.raises(ValueError, match="batch_norm"):
             F.batch_norm(*arguments)
     with pytest.raises(ValueError, match="batch_norm: training needs more than one value"):

@@ -193,7 +193,7 @@ def test_in_place_on_overlapping_views():
 def test_in_place_refusals():
     with pytest.raises(ValueError, match="add_"):
         lc.ones(3).add_(lc.ones(2, 3))
-    with pytest.raises(TypeError, match="add_.*int64"):
+    with pytest.raises(TypeError, match=r"add_.*int64"):
         lc.ones(3, dtype=lc.int64).add_(lc.ones(3))
     with pytest.raises(ValueError, match="expanded"):
         lc.ones(3, 1).expand(3, 4).mul_(2)

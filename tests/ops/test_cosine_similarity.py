@@ -31,7 +31,9 @@ def test_gradients(axis):
 
 def test_inputs_broadcast():
     random = np.random.default_rng(2)
-    check.gradients(lambda a, b: F.cosine_similarity(a, b, -1), random.standard_normal((3, 1, 4)), random.standard_normal((2, 4)))
+    check.gradients(
+        lambda a, b: F.cosine_similarity(a, b, -1), random.standard_normal((3, 1, 4)), random.standard_normal((2, 4))
+    )
 
 
 def test_a_vector_of_length_zero_has_similarity_zero():

@@ -1,4 +1,4 @@
-"""cross_entropy: class indices and probabilities, weights, smoothing, ignored rows, classes along axis 1 of any shape."""
+"""cross_entropy: class indices and probabilities, weights, smoothing, ignored rows, any number of axes."""
 
 import check
 import numpy as np

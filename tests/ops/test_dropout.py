@@ -1,13 +1,13 @@
 """dropout: the mask is the one the generator's words say, backward uses the same one, nothing else changes."""
 
 import check
-import littlecore.nn.functional as F
 import numpy as np
 import pytest
 from cases import STORED_FLOATS, Case, cases
 from reference.dropout import mask
 
 import littlecore as lc
+import littlecore.nn.functional as F
 
 
 @cases(300)

@@ -13,7 +13,11 @@ import littlecore.nn.functional as F
 
 
 def draw(case: Case, values, grad=False):
-    shape = (case.size("n", low=1, high=17), case.size("c", low=1, high=17), *case.pick("inner", ((3,), (5, 7), (16, 16), (67,))))
+    shape = (
+        case.size("n", low=1, high=17),
+        case.size("c", low=1, high=17),
+        *case.pick("inner", ((3,), (5, 7), (16, 16), (67,))),
+    )
     x = case.tensor("x", shape, values, grad=grad)
     return x, *(case.tensor(k, shape[1:2], grad=grad) for k in "wb")
 

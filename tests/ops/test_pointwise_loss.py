@@ -9,7 +9,16 @@ from reference import pointwise_loss as reference
 import littlecore as lc
 import littlecore.nn.functional as F
 
-KINDS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "kl_div_log_target")
+KINDS = (
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "kl_div",
+    "kl_div_log_target",
+)
 
 
 def draw(case: Case, kind: str):

@@ -1,4 +1,4 @@
-"""random: the generator against its published words, each fill against the formula; distributions: tests/test_random.py."""
+"""random: the generator against published words, each fill against the formula; distributions: tests/test_random.py."""
 
 import check
 import numpy as np

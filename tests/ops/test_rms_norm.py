@@ -31,7 +31,10 @@ def test_forward(case: Case):
 def test_backward(case: Case):
     dtype = case.draw_dtype(*STORED_FLOATS)
     rows, cols, eps = case.size("rows"), case.size("cols", low=1), case.pick("eps", EPS)
-    x, dy = case.tensor("x", (rows, cols), ("normal", "positive", "uniform"), grad=True), case.tensor("dy", (rows, cols))
+    x, dy = (
+        case.tensor("x", (rows, cols), ("normal", "positive", "uniform"), grad=True),
+        case.tensor("dy", (rows, cols)),
+    )
     w = case.tensor("w", (cols,), grad=True) if case.pick("weighted", (False, True)) else None
 
     F.rms_norm(x, (cols,), w, eps).backward(dy)

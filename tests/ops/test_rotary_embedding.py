@@ -21,7 +21,11 @@ def tables(positions, pairs, dtype):
 def test_forward_and_backward(case: Case):
     dtype = case.draw_dtype(*STORED_FLOATS)
     lead, positions = case.shape("lead", high=2, limit=64), case.size("positions", high=33)
-    pairs, rest, interleaved = case.size("pairs", low=1, high=65), case.pick("rest", (0, 1, 7, 16)), case.pick("form", FORMS)
+    pairs, rest, interleaved = (
+        case.size("pairs", low=1, high=65),
+        case.pick("rest", (0, 1, 7, 16)),
+        case.pick("form", FORMS),
+    )
     x, dy = (case.tensor(n, (*lead, positions, 2 * pairs + rest), "normal", grad=n == "x") for n in ("x", "dy"))
     cos, sin = tables(positions, pairs, dtype)
 
@@ -29,7 +33,13 @@ def test_forward_and_backward(case: Case):
     y.backward(dy)
 
     x, dy, cos, sin, grad = check.wide(x), check.wide(dy), check.wide(cos), check.wide(sin), x.grad
-    check.bounded(y, rotary_embedding_forward(x, cos, sin, interleaved), rotary_embedding_forward(np.abs(x), np.abs(cos), -np.abs(sin), interleaved) + rotary_embedding_forward(np.abs(x), 0 * cos, np.abs(sin), interleaved), 4)
+    check.bounded(
+        y,
+        rotary_embedding_forward(x, cos, sin, interleaved),
+        rotary_embedding_forward(np.abs(x), np.abs(cos), -np.abs(sin), interleaved)
+        + rotary_embedding_forward(np.abs(x), 0 * cos, np.abs(sin), interleaved),
+        4,
+    )
     size = np.abs(dy).max(initial=0) * 2
     check.bounded(grad, rotary_embedding_backward(dy, cos, sin, interleaved), size, 4)
     return y, grad
@@ -51,7 +61,12 @@ def test_products_depend_on_the_distance_alone(interleaved):
     scores = q @ k.T
     for distance in (-20, -1, 0, 1, 20):
         along = np.diagonal(scores, distance)
-        check.bounded(lc.from_numpy(along.copy()), np.full(along.shape, along[0]), 16 * np.abs(q[0]).max() * np.abs(k[0]).max(), 16)
+        check.bounded(
+            lc.from_numpy(along.copy()),
+            np.full(along.shape, along[0]),
+            16 * np.abs(q[0]).max() * np.abs(k[0]).max(),
+            16,
+        )
 
 
 def test_wrong_arguments_are_refused():

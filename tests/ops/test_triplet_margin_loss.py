@@ -14,7 +14,11 @@ import littlecore.nn.functional as F
 def test_forward(case: Case):
     rows, cols = case.size("rows", low=1, high=33), case.size("cols", low=1, high=65)
     tensors = [case.tensor(n, (rows, cols)) for n in ("anchor", "positive", "negative")]
-    options = {"margin": case.pick("margin", (1.0, 20.0)), "p": case.pick("p", (2.0, 1.0, 3.0)), "swap": case.pick("swap", (False, True))}
+    options = {
+        "margin": case.pick("margin", (1.0, 20.0)),
+        "p": case.pick("p", (2.0, 1.0, 3.0)),
+        "swap": case.pick("swap", (False, True)),
+    }
     y = F.triplet_margin_loss(*tensors, **options, reduction="none")
     wide = [check.wide(t) for t in tensors]
     size = sum(np.abs(t).sum(axis=-1) for t in wide) * 2 + options["margin"]
@@ -27,7 +31,9 @@ def test_forward(case: Case):
 def test_gradients(reduction, swap):
     random = np.random.default_rng(1)
     tensors = [random.standard_normal((4, 3)) for _ in range(3)]
-    check.gradients(lambda a, p, n: F.triplet_margin_loss(a, p, n, margin=5.0, swap=swap, reduction=reduction), *tensors)
+    check.gradients(
+        lambda a, p, n: F.triplet_margin_loss(a, p, n, margin=5.0, swap=swap, reduction=reduction), *tensors
+    )
 
 
 def test_reductions():
@@ -35,7 +41,12 @@ def test_reductions():
     tensors = [random.standard_normal((8, 3)) for _ in range(3)]
     each = triplet_margin_loss(*tensors)
     for reduction, want in (("mean", each.mean()), ("sum", each.sum())):
-        check.bounded(F.triplet_margin_loss(*(lc.from_numpy(t) for t in tensors), reduction=reduction), np.asarray(want), each.sum() + 8, 8)
+        check.bounded(
+            F.triplet_margin_loss(*(lc.from_numpy(t) for t in tensors), reduction=reduction),
+            np.asarray(want),
+            each.sum() + 8,
+            8,
+        )
 
 
 def test_wrong_arguments_are_refused():

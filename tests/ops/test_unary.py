@@ -1,13 +1,13 @@
 """unary: generated cases of every function, its derivative, and a sweep of all float32 for units in the last place."""
 
 import check
-import littlecore.nn.functional as F
 import numpy as np
 import pytest
 from cases import STORED_FLOATS, Case, cases
 from reference import unary as reference
 
 import littlecore as lc
+import littlecore.nn.functional as F
 
 IN_FUNCTIONAL = ("silu", "gelu", "softplus")
 CALLS = {name: getattr(F if name in IN_FUNCTIONAL else lc, name) for name in reference.FORWARD}

@@ -1,4 +1,4 @@
-"""scaled_dot_product_attention, the whole matrix at once: softmax(q k^T scale + mask) v for q, k, v [batch, heads, ...].
+"""scaled_dot_product_attention, the whole matrix at once: softmax(q k^T scale + mask) v; q, k, v: [batch, heads, ...].
 
 mask is additive; a row that is -inf everywhere gives 0. A key head serves heads / kv_heads query heads in a row.
 keep holds 0 or 1 / (1 - dropout) for every score.
