@@ -1,4 +1,4 @@
-"""Expressions over `lib`, each to mean the same in littlecore and in PyTorch (tests/test_semantics.py)."""
+"""Expressions over `lib`, each to mean the same in littlecore and in PyTorch (tests/parity/test_semantics.py)."""
 
 from __future__ import annotations
 
