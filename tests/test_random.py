@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import littlecore.nn.functional as F
 import numpy as np
 import pytest
 
 import littlecore as lc
+import littlecore.nn.functional as F
 
 N = 200_000
 Z = 4.5  # standard deviations allowed; with a fixed seed a constant, not a chance

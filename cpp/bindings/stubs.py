@@ -12,14 +12,17 @@ def main(package_root: str, output: str) -> None:
     import littlecore
 
     littlecore.Tensor.__module__ = "littlecore._core"  # where the stub must define it; users see littlecore.Tensor
-    pybind11_stubgen.main(["littlecore._core", "--output-dir", output, "--exit-code", "--ignore-unresolved-names", "np.*|RemovableHandle"])
+    pybind11_stubgen.main(
+        ["littlecore._core", "--output-dir", output, "--exit-code", "--ignore-unresolved-names", "np.*|RemovableHandle"]
+    )
 
     # The generator takes our dtype for NumPy's, knows no optional tensors, and inside Tensor the methods float, int and
     # bool and the attributes dtype and device hide the types of those names.
     stub = Path(output, "littlecore", "_core.pyi")
     text = stub.read_text()
     text = text.replace("numpy.dtype[typing.Any]", "dtype").replace(": Tensor = None", ": Tensor | None = None")
-    text = text.replace("\nimport typing\n", "\nimport builtins\nimport typing\nimport numpy as np\nfrom littlecore.tensor import RemovableHandle\n", 1)
+    imports = "import builtins\nimport typing\nimport numpy as np\nfrom littlecore.tensor import RemovableHandle"
+    text = text.replace("\nimport typing\n", f"\n{imports}\n", 1)
     before, rest = text.split("class Tensor:\n", 1)
     end = re.search(r"^\S", rest, re.MULTILINE)
     body, after = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")

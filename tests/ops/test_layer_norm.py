@@ -1,13 +1,13 @@
 """layer_norm: generated shapes, layouts and values; the model the other op tests follow."""
 
 import check
-import littlecore.nn.functional as F
 import numpy as np
 import pytest
 from cases import STORED_FLOATS, Case, cases
 from reference.layer_norm import layer_norm_backward, layer_norm_forward, statistics
 
 import littlecore as lc
+import littlecore.nn.functional as F
 
 EPS = (1e-5, 1e-12, 0.1)
 

@@ -15,7 +15,7 @@ def draw(case: Case, low: int):
     shape = case.shape("shape", low=1, high=4)
     axis = int(case.random("axis").integers(len(shape)))
     if shape[axis] < low:
-        shape = (*shape[:axis], low, *shape[axis + 1:])
+        shape = (*shape[:axis], low, *shape[axis + 1 :])
     return shape, axis - len(shape) if case.pick("negative", (False, True)) else axis
 
 
