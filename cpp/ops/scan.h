@@ -1,7 +1,9 @@
 // scan: running sums and products along a dim. Members: cumsum, cumprod.
 //
-//   cumsum    y[i] = x[0] + ... + x[i]       dx[i] = dy[i] + ... + dy[n-1]
-//   cumprod   y[i] = x[0] * ... * x[i]       dx[i] = sum over j >= i of dy[j] * (product of x[k], k <= j, k != i)
+//   cumsum    forward    y[i]  = x[0] + ... + x[i]
+//             backward   dx[i] = dy[i] + ... + dy[n-1]
+//   cumprod   forward    y[i]  = x[0] * ... * x[i]
+//             backward   dx[i] = sum over j >= i of dy[j] * (product of x[k], k <= j, k != i)
 //
 // Running values of float32 are kept in float64, of 16-bit types in float32. Integers and bool give int64. The cumprod
 // gradient is dy * y / x summed from the right, and exact where x holds zeros: see the kernel.

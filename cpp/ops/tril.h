@@ -1,7 +1,7 @@
 // tril: one side of a matrix, the other zero. Members: tril, triu.
 //
-//   tril   y[i, j] = x[i, j] where j <= i + diagonal, else 0          dx = tril of dy
-//   triu   y[i, j] = x[i, j] where j >= i + diagonal, else 0          dx = triu of dy
+//   forward    tril: y[i, j] = x[i, j] where j <= i + diagonal, else 0      triu: where j >= i + diagonal
+//   backward   dx = the same side of dy
 #pragma once
 #include "cpp/core/cpu_kernel.h"
 #include "cpp/core/tensor.h"

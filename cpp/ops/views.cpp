@@ -110,7 +110,7 @@ Range python_range(const char* op, int64_t size, int64_t start, int64_t end, int
 
 // The geometry of a part: what basic_index, slice and select share.
 struct Window {
-    explicit Window(const Tensor& x) : x(x) {}
+    explicit Window(const Tensor& x, int first = 0) : x(x) { while (dim < first) keep(); }
     void keep() { add(x.size(dim), x.stride(dim)), ++dim; }
     void take(Range r) {
         skipped += r.start * x.stride(dim);
@@ -131,14 +131,12 @@ struct Window {
 };
 
 Tensor slice_window(const Tensor& x, int dim, Range r) {
-    Window w(x);
-    while (w.dim < dim) w.keep();
+    Window w(x, dim);
     w.take(r);
     return w.tensor();
 }
 Tensor select_window(const Tensor& x, int dim, int64_t index) {
-    Window w(x);
-    while (w.dim < dim) w.keep();
+    Window w(x, dim);
     w.drop(index);
     return w.tensor();
 }
@@ -201,10 +199,9 @@ Tensor unflatten(const Tensor& x, int64_t dim, const Dims& wanted) {
 }
 
 Tensor squeeze(const Tensor& x) {
-    Dims sizes, strides;
-    for (int i = 0; i < x.dim(); ++i)
-        if (x.size(i) != 1) sizes.push_back(x.size(i)), strides.push_back(x.stride(i));
-    return same_order("squeeze", x, sizes, strides);
+    Dims all;
+    for (int i = 0; i < x.dim(); ++i) all.push_back(i);
+    return squeeze(x, all);
 }
 
 Tensor squeeze(const Tensor& x, const Dims& dims) {
@@ -282,8 +279,7 @@ Tensor matrix_transpose(const Tensor& x) {
 
 Tensor slice(const Tensor& x, int64_t dim, int64_t start, int64_t end, int64_t step) {
     const int d = dim_of("slice", x, dim);
-    const Range r = python_range("slice", x.size(d), start, end, step);
-    return part("slice", x, [d, r](const Tensor& a) { return slice_window(a, d, r); });
+    return part("slice", x, [d, r = python_range("slice", x.size(d), start, end, step)](const Tensor& a) { return slice_window(a, d, r); });
 }
 
 Tensor narrow(const Tensor& x, int64_t dim, int64_t start, int64_t length) {
@@ -296,8 +292,7 @@ Tensor narrow(const Tensor& x, int64_t dim, int64_t start, int64_t length) {
 
 Tensor select(const Tensor& x, int64_t dim, int64_t index) {
     const int d = dim_of("select", x, dim);
-    const int64_t i = checked_index("select", x, d, index);
-    return part("select", x, [d, i](const Tensor& a) { return select_window(a, d, i); });
+    return part("select", x, [d, i = checked_index("select", x, d, index)](const Tensor& a) { return select_window(a, d, i); });
 }
 
 Tensor diagonal(const Tensor& x, int64_t offset, int64_t dim1, int64_t dim2) {
