@@ -24,21 +24,27 @@ template <class T> void nonzero_count(const NonzeroCount<T>& a) {
 template <class T> void nonzero_forward(const NonzeroForward<T>& a) {
     const int rank = a.sizes->size();
     const int64_t* sizes = a.sizes->begin();
+    const int64_t width = sizes[rank - 1];
     parallel_ranges(a.n, kNonzeroBlock, a.n * 2, [&](int64_t begin, int64_t end) {
+        constexpr int64_t kPiece = 512;
         int64_t* y = a.y + a.starts[begin / kNonzeroBlock] * rank;
-        if (rank == 1) {
-            for (int64_t i = begin; i < end; ++i)
-                if (set(a.x[i])) *y++ = i;
-            return;
-        }
-        int64_t at[kMaxDims];
+        int64_t at[kMaxDims], columns[kPiece];
         for (int64_t k = rank - 1, left = begin; k >= 0; --k) at[k] = left % sizes[k], left /= sizes[k];
-        for (int64_t i = begin; i < end; ++i) {
-            if (set(a.x[i])) {
-                for (int k = 0; k < rank; ++k) y[k] = at[k];
-                y += rank;
+        while (begin < end) {                         // a piece of a row: no branch on what it holds
+            int64_t n = width - at[rank - 1], found = 0;
+            n = n < end - begin ? n : end - begin;
+            n = n < kPiece ? n : kPiece;
+            for (int64_t i = 0; i < n; ++i) {
+                columns[found] = at[rank - 1] + i;
+                found += set(a.x[begin + i]);
             }
-            for (int k = rank - 1; k >= 0 && ++at[k] == sizes[k]; --k) at[k] = 0;
+            for (int64_t f = 0; f < found; ++f, y += rank) {
+                for (int k = 0; k + 1 < rank; ++k) y[k] = at[k];
+                y[rank - 1] = columns[f];
+            }
+            begin += n;
+            at[rank - 1] += n;
+            for (int k = rank - 1; k > 0 && at[k] == sizes[k]; --k) at[k] = 0, ++at[k - 1];
         }
     });
 }

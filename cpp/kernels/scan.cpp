@@ -6,7 +6,8 @@
 namespace lc::cpu::LC_ISA {
 namespace {
 
-constexpr int64_t kStrip = 256;                       // lines that advance together: their running values stay in L1
+constexpr int64_t kStrip = 256;                       // neighbouring lines that advance together: their running values stay in L1
+constexpr int kRows = 8;                              // lines end to end advance together too, to hide the latency of an addition
 
 template <class T> struct wider { using type = acc_t<T>; };
 template <> struct wider<float> { using type = double; };
@@ -31,17 +32,46 @@ template <class A> LC_INLINE A times(A a, A b) {
     else return a * b;
 }
 
-// f(first element, lines) for strips of up to kStrip neighbouring lines
-template <class F> void each_strip(const ScanShape& s, F f) {
+// f(first element, lines, step between lines) for the groups of lines that advance together
+template <class F> void each_group(const ScanShape& s, F f) {
     if (s.lead * s.n * s.tail == 0) return;
-    const int64_t strips = (s.tail + kStrip - 1) / kStrip, width = s.tail < kStrip ? s.tail : kStrip;
-    const int64_t each = s.n * width, grain = each >= 16 * 1024 ? 1 : 16 * 1024 / each;
-    parallel_ranges(s.lead * strips, grain, 2 * s.lead * s.n * s.tail, [&](int64_t begin, int64_t end) {
+    const int64_t work = 2 * s.lead * s.n * s.tail;
+    if (s.tail == 1) {
+        const int64_t groups = (s.lead + kRows - 1) / kRows, each = s.n * kRows;
+        parallel_ranges(groups, each >= 16 * 1024 ? 1 : 16 * 1024 / each, work, [&](int64_t begin, int64_t end) {
+            for (int64_t l = begin * kRows; l < end * kRows && l < s.lead; l += kRows)
+                f(l * s.n, s.lead - l < kRows ? s.lead - l : kRows, s.n);
+        });
+        return;
+    }
+    const int64_t strips = (s.tail + kStrip - 1) / kStrip, each = s.n * (s.tail < kStrip ? s.tail : kStrip);
+    parallel_ranges(s.lead * strips, each >= 16 * 1024 ? 1 : 16 * 1024 / each, work, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
             const int64_t column = i % strips * kStrip;
-            f(i / strips * s.n * s.tail + column, s.tail - column < kStrip ? s.tail - column : kStrip);
+            f(i / strips * s.n * s.tail + column, s.tail - column < kStrip ? s.tail - column : kStrip, 1);
         }
     });
+}
+
+// Running values of `lines` lines of n elements; step: between a line's elements, forwards or backwards.
+template <class T, class Op> void run(const T* x, T* y, int64_t n, int64_t step, int64_t lines, int64_t line, wider_t<T> start, Op op) {
+    using A = wider_t<T>;
+    if (line != 1 && lines == kRows) {
+        A running[kRows];
+        for (int j = 0; j < kRows; ++j) running[j] = start;
+        for (int64_t i = 0; i < n; ++i)
+            for (int j = 0; j < kRows; ++j) y[i * step + j * line] = narrow<T>(running[j] = op(running[j], widen(x[i * step + j * line])));
+    } else if (line != 1) {
+        for (int64_t j = 0; j < lines; ++j) {
+            A running = start;
+            for (int64_t i = 0; i < n; ++i) y[i * step + j * line] = narrow<T>(running = op(running, widen(x[i * step + j * line])));
+        }
+    } else {
+        A running[kStrip];
+        for (int64_t j = 0; j < lines; ++j) running[j] = start;
+        for (int64_t i = 0; i < n; ++i)
+            for (int64_t j = 0; j < lines; ++j) y[i * step + j] = narrow<T>(running[j] = op(running[j], widen(x[i * step + j])));
+    }
 }
 
 template <class T> void line_of_products_backward(const T* dy, const T* x, const T* y, T* dx, int64_t n, int64_t step) {
@@ -69,35 +99,19 @@ template <class T> void line_of_products_backward(const T* dy, const T* x, const
 template <class T> void scan_forward(const ScanForward<T>& a) {
     using A = wider_t<T>;
     const ScanShape s = a.shape;
-    each_strip(s, [&](int64_t first, int64_t lines) {
-        A running[kStrip];
-        for (int64_t j = 0; j < lines; ++j) running[j] = s.product ? A(1) : A(0);
-        for (int64_t i = 0; i < s.n; ++i) {
-            const T* x = a.x + first + i * s.tail;
-            T* y = a.y + first + i * s.tail;
-            if (s.product)
-                for (int64_t j = 0; j < lines; ++j) y[j] = narrow<T>(running[j] = times(running[j], widen(x[j])));
-            else
-                for (int64_t j = 0; j < lines; ++j) y[j] = narrow<T>(running[j] = plus(running[j], widen(x[j])));
-        }
+    each_group(s, [&](int64_t at, int64_t lines, int64_t line) {
+        if (s.product) run(a.x + at, a.y + at, s.n, s.tail, lines, line, A(1), [](A r, A x) { return times(r, x); });
+        else run(a.x + at, a.y + at, s.n, s.tail, lines, line, A(0), [](A r, A x) { return plus(r, x); });
     });
 }
 
 template <class T> void scan_backward(const ScanBackward<T>& a) {
     using A = wider_t<T>;
     const ScanShape s = a.shape;
-    each_strip(s, [&](int64_t first, int64_t lines) {
-        if (s.product) {
-            for (int64_t j = first; j < first + lines; ++j) line_of_products_backward(a.dy + j, a.x + j, a.y + j, a.dx + j, s.n, s.tail);
-            return;
-        }
-        A running[kStrip];
-        for (int64_t j = 0; j < lines; ++j) running[j] = 0;
-        for (int64_t i = s.n - 1; i >= 0; --i) {
-            const T* dy = a.dy + first + i * s.tail;
-            T* dx = a.dx + first + i * s.tail;
-            for (int64_t j = 0; j < lines; ++j) dx[j] = narrow<T>(running[j] = plus(running[j], widen(dy[j])));
-        }
+    each_group(s, [&](int64_t at, int64_t lines, int64_t line) {
+        const int64_t last = at + (s.n - 1) * s.tail;
+        if (!s.product) return run(a.dy + last, a.dx + last, s.n, -s.tail, lines, line, A(0), [](A r, A dy) { return plus(r, dy); });
+        for (int64_t j = 0; j < lines; ++j, at += line) line_of_products_backward(a.dy + at, a.x + at, a.y + at, a.dx + at, s.n, s.tail);
     });
 }
 

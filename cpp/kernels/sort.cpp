@@ -8,6 +8,7 @@ namespace lc::cpu::LC_ISA {
 namespace {
 
 constexpr int64_t kShort = 48;                        // up to here inserting is quicker than a radix pass
+constexpr int64_t kFew = 64;                          // up to here one inserting pass is quicker than selecting by bytes
 
 template <class T> struct key_of { using type = uint32_t; };
 template <> struct key_of<double> { using type = uint64_t; };
@@ -88,14 +89,32 @@ template <class K> void select_first(Item<K>* a, int64_t n, int64_t keep) {
         if (a[i].key < last || (a[i].key == last && wanted-- > 0)) a[out++] = a[i];
 }
 
+// The `keep` first of the order by one pass that inserts what is smaller than the last one kept: rare, as long as few are kept.
+template <class T> void insert_first(const T* x, int64_t n, int64_t keep, key_t<T> flip, Item<key_t<T>>* best) {
+    using K = key_t<T>;
+    int64_t have = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        const K k = K(key(x[i]) ^ flip);
+        if (have == keep && k >= best[keep - 1].key) continue;
+        int64_t j = have < keep ? have++ : keep - 1;
+        for (; j > 0 && best[j - 1].key > k; --j) best[j] = best[j - 1];
+        best[j] = {k, K(i)};
+    }
+}
+
 template <class T> void sort_row(const SortForward<T>& a, int64_t row, Item<key_t<T>>* items) {
     using K = key_t<T>;
     const T* x = a.x + row * a.n;
     const K flip = a.descending ? ~K(0) : K(0);
-    for (int64_t i = 0; i < a.n; ++i) items[i] = {K(key(x[i]) ^ flip), K(i)};
-    int64_t n = a.n;
-    if (a.keep < n / 4) select_first(items, n, a.keep), n = a.keep;
-    const Item<K>* sorted = radix_sort(items, items + a.n, n);
+    const Item<K>* sorted = items;
+    if (a.keep <= kFew && a.keep < a.n) {
+        insert_first(x, a.n, a.keep, flip, items);
+    } else {
+        int64_t n = a.n;
+        for (int64_t i = 0; i < n; ++i) items[i] = {K(key(x[i]) ^ flip), K(i)};
+        if (a.keep < n / 4) select_first(items, n, a.keep), n = a.keep;
+        sorted = radix_sort(items, items + a.n, n);
+    }
     T* y = a.y + row * a.keep;
     int64_t* index = a.index + row * a.keep;
     for (int64_t i = 0; i < a.keep; ++i) {

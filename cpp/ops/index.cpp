@@ -52,6 +52,31 @@ Tensors integer_indices(const Caller& caller, const Tensor& x, const Tensors& in
     return out;
 }
 
+// A lone mask of several dims over dims that lie evenly in memory: the same for one dim, whose places are found more
+// quickly. The dim merged, or -1.
+int merged_dim(const Tensor& x, const Tensors& indices, Dims& sizes) {
+    int at = -1;
+    for (size_t i = 0; i < indices.size(); ++i) {
+        if (!indices[i]) continue;
+        if (at >= 0 || indices[i].dtype() != DType::bool_ || indices[i].dim() < 2) return -1;
+        at = int(i);
+    }
+    if (at < 0 || at + indices[size_t(at)].dim() > x.dim() || !x.is_contiguous()) return -1;
+    const Dims& mask = indices[size_t(at)].sizes();
+    for (int k = 0; k < mask.size(); ++k)
+        if (mask[k] != x.size(at + k)) return -1;
+    for (int d = 0; d < at; ++d) sizes.push_back(x.size(d));
+    sizes.push_back(element_count(mask));
+    for (int d = at + mask.size(); d < x.dim(); ++d) sizes.push_back(x.size(d));
+    return at;
+}
+
+Tensors merged(const Tensors& indices, int dim) {
+    Tensors flat(size_t(dim) + 1);
+    flat[size_t(dim)] = reshape(indices[size_t(dim)], {-1});
+    return flat;
+}
+
 // Where the indexed elements of a tensor of these sizes and strides lie.
 struct Places {
     Places(const Caller& caller, const Dims& sizes, const Dims& strides, const Tensors& indices) : place(count_of(caller.op, indices)) {
@@ -147,7 +172,10 @@ DType wide(DType t) {
     return t == DType::int64 ? t : DType::int32;
 }
 
-void put(const Caller& caller, const Tensor& x, const Tensors& indices, const Tensor& v, bool accumulate) {
+void put(const Caller& caller, const Tensor& x, const Tensors& wanted, const Tensor& v, bool accumulate) {
+    Dims flat;
+    if (const int dim = merged_dim(x, wanted, flat); dim >= 0) return put(caller, reshape(x, flat), merged(wanted, dim), v, accumulate);
+    const Tensors indices = integer_indices(caller, x, wanted);
     if (accumulate && x.dtype() != wide(x.dtype())) {
         const Tensor sum = detail::converted(x, wide(x.dtype()));
         put(caller, sum, indices, detail::converted(v, sum.dtype()), true);
@@ -161,6 +189,8 @@ void put(const Caller& caller, const Tensor& x, const Tensors& indices, const Te
 }
 
 Tensor gathered(const Caller& caller, const Tensor& x, const Tensors& wanted) {
+    Dims sizes;
+    if (const int dim = merged_dim(x, wanted, sizes); dim >= 0) return gathered(caller, reshape(x, sizes), merged(wanted, dim));
     const Tensors indices = integer_indices(caller, x, wanted);
     const Places at(caller, x.sizes(), x.strides(), indices);
     const Tensor y = Tensor::empty(at.result(), x.dtype(), x.device());
@@ -193,7 +223,8 @@ Tensor index(const Tensor& x, const Tensors& indices, const char* op) { return g
 void index_put_(const Tensor& x, const Tensors& indices, const Tensor& v, bool accumulate, const char* op) {
     no_gradient(op, v);
     check_inplace(op, x);
-    put({op, x}, x, integer_indices({op, x}, x, indices), v, accumulate);
+    NoGrad guard;
+    put({op, x}, x, indices, v, accumulate);
 }
 
 Tensor index_select(const Tensor& x, int64_t dim, const Tensor& i) {
@@ -241,7 +272,7 @@ void setitem(const Tensor& x, const std::vector<IndexItem>& items, const Tensors
     const Tensor view = basic_index(x, items);
     const Caller caller{"setitem", x, &items};
     if (none(indices)) copy_(view, fitted("setitem", v, view.sizes()));
-    else put(caller, view, integer_indices(caller, view, indices), v, false);
+    else put(caller, view, indices, v, false);
 }
 
 }  // namespace lc
