@@ -1,8 +1,9 @@
 // conv2d on CPU. Math and shapes: cpp/ops/conv2d.h. Compute bound except where the filters are few or depthwise.
 // This file turns a shape into taps, padded planes and grids of pixels; the products are in conv_correlate.h (forward,
-// backward_data) and conv_weight.h (backward_weight).
+// backward_data), conv_weight.h (backward_weight) and conv_depthwise.h.
 #include "cpp/ops/conv2d.h"
 #include "cpp/kernels/conv_correlate.h"
+#include "cpp/kernels/conv_depthwise.h"
 #include "cpp/kernels/conv_weight.h"
 
 namespace lc::cpu::LC_ISA {
@@ -39,49 +40,87 @@ template <class T> void set_in_place(Correlation<T>& c, Pass& p, int64_t channel
     p.grid.rows = 1;
 }
 
+bool is_depthwise(const Conv2dShape& s) { return s.group_c() == 1 && s.groups > 1; }
+
+// The padded phase planes of x, and where in them every tap looks.
+template <class T> struct ForwardPlanes {
+    int64_t taps;
+    Buffer<int64_t> table;
+    int64_t *phase, *tap, *shift;                     // [taps]
+    Planes planes;
+    bool dense_3x3;
+
+    explicit ForwardPlanes(const Conv2dShape& s) : taps(s.r * s.s), table(s.r + s.s + 3 * taps) {
+        int64_t *row_residue = table.data(), *col_residue = row_residue + s.r;
+        phase = col_residue + s.s;
+        tap = phase + taps;
+        shift = tap + taps;
+        const int64_t row_count = used_residues(s.r, s.dilation_h, s.stride_h, row_residue);
+        const int64_t col_count = used_residues(s.s, s.dilation_w, s.stride_w, col_residue);
+        for (int64_t i = 0; i < row_count * col_count; ++i) phase[i] = row_residue[i / col_count] * s.stride_w + col_residue[i % col_count];
+
+        planes = {s.stride_h, s.stride_w, s.pad_h, s.pad_w, s.oh + (s.r - 1) * s.dilation_h / s.stride_h,
+                  s.ow + (s.s - 1) * s.dilation_w / s.stride_w, 0, 0, 0, row_count * col_count, phase};
+        planes.plane = spread<T>(planes.rows * planes.pitch);
+        planes.channel = planes.phases * planes.plane;
+        planes.image = s.group_c() * planes.channel;
+        for (int64_t t = 0; t < taps; ++t) {
+            const int64_t y = t / s.s * s.dilation_h, x = t % s.s * s.dilation_w;
+            tap[t] = t;
+            shift[t] = (index_of(row_residue, y % s.stride_h) * col_count + index_of(col_residue, x % s.stride_w)) * planes.plane +
+                       y / s.stride_h * planes.pitch + x / s.stride_w;
+        }
+        dense_3x3 = s.r == 3 && s.s == 3 && s.stride_h * s.stride_w * s.dilation_h * s.dilation_w == 1;
+    }
+};
+
+// dx of a depthwise convolution with stride 1: the same with the filters turned round and the padding that remains.
+template <class T> void depthwise_backward_data(const Conv2dBackwardData<T>& a) {
+    const Conv2dShape& s = a.shape;
+    Conv2dShape turned = s;
+    turned.h = s.oh;
+    turned.w = s.ow;
+    turned.oh = s.h;
+    turned.ow = s.w;
+    turned.pad_h = (s.r - 1) * s.dilation_h - s.pad_h;
+    turned.pad_w = (s.s - 1) * s.dilation_w - s.pad_w;
+    const ForwardPlanes<T> g(turned);
+    const Buffer<T> w(s.k * g.taps);
+    for (int64_t k = 0; k < s.k; ++k)
+        for (int64_t t = 0; t < g.taps; ++t) w[k * g.taps + t] = a.w[k * g.taps + g.taps - 1 - t];
+    depthwise_forward<T>({a.dy, w.data(), a.b, a.dx, s.n, s.c, 1, s.oh, s.ow, s.h, s.w, g.taps, g.shift, g.dense_3x3, g.planes});
+}
+
 }  // namespace
 
 template <class T> void conv2d_forward(const Conv2dForward<T>& a) {
     const Conv2dShape& s = a.shape;
-    const int64_t taps = s.r * s.s, channels = s.group_c(), depth = channels * taps;
-    const Buffer<int64_t> table(s.r + s.s + 3 * taps + depth);
-    int64_t *row_residue = table.data(), *col_residue = row_residue + s.r, *phase = col_residue + s.s, *tap = phase + taps,
-            *shift = tap + taps, *offset = shift + taps;
-
-    const int64_t row_count = used_residues(s.r, s.dilation_h, s.stride_h, row_residue);
-    const int64_t col_count = used_residues(s.s, s.dilation_w, s.stride_w, col_residue);
-    for (int64_t i = 0; i < row_count * col_count; ++i) phase[i] = row_residue[i / col_count] * s.stride_w + col_residue[i % col_count];
-
-    Planes g{s.stride_h, s.stride_w, s.pad_h, s.pad_w, s.oh + (s.r - 1) * s.dilation_h / s.stride_h,
-             s.ow + (s.s - 1) * s.dilation_w / s.stride_w, 0, 0, 0, row_count * col_count, phase};
-    g.plane = spread<T>(g.rows * g.pitch);
-    g.channel = g.phases * g.plane;
-    g.image = channels * g.channel;
-
-    Pass p{{1, s.oh, s.ow, 0, s.ow, 1, s.k * s.oh * s.ow}, taps, depth, tap, offset, 0, false};
+    const ForwardPlanes<T> g(s);
+    if (is_depthwise(s)) {
+        depthwise_forward<T>({a.x, a.w, a.b, a.y, s.n, s.c, s.group_k(), s.h, s.w, s.oh, s.ow, g.taps, g.shift, g.dense_3x3, g.planes});
+        return;
+    }
+    const int64_t channels = s.group_c(), depth = channels * g.taps;
+    Pass p{{1, s.oh, s.ow, 0, s.ow, 1, s.k * s.oh * s.ow}, g.taps, depth, g.tap, nullptr, 0, false};
     Correlation<T> c{a.x, a.w, a.b, a.y, s.n, s.groups, channels, s.h, s.w, s.group_k(), s.oh * s.ow,
-                     s.group_k() * depth, depth, taps, g, false, &p, 1, work_ns<T>(s)};
+                     s.group_k() * depth, depth, g.taps, g.planes, false, &p, 1, work_ns<T>(s)};
     if (reads_in_place<T>(s)) set_in_place(c, p, channels);
     p.packed = should_pack<T>(p.grid, c.planes, c.m);
-    for (int64_t t = 0; t < taps; ++t) {
-        const int64_t y = t / s.s * s.dilation_h, x = t % s.s * s.dilation_w;
-        tap[t] = t;
-        shift[t] = (index_of(row_residue, y % s.stride_h) * col_count + index_of(col_residue, x % s.stride_w)) * c.planes.plane +
-                   y / s.stride_h * c.planes.pitch + x / s.stride_w;
-    }
-    for (int64_t kk = 0; kk < depth; ++kk) offset[kk] = kk / taps * c.planes.channel + shift[kk % taps];
+    const Buffer<int64_t> offset(depth);
+    for (int64_t kk = 0; kk < depth; ++kk) offset[kk] = kk / g.taps * c.planes.channel + g.shift[kk % g.taps];
+    p.offset = offset.data();
     correlate(c);
 }
 
 template <class T> void conv2d_backward_data(const Conv2dBackwardData<T>& a) {
     const Conv2dShape& s = a.shape;
+    if (s.n * s.c * s.h * s.w == 0) return;
+    if (is_depthwise(s) && s.group_k() == 1 && s.stride_h * s.stride_w == 1) return depthwise_backward_data(a);
     const int64_t taps = s.r * s.s, channels = s.group_k(), residues_h = s.stride_h < s.h ? s.stride_h : s.h,
                   residues_w = s.stride_w < s.w ? s.stride_w : s.w, passes = residues_h * residues_w;
     const Buffer<int64_t> table(2 * taps + channels * taps);
     const Buffer<Pass> pass(passes);
     int64_t *tap = table.data(), *shift = tap + taps, *offset = shift + taps;
-    if (s.n * s.c * s.h * s.w == 0) return;
-
     // Pixel h = i * stride + residue is reached by tap r from row i + (residue + pad - r * dilation) / stride of dy.
     int64_t top = 0, left = 0, rows = 1, pitch = 1, used = 0;
     for (int64_t residue = 0; residue < residues_h; ++residue)
@@ -127,7 +166,13 @@ template <class T> void conv2d_backward_data(const Conv2dBackwardData<T>& a) {
 }
 
 template <class T> void conv2d_backward_weight(const Conv2dBackwardWeight<T>& a) {
-    if (a.dw) weight_gradient(a);
+    const Conv2dShape& s = a.shape;
+    if (a.dw && is_depthwise(s)) {
+        const ForwardPlanes<T> g(s);
+        depthwise_weight<T>({a.x, nullptr, nullptr, nullptr, s.n, s.c, s.group_k(), s.h, s.w, s.oh, s.ow, g.taps, g.shift, false, g.planes}, a.dy, a.dw);
+    } else if (a.dw) {
+        weight_gradient(a);
+    }
     if (a.db) bias_gradient(a);
 }
 
