@@ -40,6 +40,23 @@ template <class T> void set_in_place(Correlation<T>& c, Pass& p, int64_t channel
     p.grid.rows = 1;
 }
 
+// The taps r whose row(r) lies in [0, size): a range, since rows move one way with r.
+template <class Row> LC_INLINE void find_taps(int64_t taps, Row row, int64_t size, int64_t& first, int64_t& last) {
+    first = taps;
+    last = 0;
+    for (int64_t r = 0; r < taps; ++r) {
+        if (row(r) < 0 || row(r) >= size) continue;
+        first = r < first ? r : first;
+        last = r + 1;
+    }
+}
+
+void fill_offsets(const Pass& p, int64_t channels, int64_t channel, const int64_t* shift, int64_t* offset) {
+    for (int64_t r = 0; r < p.tap_rows; ++r)
+        for (int64_t c = 0; c < channels; ++c)
+            for (int64_t t = r * p.tap_cols; t < (r + 1) * p.tap_cols; ++t) *offset++ = c * channel + shift[t];
+}
+
 bool is_depthwise(const Conv2dShape& s) { return s.group_c() == 1 && s.groups > 1; }
 
 // The padded phase planes of x, and where in them every tap looks.
@@ -101,14 +118,15 @@ template <class T> void conv2d_forward(const Conv2dForward<T>& a) {
         return;
     }
     const int64_t channels = s.group_c(), depth = channels * g.taps;
-    Pass p{{1, s.oh, s.ow, 0, s.ow, 1, s.k * s.oh * s.ow}, g.taps, depth, g.tap, nullptr, 0, false};
+    const Buffer<int64_t> offset(depth), seen(2 * s.oh);
+    for (int64_t i = 0; i < s.oh; ++i)
+        find_taps(s.r, [&](int64_t r) { return i * s.stride_h + r * s.dilation_h - s.pad_h; }, s.h, seen[i], seen[s.oh + i]);
+    Pass p{{1, s.oh, s.ow, 0, s.ow, 1, s.k * s.oh * s.ow}, s.r, s.s, depth, g.tap, seen.data(), seen.data() + s.oh, offset.data(), 0, false};
     Correlation<T> c{a.x, a.w, a.b, a.y, s.n, s.groups, channels, s.h, s.w, s.group_k(), s.oh * s.ow,
                      s.group_k() * depth, depth, g.taps, g.planes, false, &p, 1, work_ns<T>(s)};
     if (reads_in_place<T>(s)) set_in_place(c, p, channels);
     p.packed = should_pack<T>(p.grid, c.planes, c.m);
-    const Buffer<int64_t> offset(depth);
-    for (int64_t kk = 0; kk < depth; ++kk) offset[kk] = kk / g.taps * c.planes.channel + g.shift[kk % g.taps];
-    p.offset = offset.data();
+    fill_offsets(p, channels, c.planes.channel, g.shift, offset.data());
     correlate(c);
 }
 
@@ -118,7 +136,7 @@ template <class T> void conv2d_backward_data(const Conv2dBackwardData<T>& a) {
     if (is_depthwise(s) && s.group_k() == 1 && s.stride_h * s.stride_w == 1) return depthwise_backward_data(a);
     const int64_t taps = s.r * s.s, channels = s.group_k(), residues_h = s.stride_h < s.h ? s.stride_h : s.h,
                   residues_w = s.stride_w < s.w ? s.stride_w : s.w, passes = residues_h * residues_w;
-    const Buffer<int64_t> table(2 * taps + channels * taps);
+    const Buffer<int64_t> table(2 * taps + channels * taps), seen(2 * residues_w * s.h);
     const Buffer<Pass> pass(passes);
     int64_t *tap = table.data(), *shift = tap + taps, *offset = shift + taps;
     // Pixel h = i * stride + residue is reached by tap r from row i + (residue + pad - r * dilation) / stride of dy.
@@ -143,23 +161,36 @@ template <class T> void conv2d_backward_data(const Conv2dBackwardData<T>& a) {
 
     Correlation<T> c{a.dy, a.w, a.b, a.dx, s.n, s.groups, channels, s.oh, s.ow, s.group_c(), s.h * s.w,
                      channels * s.group_c() * taps, taps, s.group_c() * taps, g, false, pass.data(), 0, work_ns<T>(s)};
-    int64_t weights = 0;
+    int64_t weights = 0, used_rows = 0;
     for (int64_t i = 0; i < passes; ++i) {
         const int64_t y = i / residues_w, x = i % residues_w;
         Pass& p = pass[c.pass_count++];
         p = {{1, ceil_div(s.h - y, s.stride_h), ceil_div(s.w - x, s.stride_w), y * s.w + x, s.stride_h * s.w, s.stride_w, s.c * s.h * s.w},
-             0, 0, tap + used, offset + channels * used, weights, false};
+             0, 0, 0, tap + used, seen.data() + used_rows, nullptr, offset + channels * used, weights, false};
         if (reads_in_place<T>(s)) set_in_place(c, p, channels);
-        for (int64_t t = 0; t < taps; ++t) {
-            const int64_t from_y = y + s.pad_h - t / s.s * s.dilation_h, from_x = x + s.pad_w - t % s.s * s.dilation_w;
-            if (from_y % s.stride_h != 0 || from_x % s.stride_w != 0) continue;
-            tap[used + p.taps] = t;
-            shift[used + p.taps++] = (from_y / s.stride_h + top) * c.planes.pitch + from_x / s.stride_w + left;
+        int64_t row[2] = {0, 0};                      // source row of the first pixel through the first tap row; from one tap row to the next
+        for (int64_t r = 0; r < s.r; ++r) {
+            const int64_t from_y = y + s.pad_h - r * s.dilation_h;
+            if (from_y % s.stride_h != 0) continue;
+            if (p.tap_rows == 0) row[0] = from_y / s.stride_h;
+            if (p.tap_rows == 1) row[1] = from_y / s.stride_h - row[0];
+            ++p.tap_rows;
+            p.tap_cols = 0;
+            for (int64_t t = r * s.s; t < (r + 1) * s.s; ++t) {
+                const int64_t from_x = x + s.pad_w - t % s.s * s.dilation_w;
+                if (from_x % s.stride_w != 0) continue;
+                tap[used] = t;
+                shift[used++] = (from_y / s.stride_h + top) * c.planes.pitch + from_x / s.stride_w + left;
+                ++p.tap_cols;
+            }
         }
-        p.depth = channels * p.taps;
-        for (int64_t kk = 0; kk < p.depth; ++kk) offset[channels * used + kk] = kk / p.taps * c.planes.channel + shift[used + kk % p.taps];
+        p.depth = channels * p.tap_rows * p.tap_cols;
+        int64_t *first = seen.data() + used_rows, *last = first + p.grid.rows;
+        for (int64_t j = 0; j < p.grid.rows; ++j) find_taps(p.tap_rows, [&](int64_t r) { return j + row[0] + r * row[1]; }, s.oh, first[j], last[j]);
+        p.last_tap = last;
+        used_rows += 2 * p.grid.rows;
+        fill_offsets(p, channels, c.planes.channel, shift + (p.tap - tap), offset + channels * (p.tap - tap));
         p.packed = should_pack<T>(p.grid, c.planes, c.m);
-        used += p.taps;
         weights += s.groups * c.m * p.depth;
     }
     correlate(c);

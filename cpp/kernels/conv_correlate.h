@@ -15,8 +15,9 @@ namespace {
 
 struct Pass {
     Grid grid;                                        // of one image
-    int64_t taps, depth;                              // depth = channels * taps
-    const int64_t* tap;                               // [taps] which of the r * s
+    int64_t tap_rows, tap_cols, depth;                // depth = tap_rows * channels * tap_cols, in that order
+    const int64_t* tap;                               // [tap_rows * tap_cols] which of the r * s
+    const int64_t *first_tap, *last_tap;              // [grid.rows] the tap rows that see more than zeros, first .. last - 1
     const int64_t* offset;                            // [depth] from a pixel to channel and tap kk
     int64_t weights;                                  // where its packed weights start
     bool packed;                                      // windows of a tile copied to a panel, rather than read in place
@@ -63,9 +64,10 @@ template <class T> void pack_weights(const Correlation<T>& c, const Pass& p, con
     const int rows = panels.rows(panel);
     const T* w = c.w + group * c.w_group + panels.first(panel) * c.w_row;
     dst += group * c.m * p.depth + panels.first(panel) * p.depth;
-    for (int64_t ch = 0; ch < c.channels; ++ch)
-        for (int64_t t = 0; t < p.taps; ++t, dst += rows)
-            for (int i = 0; i < rows; ++i) dst[i] = w[i * c.w_row + ch * c.w_channel + p.tap[t]];
+    for (int64_t r = 0; r < p.tap_rows; ++r)
+        for (int64_t ch = 0; ch < c.channels; ++ch)
+            for (int64_t t = r * p.tap_cols; t < (r + 1) * p.tap_cols; ++t, dst += rows)
+                for (int i = 0; i < rows; ++i) dst[i] = w[i * c.w_row + ch * c.w_channel + p.tap[t]];
 }
 
 struct Part {
@@ -87,13 +89,11 @@ void run_part(const Correlation<T>& c, const Pass& p, const Part& part, const T*
     for (int64_t p0 = part.first_panel; p0 < part.last_panel; p0 += per_block) {
         const int64_t p1 = p0 + per_block < part.last_panel ? p0 + per_block : part.last_panel;
         for (int64_t k0 = 0; k0 == 0 || k0 < p.depth; k0 += block) {
-            const int64_t depth = p.depth - k0 < block ? p.depth - k0 : block;
             RowWalk<T> walk(grid, c.planes, part.first * vecs);
             for (int64_t tile = part.first; tile < part.last; ++tile) {
                 ConvTile<T> t;
                 PackedPixels<T> pixels[vecs];
-                t.depth = depth;
-                t.offset = p.packed ? in_panel : p.offset + k0;
+                int64_t first_row = grid.rows, last_row = -1;                        // of the tile's pixels
                 t.row = c.out_plane;
                 t.step = grid.out_step;
                 t.add = k0 > 0;
@@ -103,16 +103,31 @@ void run_part(const Correlation<T>& c, const Pass& p, const Part& part, const T*
                         t.b[v] = t.b[0];
                         t.count[v] = 0;
                     } else if (p.packed) {
-                        t.count[v] = pixels[v].find(grid, c.planes, at * L);
-                        pixels[v].pack(planes, p.offset + k0, depth, vecs * L, panel + v * L);
+                        t.count[v] = pixels[v].find(grid, c.planes, at * L, first_row, last_row);
                         if (!pixels[v].contiguous(t.count[v])) t.step = 0;
                         t.b[v] = panel + v * L;
                         t.y[v] = out + pixels[v].lane[0];
                         t.lane[v] = pixels[v].lane;
                     } else {
+                        first_row = walk.i < first_row ? walk.i : first_row;
+                        last_row = walk.i > last_row ? walk.i : last_row;
                         walk.next(planes, out, t, v);
                     }
                 }
+                // Tap rows that see only padding from all of these pixels are left out.
+                const int64_t per_row = c.channels * p.tap_cols;
+                int64_t begin = p.tap_rows, end = 0;
+                for (int64_t i = first_row; i <= last_row; ++i) {
+                    begin = p.first_tap[i] < begin ? p.first_tap[i] : begin;
+                    end = p.last_tap[i] > end ? p.last_tap[i] : end;
+                }
+                begin = begin * per_row > k0 ? begin * per_row : k0;
+                end = end * per_row < k0 + block ? end * per_row : k0 + block;
+                t.depth = end > begin ? end - begin : 0;
+                if (t.depth == 0 && t.add) continue;
+                t.offset = p.packed ? in_panel : p.offset + begin;
+                if (p.packed)
+                    for (int v = 0; v < vecs && t.count[v]; ++v) pixels[v].pack(planes, p.offset + begin, t.depth, vecs * L, panel + v * L);
                 if (t.step == 0)
                     for (int v = 0; v < vecs; ++v) t.y[v] = out;
                 else if (p.packed) t.step = 1;
@@ -120,7 +135,7 @@ void run_part(const Correlation<T>& c, const Pass& p, const Part& part, const T*
                     const int64_t m = panels.first(i);
                     const T* a = weights + m * p.depth;
                     run_tile_of<vecs>(panels.rows(i), t, [&](auto rows) {
-                        return PackedRows<T, rows>{a + k0 * rows};
+                        return PackedRows<T, rows>{a + begin * rows};
                     }, m, bias);
                 }
             }
