@@ -15,8 +15,9 @@ namespace {
 
 struct Pass {
     Grid grid;                                        // of one image
-    int64_t taps, depth;                              // depth = channels * taps
-    const int64_t* tap;                               // [taps] which of the r * s
+    int64_t tap_rows, tap_cols, depth;                // depth = tap_rows * channels * tap_cols, in that order
+    const int64_t* tap;                               // [tap_rows * tap_cols] which of the r * s
+    const int64_t *first_tap, *last_tap;              // [grid.rows] the tap rows that see more than zeros, first .. last - 1
     const int64_t* offset;                            // [depth] from a pixel to channel and tap kk
     int64_t weights;                                  // where its packed weights start
     bool packed;                                      // windows of a tile copied to a panel, rather than read in place
@@ -33,6 +34,12 @@ template <class T> struct Correlation {
     const Pass* passes;
     int64_t pass_count;
     double work_ns;                                   // of everything on one thread
+
+    // Few pixels: weights whose rows are contiguous are read where they are, which saves writing them once more.
+    bool weights_in_place() const {
+        const Pass& p = passes[0];
+        return pass_count == 1 && p.tap_rows == 1 && w_channel == p.tap_cols && w_row == p.depth && images * p.grid.rows * p.grid.cols <= 256;
+    }
 };
 
 // Depth is cut into equal blocks: a block of one tile's columns stays in L1 while the rows pass by.
@@ -60,12 +67,22 @@ template <class T> LC_INLINE bool should_pack(const Grid& g, const Planes& plane
 
 // Weights of a panel: [depth][rows]
 template <class T> void pack_weights(const Correlation<T>& c, const Pass& p, const Panels& panels, int64_t group, int64_t panel, T* dst) {
+    constexpr int64_t L = lanes<T>, width = ceil_div(kTileRows<T>, L) * L;
     const int rows = panels.rows(panel);
-    const T* w = c.w + group * c.w_group + panels.first(panel) * c.w_row;
-    dst += group * c.m * p.depth + panels.first(panel) * p.depth;
+    const int64_t first = panels.first(panel);
+    const T* w = c.w + group * c.w_group + first * c.w_row;
+    dst += (group * c.m + first) * p.depth;
+    const bool copies = c.w_row == 1 && p.tap_rows == 1 && first + width <= c.m;        // whole registers, each spilling into what comes after it
     for (int64_t ch = 0; ch < c.channels; ++ch)
-        for (int64_t t = 0; t < p.taps; ++t, dst += rows)
-            for (int i = 0; i < rows; ++i) dst[i] = w[i * c.w_row + ch * c.w_channel + p.tap[t]];
+        for (int64_t r = 0; r < p.tap_rows; ++r)
+            for (int64_t t = 0; t < p.tap_cols; ++t) {
+                const int64_t kk = (r * c.channels + ch) * p.tap_cols + t;
+                const T* from = w + ch * c.w_channel + p.tap[r * p.tap_cols + t];
+                if (copies && (kk + 1) * rows + width <= p.depth * rows)
+                    for (int64_t i = 0; i < width; i += L) store(dst + kk * rows + i, load(from + i));
+                else
+                    for (int i = 0; i < rows; ++i) dst[kk * rows + i] = from[i * c.w_row];
+            }
 }
 
 struct Part {
@@ -82,18 +99,17 @@ void run_part(const Correlation<T>& c, const Pass& p, const Part& part, const T*
     grid.images = part.images;
     T* out = c.out + part.image * grid.out_image + part.group * c.m * c.out_plane;
     const T* bias = c.bias ? c.bias + part.group * c.m : nullptr;
+    const bool weights_in_place = c.weights_in_place();
     weights += part.group * c.m * p.depth;
 
     for (int64_t p0 = part.first_panel; p0 < part.last_panel; p0 += per_block) {
         const int64_t p1 = p0 + per_block < part.last_panel ? p0 + per_block : part.last_panel;
         for (int64_t k0 = 0; k0 == 0 || k0 < p.depth; k0 += block) {
-            const int64_t depth = p.depth - k0 < block ? p.depth - k0 : block;
             RowWalk<T> walk(grid, c.planes, part.first * vecs);
             for (int64_t tile = part.first; tile < part.last; ++tile) {
                 ConvTile<T> t;
                 PackedPixels<T> pixels[vecs];
-                t.depth = depth;
-                t.offset = p.packed ? in_panel : p.offset + k0;
+                int64_t first_row = grid.rows, last_row = -1;                        // of the tile's pixels
                 t.row = c.out_plane;
                 t.step = grid.out_step;
                 t.add = k0 > 0;
@@ -103,25 +119,39 @@ void run_part(const Correlation<T>& c, const Pass& p, const Part& part, const T*
                         t.b[v] = t.b[0];
                         t.count[v] = 0;
                     } else if (p.packed) {
-                        t.count[v] = pixels[v].find(grid, c.planes, at * L);
-                        pixels[v].pack(planes, p.offset + k0, depth, vecs * L, panel + v * L);
+                        t.count[v] = pixels[v].find(grid, c.planes, at * L, first_row, last_row);
                         if (!pixels[v].contiguous(t.count[v])) t.step = 0;
                         t.b[v] = panel + v * L;
                         t.y[v] = out + pixels[v].lane[0];
                         t.lane[v] = pixels[v].lane;
                     } else {
+                        first_row = walk.i < first_row ? walk.i : first_row;
+                        last_row = walk.i > last_row ? walk.i : last_row;
                         walk.next(planes, out, t, v);
                     }
                 }
+                // Tap rows that see only padding from all of these pixels are left out.
+                const int64_t per_row = c.channels * p.tap_cols;
+                int64_t begin = p.tap_rows, end = 0;
+                for (int64_t i = first_row; i <= last_row; ++i) {
+                    begin = p.first_tap[i] < begin ? p.first_tap[i] : begin;
+                    end = p.last_tap[i] > end ? p.last_tap[i] : end;
+                }
+                begin = begin * per_row > k0 ? begin * per_row : k0;
+                end = end * per_row < k0 + block ? end * per_row : k0 + block;
+                t.depth = end > begin ? end - begin : 0;
+                if (t.depth == 0 && t.add) continue;
+                t.offset = p.packed ? in_panel : p.offset + begin;
+                if (p.packed)
+                    for (int v = 0; v < vecs && t.count[v]; ++v) pixels[v].pack(planes, p.offset + begin, t.depth, vecs * L, panel + v * L);
                 if (t.step == 0)
                     for (int v = 0; v < vecs; ++v) t.y[v] = out;
                 else if (p.packed) t.step = 1;
                 for (int64_t i = p0; i < p1; ++i) {
                     const int64_t m = panels.first(i);
                     const T* a = weights + m * p.depth;
-                    run_tile_of<vecs>(panels.rows(i), t, [&](auto rows) {
-                        return PackedRows<T, rows>{a + k0 * rows};
-                    }, m, bias);
+                    if (weights_in_place) run_tile_of<vecs>(panels.rows(i), t, [&](auto) { return MatrixRows<T>{a + begin, p.depth}; }, m, bias);
+                    else run_tile_of<vecs>(panels.rows(i), t, [&](auto rows) { return PackedRows<T, rows>{a + begin * rows}; }, m, bias);
                 }
             }
         }
@@ -149,10 +179,12 @@ template <class T> void correlate(const Correlation<T>& c) {
     int64_t weight_count = 0;
     for (int64_t i = 0; i < c.pass_count; ++i) weight_count += c.groups * c.m * c.passes[i].depth;
 
-    const Buffer<T> weights(weight_count);
-    parallel_for(c.pass_count * c.groups * panels.count, weight_count, [&](int64_t task, int) {
+    const bool in_place = c.weights_in_place();
+    const Buffer<T> packed(in_place ? 0 : weight_count);
+    const T* weights = in_place ? c.w : packed.data();
+    if (!in_place) parallel_for(c.pass_count * c.groups * panels.count, weight_count, [&](int64_t task, int) {
         const Pass& p = c.passes[task / panels.count / c.groups];
-        pack_weights(c, p, panels, task / panels.count % c.groups, task % panels.count, weights.data() + p.weights);
+        pack_weights(c, p, panels, task / panels.count % c.groups, task % panels.count, packed.data() + p.weights);
     });
 
     const Buffer<int64_t> in_panel(kDepthBlock);
@@ -180,7 +212,7 @@ template <class T> void correlate(const Correlation<T>& c) {
             for (int64_t i = 0; i < c.pass_count; ++i) {
                 const Pass& p = c.passes[i];
                 run_part(c, p, {group, image, images, 0, ceil_div(registers<T>(p, images), vecs), 0, panels.count},
-                         c.in_place ? source(image, group, 0) : planes, weights.data(), in_panel.data(), panel);
+                         c.in_place ? source(image, group, 0) : planes, weights, in_panel.data(), panel);
             }
         });
         return;
@@ -210,7 +242,7 @@ template <class T> void correlate(const Correlation<T>& c) {
                 const int64_t a = at / row_parts, b = at % row_parts;
                 run_part(c, p, {group, image, images, tiles * a / tile_parts, tiles * (a + 1) / tile_parts,
                                 panels.count * b / row_parts, panels.count * (b + 1) / row_parts},
-                         planes, weights.data(), in_panel.data(), panel.data() + worker * panel_count);
+                         planes, weights, in_panel.data(), panel.data() + worker * panel_count);
             });
         }
     }

@@ -99,8 +99,8 @@ template <class T> struct PackedPixels {
     int end[lanes<T>];                                // its last lane + 1
     int64_t lane[lanes<T>];                           // where each lane goes in the output
 
-    // Pixels at, at + 1, ... of the flat grid; returns how many there are.
-    LC_INLINE int find(const Grid& g, const Planes& planes, int64_t at) {
+    // Pixels at, at + 1, ... of the flat grid; returns how many there are and widens [first_row, last_row] to their rows.
+    LC_INLINE int find(const Grid& g, const Planes& planes, int64_t at, int64_t& first_row, int64_t& last_row) {
         const int64_t per_image = g.rows * g.cols, left = g.images * per_image - at;
         const int count = int(left < lanes<T> ? left : lanes<T>);
         int64_t n = at / per_image, i = at % per_image / g.cols, j = at % g.cols;
@@ -109,6 +109,8 @@ template <class T> struct PackedPixels {
             from[runs] = n * planes.image + i * planes.pitch + j - l;
             const int64_t to = g.out_first + n * g.out_image + i * g.out_row + j * g.out_step;
             for (int64_t e = 0; e < here; ++e) lane[l + e] = to + e * g.out_step;
+            first_row = i < first_row ? i : first_row;
+            last_row = i > last_row ? i : last_row;
             l += int(here);
             end[runs++] = l;
             j = 0;
