@@ -96,7 +96,7 @@ struct Maximum {
 struct Minimum {
     template <class V> static LC_INLINE V forward(V a, V b) { return smaller(a, b); }
     template <class T> static LC_INLINE void backward(vec<T> dy, vec<T> a, vec<T> b, vec<T>& da, vec<T>& db) {
-        Maximum::backward(dy, b, a, db, da);
+        Maximum::backward(dy, b, a, da, db);
     }
 };
 struct Remainder {

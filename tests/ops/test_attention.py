@@ -4,7 +4,7 @@ import check
 import numpy as np
 import pytest
 from cases import STORED_FLOATS, Case, cases
-from reference.attention import attention_backward, attention_forward, causal_mask
+from reference.attention import attention_backward, attention_backward_size, attention_forward, causal_mask
 
 import littlecore as lc
 import littlecore.nn.functional as F
@@ -37,6 +37,12 @@ def draw(case: Case, grad=False):
     return q, k, v, options, mask
 
 
+def rounding(q, k, scale, mask):
+    """Units a probability may be off: its score's, and one for every step of the sums."""
+    scores = 2 * scale * np.abs(q).sum(axis=-1).max(initial=0) * np.abs(k).max(initial=0)
+    return scores + np.abs(np.where(np.isinf(mask), 0, mask)).max(initial=0) + np.sqrt(max(q.shape[2], k.shape[2])) + 8
+
+
 @cases(500)
 def test_forward(case: Case):
     case.draw_dtype(*STORED_FLOATS)
@@ -47,8 +53,7 @@ def test_forward(case: Case):
     q, k, v = (check.wide(t) for t in (q, k, v))
     scale = options["scale"] or q.shape[-1] ** -0.5
     size = attention_forward(q, k, np.abs(v), scale, mask)
-    range_of_scores = 2 * scale * np.abs(q).sum(axis=-1).max(initial=0) * np.abs(k).max(initial=0) + np.abs(np.where(np.isinf(mask), 0, mask)).max(initial=0)
-    check.bounded(o, attention_forward(q, k, v, scale, mask), size, range_of_scores + np.sqrt(k.shape[2]) + 8)
+    check.bounded(o, attention_forward(q, k, v, scale, mask), size, rounding(q, k, scale, mask))
     return o
 
 
@@ -62,16 +67,12 @@ def test_backward(case: Case):
 
     exact = [check.wide(t) for t in (do, q, k, v)]
     scale = options["scale"] or q.shape[-1] ** -0.5
-    want = attention_backward(*exact, scale, mask)
-    # The naive formula at the precision of what backward is given: o itself is rounded to storage before delta.
-    narrow = {"float64": np.float64, "float32": np.float32}.get(dtype, np.float32)
-    naive = attention_backward(*[e.astype(narrow) for e in exact], scale, np.asarray(mask, narrow))
-    for t, a, b in zip((q, k, v), want, naive, strict=True):
-        if dtype in ("float32", "float64"):
-            check.no_worse(t.grad, a, b)
-        else:
-            size = np.abs(a).max(initial=0) + np.abs(exact[0]).max(initial=0) * np.abs(exact[3]).max(initial=0) * np.abs(exact[1]).max(initial=0)
-            check.bounded(t.grad, a, size * check.UNIT[dtype] / check.UNIT["float32"], 4)
+    want, sizes = attention_backward(*exact, scale, mask), attention_backward_size(*exact, scale, mask)
+    factor = rounding(exact[1], exact[2], scale, mask)
+    if dtype in ("bfloat16", "float16"):  # delta is made from o as stored
+        factor += 2 * check.UNIT[dtype] / check.UNIT["float32"]
+    for t, a, size in zip((q, k, v), want, sizes, strict=True):
+        check.bounded(t.grad, a, size, factor)
     return q.grad, k.grad, v.grad
 
 
@@ -92,6 +93,7 @@ def test_uniform_attention_in_integers_is_exact():
     check.equal(o, np.broadcast_to(v.mean(axis=2, keepdims=True), (2, 3, 70, 20)))
 
 
+@pytest.mark.vacuous
 @pytest.mark.parametrize("tq", [2, 70])
 @pytest.mark.parametrize("kind", ["boolean", "additive"])
 def test_a_fully_masked_row_gives_zero_and_no_gradient(tq, kind):
