@@ -15,14 +15,28 @@ inline Reduction parse_reduction(const char* op, const std::string& name) {
     return Reduction::sum;
 }
 
+// A sum that keeps what rounding loses (Neumaier): float64 losses of many rows need it.
+class LongSum {
+public:
+    void add(double x) {
+        const double s = sum_ + x;
+        lost_ += (sum_ < 0 ? -sum_ : sum_) >= (x < 0 ? -x : x) ? (sum_ - s) + x : (x - s) + sum_;
+        sum_ = s;
+    }
+    double value() const { return lost_ == lost_ ? sum_ + lost_ : sum_; }     // infinities leave NaN behind
+
+private:
+    double sum_ = 0, lost_ = 0;
+};
+
 // A scalar: the sum of the rows' losses (contiguous; in index order, in float64) over total.
 inline Tensor sum_over_total(const Tensor& losses, double total) {
     const Tensor y = Tensor::empty({}, losses.dtype());
     visit_float(losses.dtype(), "loss", [&]<class T>() {
         const T* l = losses.data<T>();
-        double sum = 0;
-        for (int64_t i = 0; i < losses.numel(); ++i) sum += double(l[i]);
-        *y.mutable_data<T>() = T(sum / total);
+        LongSum sum;
+        for (int64_t i = 0; i < losses.numel(); ++i) sum.add(double(l[i]));
+        *y.mutable_data<T>() = T(sum.value() / total);
     });
     return y;
 }
@@ -58,13 +72,13 @@ inline void check_class_weight(const char* op, const Tensor& x, const Tensor& we
 template <class T> double counted_weight(const char* op, const Tensor& target, const Tensor& weight, int64_t n, int64_t ignore_index) {
     const int64_t* t = target.data<int64_t>();
     const T* w = weight ? weight.data<T>() : nullptr;
-    double total = 0;
+    LongSum total;
     for (int64_t i = 0; i < target.numel(); ++i) {
         if (t[i] == ignore_index) continue;
         LC_CHECK(t[i] >= 0 && t[i] < n, IndexError, op, ": target ", t[i], " is not a class: there are ", n);
-        total += w ? double(w[t[i]]) : 1;
+        total.add(w ? double(w[t[i]]) : 1);
     }
-    return total;
+    return total.value();
 }
 
 }  // namespace lc

@@ -1,10 +1,10 @@
-"""scaled_dot_product_attention: lengths and widths around the tiles, every kind of mask, shared key heads."""
+"""scaled_dot_product_attention: lengths and widths around the tiles, masks of every kind, shared key heads, dead rows."""
 
 import check
 import numpy as np
 import pytest
 from cases import STORED_FLOATS, Case, cases
-from reference.attention import attention_backward, attention_forward, causal_mask
+from reference.attention import attention_backward, attention_backward_size, attention_forward, causal_mask
 
 import littlecore as lc
 import littlecore.nn.functional as F
@@ -27,9 +27,7 @@ def draw(case: Case, grad=False):
     if kind == "causal":
         options["is_causal"], mask = True, causal_mask(tq, tk)
     elif kind != "none":
-        shape = case.pick(
-            "mask.shape", ((tq, tk), (1, tk), (heads, tq, tk), (batch, 1, tq, tk), (batch, 1, 1, tk), (tq, 1))
-        )
+        shape = case.pick("mask.shape", ((tq, tk), (1, tk), (heads, tq, tk), (batch, 1, tq, tk), (batch, 1, 1, tk), (tq, 1)))
         if kind == "boolean":
             seen = case.random("mask.data").random(shape) < case.pick("mask.share", (0.7, 0.1))
             options["attn_mask"], mask = lc.from_numpy(seen), np.where(seen, 0.0, -np.inf)
@@ -37,6 +35,12 @@ def draw(case: Case, grad=False):
             options["attn_mask"] = case.tensor("mask.data", shape, "normal")
             mask = check.wide(options["attn_mask"])
     return q, k, v, options, mask
+
+
+def rounding(q, k, scale, mask):
+    """Units a probability may be off: its score's, and one for every step of the sums."""
+    scores = 2 * scale * np.abs(q).sum(axis=-1).max(initial=0) * np.abs(k).max(initial=0)
+    return scores + np.abs(np.where(np.isinf(mask), 0, mask)).max(initial=0) + np.sqrt(max(q.shape[2], k.shape[2])) + 8
 
 
 @cases(500)
@@ -49,10 +53,7 @@ def test_forward(case: Case):
     q, k, v = (check.wide(t) for t in (q, k, v))
     scale = options["scale"] or q.shape[-1] ** -0.5
     size = attention_forward(q, k, np.abs(v), scale, mask)
-    range_of_scores = 2 * scale * np.abs(q).sum(axis=-1).max(initial=0) * np.abs(k).max(initial=0) + np.abs(
-        np.where(np.isinf(mask), 0, mask)
-    ).max(initial=0)
-    check.bounded(o, attention_forward(q, k, v, scale, mask), size, range_of_scores + np.sqrt(k.shape[2]) + 8)
+    check.bounded(o, attention_forward(q, k, v, scale, mask), size, rounding(q, k, scale, mask))
     return o
 
 
@@ -66,18 +67,12 @@ def test_backward(case: Case):
 
     exact = [check.wide(t) for t in (do, q, k, v)]
     scale = options["scale"] or q.shape[-1] ** -0.5
-    want = attention_backward(*exact, scale, mask)
-    # The naive formula at the precision of what backward is given: o itself is rounded to storage before delta.
-    narrow = {"float64": np.float64, "float32": np.float32}.get(dtype, np.float32)
-    naive = attention_backward(*[e.astype(narrow) for e in exact], scale, np.asarray(mask, narrow))
-    for t, a, b in zip((q, k, v), want, naive, strict=True):
-        if dtype in ("float32", "float64"):
-            check.no_worse(t.grad, a, b)
-        else:
-            size = np.abs(a).max(initial=0) + np.abs(exact[0]).max(initial=0) * np.abs(exact[3]).max(
-                initial=0
-            ) * np.abs(exact[1]).max(initial=0)
-            check.bounded(t.grad, a, size * check.UNIT[dtype] / check.UNIT["float32"], 4)
+    want, sizes = attention_backward(*exact, scale, mask), attention_backward_size(*exact, scale, mask)
+    factor = rounding(exact[1], exact[2], scale, mask)
+    if dtype in ("bfloat16", "float16"):  # delta is made from o as stored
+        factor += 2 * check.UNIT[dtype] / check.UNIT["float32"]
+    for t, a, size in zip((q, k, v), want, sizes, strict=True):
+        check.bounded(t.grad, a, size, factor)
     return q.grad, k.grad, v.grad
 
 
@@ -93,21 +88,17 @@ def test_gradients(shape, causal):
 def test_uniform_attention_in_integers_is_exact():
     """Equal scores over a power of two of keys: o is the plain mean of v, without any rounding."""
     v = np.random.default_rng(0).integers(-8, 9, (2, 3, 128, 20)).astype(np.float32)
-    q, k = (
-        np.zeros((2, 3, 70, 5), np.float32),
-        np.random.default_rng(1).standard_normal((2, 3, 128, 5)).astype(np.float32),
-    )
+    q, k = np.zeros((2, 3, 70, 5), np.float32), np.random.default_rng(1).standard_normal((2, 3, 128, 5)).astype(np.float32)
     o = F.scaled_dot_product_attention(*(lc.from_numpy(t) for t in (q, k, v)))
     check.equal(o, np.broadcast_to(v.mean(axis=2, keepdims=True), (2, 3, 70, 20)))
 
 
+@pytest.mark.vacuous
 @pytest.mark.parametrize("tq", [2, 70])
 @pytest.mark.parametrize("kind", ["boolean", "additive"])
 def test_a_fully_masked_row_gives_zero_and_no_gradient(tq, kind):
     random = np.random.default_rng(2)
-    q, k, v = (
-        lc.from_numpy(random.standard_normal((1, 2, t, 8)).astype(np.float32)).requires_grad_() for t in (tq, 90, 90)
-    )
+    q, k, v = (lc.from_numpy(random.standard_normal((1, 2, t, 8)).astype(np.float32)).requires_grad_() for t in (tq, 90, 90))
     seen = np.ones((tq, 90), bool)
     seen[1] = False
     mask = seen if kind == "boolean" else np.where(seen, 0, -np.inf).astype(np.float32)

@@ -4,7 +4,7 @@ import check
 import numpy as np
 import pytest
 from cases import STORED_FLOATS, Case, cases
-from reference.rms_norm import rms_norm_backward, rms_norm_forward
+from reference.rms_norm import rms_norm_backward, rms_norm_backward_size, rms_norm_forward
 
 import littlecore as lc
 import littlecore.nn.functional as F
@@ -29,7 +29,7 @@ def test_forward(case: Case):
 
 @cases(400)
 def test_backward(case: Case):
-    dtype = case.draw_dtype(*STORED_FLOATS)
+    case.draw_dtype(*STORED_FLOATS)
     rows, cols, eps = case.size("rows"), case.size("cols", low=1), case.pick("eps", EPS)
     x, dy = (
         case.tensor("x", (rows, cols), ("normal", "positive", "uniform"), grad=True),
@@ -40,11 +40,11 @@ def test_backward(case: Case):
     F.rms_norm(x, (cols,), w, eps).backward(dy)
 
     exact = [check.wide(t) for t in (dy, x)] + [np.ones(cols) if w is None else check.wide(w)]
-    narrow = np.float64 if dtype == "float64" else np.float32
-    want, naive = rms_norm_backward(*exact, eps), rms_norm_backward(*[v.astype(narrow) for v in exact], eps)
-    check.no_worse(x.grad, want[0], naive[0])
+    want, size = rms_norm_backward(*exact, eps), rms_norm_backward_size(*exact, eps)
+    factor = 8 + np.sqrt(max(rows, cols))
+    check.bounded(x.grad, want[0], size[0], factor)
     if w is not None:
-        check.no_worse(w.grad, want[1], naive[1])
+        check.bounded(w.grad, want[1], size[1], factor)
         return x.grad, w.grad
     return x.grad
 

@@ -21,11 +21,7 @@ def tables(positions, pairs, dtype):
 def test_forward_and_backward(case: Case):
     dtype = case.draw_dtype(*STORED_FLOATS)
     lead, positions = case.shape("lead", high=2, limit=64), case.size("positions", high=33)
-    pairs, rest, interleaved = (
-        case.size("pairs", low=1, high=65),
-        case.pick("rest", (0, 1, 7, 16)),
-        case.pick("form", FORMS),
-    )
+    pairs, rest, interleaved = case.size("pairs", low=1, high=65), case.pick("rest", (0, 1, 7, 16)), case.pick("form", FORMS)
     x, dy = (case.tensor(n, (*lead, positions, 2 * pairs + rest), "normal", grad=n == "x") for n in ("x", "dy"))
     cos, sin = tables(positions, pairs, dtype)
 
@@ -33,15 +29,12 @@ def test_forward_and_backward(case: Case):
     y.backward(dy)
 
     x, dy, cos, sin, grad = check.wide(x), check.wide(dy), check.wide(cos), check.wide(sin), x.grad
-    check.bounded(
-        y,
-        rotary_embedding_forward(x, cos, sin, interleaved),
-        rotary_embedding_forward(np.abs(x), np.abs(cos), -np.abs(sin), interleaved)
-        + rotary_embedding_forward(np.abs(x), 0 * cos, np.abs(sin), interleaved),
-        4,
-    )
-    size = np.abs(dy).max(initial=0) * 2
-    check.bounded(grad, rotary_embedding_backward(dy, cos, sin, interleaved), size, 4)
+    for got, want, source in (
+        (y, rotary_embedding_forward(x, cos, sin, interleaved), x),
+        (grad, rotary_embedding_backward(dy, cos, sin, interleaved), dy),
+    ):
+        size = [rotary_embedding_forward(np.abs(source), np.abs(cos), s * np.abs(sin), interleaved) for s in (1, -1)]
+        check.bounded(got, want, np.maximum(*size), 4)
     return y, grad
 
 
@@ -52,6 +45,7 @@ def test_gradients(interleaved):
     check.gradients(lambda x: lc.rotary_embedding(x, cos, sin, interleaved), x)
 
 
+@pytest.mark.vacuous  # one score for every pair of a distance
 @pytest.mark.parametrize("interleaved", FORMS)
 def test_products_depend_on_the_distance_alone(interleaved):
     random = np.random.default_rng(2)
@@ -61,12 +55,7 @@ def test_products_depend_on_the_distance_alone(interleaved):
     scores = q @ k.T
     for distance in (-20, -1, 0, 1, 20):
         along = np.diagonal(scores, distance)
-        check.bounded(
-            lc.from_numpy(along.copy()),
-            np.full(along.shape, along[0]),
-            16 * np.abs(q[0]).max() * np.abs(k[0]).max(),
-            16,
-        )
+        check.bounded(lc.from_numpy(along.copy()), np.full(along.shape, along[0]), 16 * np.abs(q[0]).max() * np.abs(k[0]).max(), 16)
 
 
 def test_wrong_arguments_are_refused():

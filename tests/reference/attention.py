@@ -24,10 +24,19 @@ def attention_forward(q, k, v, scale, mask=0, keep=1):
 
 
 def attention_backward(do, q, k, v, scale, mask=0, keep=1):
-    p, heads, group = probabilities(q, k, scale, mask), q.shape[1], q.shape[1] // k.shape[1]
+    return gradients(probabilities(q, k, scale, mask), do, q, k, v, scale, keep, -1)
+
+
+def attention_backward_size(do, q, k, v, scale, mask=0, keep=1):
+    """The same sums of absolute terms: what the rounding errors are measured by."""
+    return gradients(probabilities(q, k, scale, mask), *(np.abs(t) for t in (do, q, k, v)), scale, keep, 1)
+
+
+def gradients(p, do, q, k, v, scale, keep, sign):
+    heads, group = q.shape[1], q.shape[1] // k.shape[1]
     dv = (p * keep).swapaxes(-1, -2) @ do
     dp = do @ shared(v, heads).swapaxes(-1, -2) * keep
-    ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True))
+    ds = p * (dp + sign * (dp * p).sum(axis=-1, keepdims=True))
     dq = ds @ shared(k, heads) * q.dtype.type(scale)
     dk = ds.swapaxes(-1, -2) @ q * q.dtype.type(scale)
     return dq, *(d.reshape(d.shape[0], k.shape[1], group, *d.shape[2:]).sum(axis=2) for d in (dk, dv))
