@@ -9,7 +9,11 @@ using Kind = IndexItem::Kind;
 
 // One thing between the brackets. Exactly one of the fields is used, by kind.
 struct Item {
-    enum class What { basic, mask_or_array, truth, ellipsis } what;
+    enum class What { basic,
+                      mask_or_array,
+                      truth,
+                      ellipsis };
+    What what;
     IndexItem basic{};
     Tensor array{};
     bool truth = false;
@@ -88,23 +92,23 @@ Key parse(const Tensor& x, PyObject* key) {
     LC_CHECK(ellipses <= 1, IndexError, "getitem: only one Ellipsis may stand between the brackets");
     LC_CHECK(used <= x.dim(), IndexError, "getitem: too many indices: ", used, " dims are indexed, shape ", x.sizes(), " has ", x.dim());
     for (Item& item : read_items) switch (item.what) {
-        case Item::What::basic:
-            out.items.push_back(item.basic);
-            if (item.basic.kind != Kind::index) out.indices.emplace_back();
-            break;
-        case Item::What::ellipsis:
-            for (int i = used; i < x.dim(); ++i) out.items.emplace_back(), out.indices.emplace_back();
-            break;
-        case Item::What::truth: {                     // a new dim of one element, or of none
-            out.items.push_back({Kind::new_axis});
-            out.indices.push_back(Tensor::zeros({item.truth ? 1 : 0}, DType::int64));
-            break;
+            case Item::What::basic:
+                out.items.push_back(item.basic);
+                if (item.basic.kind != Kind::index) out.indices.emplace_back();
+                break;
+            case Item::What::ellipsis:
+                for (int i = used; i < x.dim(); ++i) out.items.emplace_back(), out.indices.emplace_back();
+                break;
+            case Item::What::truth: {                     // a new dim of one element, or of none
+                out.items.push_back({Kind::new_axis});
+                out.indices.push_back(Tensor::zeros({item.truth ? 1 : 0}, DType::int64));
+                break;
+            }
+            case Item::What::mask_or_array:
+                for (int i = 0; i < uses(item); ++i) out.items.emplace_back();
+                out.indices.push_back(std::move(item.array));
+                break;
         }
-        case Item::What::mask_or_array:
-            for (int i = 0; i < uses(item); ++i) out.items.emplace_back();
-            out.indices.push_back(std::move(item.array));
-            break;
-    }
     return out;
 }
 
@@ -179,7 +183,7 @@ Tensor through_numpy(const char* op, py::handle data) {
     if (kind == "f") {
         LC_CHECK(bytes <= 8, TypeError, op, ": no dtype is as wide as ", std::string(py::str(array.attr("dtype"))), "; convert with astype()");
         if (is_list && python_number_inside(data)) as("float32");
-        else as(bytes == 8 ? "float64" : bytes == 4 ? "float32" : "float16");        // native byte order
+        else as(bytes == 8 ? "float64" : (bytes == 4 ? "float32" : "float16"));        // native byte order
     } else if (kind == "i" || kind == "u") {
         LC_CHECK(kind == "i" || bytes < 8, TypeError, op, ": uint64 has no counterpart here; convert with astype('int64')");
         if (bytes == 1 && kind == "u") as("uint8");

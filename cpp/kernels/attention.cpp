@@ -8,6 +8,7 @@
 #include "cpp/core/allocator.h"
 #include "cpp/core/parallel.h"
 #include "cpp/kernels/gemm.h"
+#include "cpp/simd/philox.h"
 #include "cpp/simd/reduce.h"
 #include "cpp/simd/vec_math.h"
 
@@ -144,17 +145,31 @@ template <class T, class A> void hide(const AttentionShape& shape, const Attenti
     if (shape.causal) hide_later_keys(p, s, ld);
 }
 
+// The dropout factors of a panel, [keys][W]; p.j is a multiple of 64.
+template <class A> void dropout_factors(const AttentionShape& s, const AttentionDropout& dropout, const Panel& p, A* z) {
+    const uint64_t threshold = uint64_t(dropout.probability * 0x1p32);
+    const A scale = A(1 / (1 - dropout.probability));
+    const int64_t groups = (s.tk + kWordGroup - 1) / kWordGroup, row = (p.b * s.heads + p.h) * s.tq + p.q;
+    for (int64_t i = 0; i < W<A>; ++i)
+        for (int64_t t = 0; t < p.keys; t += kWordGroup) {
+            uint32_t word[kWordGroup];
+            random_words(dropout.key, (row + i) * groups + (p.j + t) / kWordGroup, word);
+            for (int64_t u = 0; u < kWordGroup && t + u < p.keys; ++u) z[(t + u) * W<A> + i] = word[u] >= threshold ? scale : A(0);
+        }
+}
+
 // ---- forward ------------------------------------------------------------------------------------------------------------
 
 template <class A> struct ForwardScratch {
-    A *q, *o, *s, *k, *v, *max, *sum;
+    A *q, *o, *s, *z, *k, *v, *max, *sum;
     static int64_t size(const AttentionShape& a) {
-        return round_up(kQueries * (a.dim + a.dim_v + 2) + kKeys * (W<A> + a.dim + a.dim_v), 16);
+        return round_up(kQueries * (a.dim + a.dim_v + 2) + kKeys * (2 * W<A> + a.dim + a.dim_v), 16);
     }
     ForwardScratch(A* p, const AttentionShape& a) : q(p) {
         o = q + kQueries * a.dim;
         s = o + kQueries * a.dim_v;
-        k = s + kKeys * W<A>;
+        z = s + kKeys * W<A>;
+        k = z + kKeys * W<A>;
         v = k + kKeys * a.dim;
         max = v + kKeys * a.dim_v;
         sum = max + kQueries;
@@ -214,6 +229,10 @@ template <class T, class A = acc_t<T>> void forward_block(const AttentionForward
             multiply(keys, s.dim, k, x.q + p * W<A> * s.dim, W<A>, x.s, W<A>, false);
             hide<T>(s, a.mask, panel, x.s, W<A>);
             softmax_panel(x.s, keys, x.max + p * W<A>, x.sum + p * W<A>, o, s.dim_v);
+            if (a.dropout.probability > 0) {
+                dropout_factors(s, a.dropout, panel, x.z);
+                for (int64_t i = 0; i < keys * W<A>; i += lanes<A>) store(x.s + i, load(x.s + i) * load(x.z + i));
+            }
             multiply(s.dim_v, keys, Transposed<A>{v.p, v.ld}, x.s, W<A>, o, W<A>, true);
         }
     }
@@ -310,28 +329,30 @@ template <class T, class A = acc_t<T>> void prepare_block(const AttentionBackwar
 }
 
 template <class A> struct BackwardScratch {
-    A *p, *ds, *k, *v, *dk, *dv;
+    A *p, *ds, *z, *k, *v, *dk, *dv;
     static int64_t size(const AttentionShape& s) {
-        return kBackwardKeys * (2 * kQueries + s.dim + s.dim_v + Prepared<A>::width(s.dim) + Prepared<A>::width(s.dim_v));
+        return kBackwardKeys * (2 * kQueries + W<A> + s.dim + s.dim_v + Prepared<A>::width(s.dim) + Prepared<A>::width(s.dim_v));
     }
     BackwardScratch(A* memory, const AttentionShape& s) : p(memory) {
         ds = p + kBackwardKeys * kQueries;
-        k = ds + kBackwardKeys * kQueries;
+        z = ds + kBackwardKeys * kQueries;
+        k = z + kBackwardKeys * W<A>;
         v = k + kBackwardKeys * s.dim;
         dk = v + kBackwardKeys * s.dim_v;
         dv = dk + kBackwardKeys * Prepared<A>::width(s.dim);
     }
 };
 
-// Scores and their incoming gradients of one panel to p and ds.
-template <class A> void softmax_backward_panel(A* p, A* ds, int64_t keys, const A* lse, const A* delta) {
+// Scores and their incoming gradients of one panel to z p and ds; z: dropout factors or null.
+template <class A> void softmax_backward_panel(A* p, A* ds, const A* z, int64_t keys, const A* lse, const A* delta) {
     for (int half = 0; half < 2; ++half) {
         const vec<A> l = load(lse + half * lanes<A>), d = load(delta + half * lanes<A>);
         for (int64_t t = 0; t < keys; ++t) {
             const int64_t at = t * kQueries + half * lanes<A>;
             const vec<A> e = exp(load(p + at) - l);
-            store(p + at, e);
-            store(ds + at, e * (load(ds + at) - d));
+            const vec<A> keep = z ? load(z + t * W<A> + half * lanes<A>) : splat(A(1));
+            store(p + at, e * keep);
+            store(ds + at, e * (load(ds + at) * keep - d));
         }
     }
 }
@@ -358,7 +379,9 @@ void backward_block(const AttentionBackward<T>& a, const Prepared<A>& x, int64_t
                 multiply(keys, s.dim_v, v, x.do_panels + (at + p) * s.dim_v, W<A>, y.ds + p, kQueries, false);
                 const Panel panel{b, h, q, j, keys};
                 hide<T>(s, a.mask, panel, y.p + p, kQueries);
-                softmax_backward_panel(y.p + p, y.ds + p, keys, x.lse + at + p, x.delta + at + p);
+                const bool dropout = a.dropout.probability > 0;
+                if (dropout) dropout_factors(s, a.dropout, panel, y.z);
+                softmax_backward_panel(y.p + p, y.ds + p, dropout ? y.z : nullptr, keys, x.lse + at + p, x.delta + at + p);
                 multiply(s.dim, keys, Transposed<A>{k.p, k.ld}, y.ds + p, kQueries, x.dq_panels(s, strip) + (at + p) * s.dim, W<A>, true);
             }
             const RowMajor<A> q_rows = dense_rows(a.q.at(b, h, q0), a.q.row, s.dim, x.q_width, x.q_rows + at * x.q_width);
@@ -427,7 +450,7 @@ template <class F> void each_query_block(const AttentionShape& s, int64_t work_n
 template <class T> void attention_forward(const AttentionForward<T>& a) {
     using A = acc_t<T>;
     const AttentionShape& s = a.shape;
-    if (s.tq < kFewQueries) {
+    if (s.tq < kFewQueries && a.dropout.probability == 0) {
         const int64_t size = round_up(s.tk + s.dim_v, 16);
         const Buffer<A> scratch(num_threads() * size);
         parallel_for(s.batch * s.heads * s.tq, s.batch * s.heads * s.tq * s.tk * (s.dim + s.dim_v) / 8, [&](int64_t task, int worker) {

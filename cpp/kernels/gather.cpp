@@ -20,7 +20,8 @@ template <class T, class Write> void scatter(const GatherScatter<T>& a, Write wr
     const int64_t leads = plan.lead.count, tails = plan.tail.count, row = plan.count * tails;
     if (leads * row == 0) return;
     const int64_t grain = row >= kTask ? 1 : kTask / row, blocks = (leads + grain - 1) / grain;
-    const int64_t wanted = kTask / plan.count, chunk = leads > 1 ? tails : wanted < 64 ? 64 : wanted;
+    const int64_t wanted = kTask / plan.count, chunk = leads > 1 ? tails : wanted < 64 ? 64
+                                                                                       : wanted;
     const int64_t chunks = (tails + chunk - 1) / chunk;
     const Along place{plan.size, plan.step};
     parallel_for(blocks * chunks, leads * row * 2, [&](int64_t task, int) {

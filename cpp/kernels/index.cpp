@@ -11,17 +11,25 @@ constexpr int64_t kTask = 32 * 1024;                  // elements of a task: a f
 
 template <class T> void copy_run(const T* x, int64_t step, T* y, int64_t n) {
     if (step == 1 && n * int64_t(sizeof(T)) >= 64) memcpy(y, x, size_t(n) * sizeof(T));
-    else for (int64_t i = 0; i < n; ++i) y[i] = x[i * step];
+    else
+        for (int64_t i = 0; i < n; ++i) y[i] = x[i * step];
 }
 
-struct Put { template <class T> static void run(const T* v, T* x, int64_t step, int64_t n) {
-    if (step == 1 && n * int64_t(sizeof(T)) >= 64) memcpy(x, v, size_t(n) * sizeof(T));
-    else for (int64_t i = 0; i < n; ++i) x[i * step] = v[i];
-} };
-struct Add { template <class T> static void run(const T* v, T* x, int64_t step, int64_t n) {
-    if (step == 1) for (int64_t i = 0; i < n; ++i) x[i] += v[i];
-    else for (int64_t i = 0; i < n; ++i) x[i * step] += v[i];
-} };
+struct Put {
+    template <class T> static void run(const T* v, T* x, int64_t step, int64_t n) {
+        if (step == 1 && n * int64_t(sizeof(T)) >= 64) memcpy(x, v, size_t(n) * sizeof(T));
+        else
+            for (int64_t i = 0; i < n; ++i) x[i * step] = v[i];
+    }
+};
+struct Add {
+    template <class T> static void run(const T* v, T* x, int64_t step, int64_t n) {
+        if (step == 1)
+            for (int64_t i = 0; i < n; ++i) x[i] += v[i];
+        else
+            for (int64_t i = 0; i < n; ++i) x[i * step] += v[i];
+    }
+};
 
 // Places may repeat, so a task owns part of the lead or of the tail and meets every p in order.
 template <class Write, class T> void put(const IndexPut<T>& a) {
@@ -29,7 +37,7 @@ template <class Write, class T> void put(const IndexPut<T>& a) {
     if (total == 0) return;
     const int64_t row = a.count * tails;
     const int64_t lead_grain = row >= kTask ? 1 : kTask / row;
-    const int64_t wanted = kTask / a.count, chunk = leads > 1 ? tails : wanted < 128 ? 128 : wanted;
+    const int64_t wanted = kTask / a.count, chunk = leads > 1 ? tails : (wanted < 128 ? 128 : wanted);
     const int64_t chunks = (tails + chunk - 1) / chunk, blocks = (leads + lead_grain - 1) / lead_grain;
     parallel_for(blocks * chunks, total, [&](int64_t task, int) {
         const int64_t first = task / chunks * lead_grain, last = first + lead_grain < leads ? first + lead_grain : leads;

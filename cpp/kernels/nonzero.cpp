@@ -49,8 +49,8 @@ template <class T> void nonzero_forward(const NonzeroForward<T>& a) {
     });
 }
 
-#define INSTANTIATE(T)                                     \
-    template void nonzero_count(const NonzeroCount<T>&);   \
+#define INSTANTIATE(T) \
+    template void nonzero_count(const NonzeroCount<T>&); \
     template void nonzero_forward(const NonzeroForward<T>&);
 INSTANTIATE(float)
 INSTANTIATE(double)

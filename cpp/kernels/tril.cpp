@@ -12,7 +12,8 @@ template <class T> void tril_forward(const TrilForward<T>& a) {
     parallel_ranges(a.matrices * a.rows, grain, a.matrices * a.rows * a.cols / 2, [&](int64_t begin, int64_t end) {
         for (int64_t r = begin; r < end; ++r) {
             const int64_t edge = r % a.rows + a.diagonal + !a.upper;           // the first column of the right part
-            const int64_t left = edge < 0 ? 0 : edge > a.cols ? a.cols : edge;
+            const int64_t left = edge < 0 ? 0 : edge > a.cols ? a.cols
+                                                              : edge;
             const T* x = a.x + r * a.cols;
             T* y = a.y + r * a.cols;
             const int64_t from = a.upper ? left : 0, to = a.upper ? a.cols : left;

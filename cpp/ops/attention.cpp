@@ -78,7 +78,7 @@ Problem check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& m
     for (int i = 0; i < rank - (rank == 3 ? 2 : 3); ++i) batch *= q.size(i);
     const int64_t heads = rank >= 4 ? q.size(-3) : 1, kv_heads = rank >= 4 ? k.size(-3) : 1;
     p.shape = {batch, heads, kv_heads > 0 ? kv_heads : 1, q.size(-2), k.size(-2), q.size(-1), v.size(-1), scale.value_or(1 / std::sqrt(double(q.size(-1)))), causal};
-    p.dropout = {dropout_p, 0};
+    p.dropout.probability = dropout_p;
     return p;
 }
 
@@ -130,8 +130,8 @@ Tensors backward(const Tensor& dy, const Problem& p, const Tensor& q, const Tens
 
 Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& attn_mask, double dropout_p, bool is_causal,
                                     std::optional<double> scale, bool enable_gqa) {
-    const Problem p = check(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa);
-    LC_CHECK(dropout_p == 0, NotImplemented, kOp, ": dropout_p");
+    Problem p = check(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa);
+    if (dropout_p > 0) p.dropout.key = next_random_key();
     Tensor q, k, v, mask, o, lse, y;
     {
         NoGrad no_grad;

@@ -7,14 +7,15 @@
 //              ds[i,j]  = p[i,j] (z[i,j] sum_d do[i,d] v[j,d] - delta[i])
 //              dq[i,:]  = scale * sum_j ds[i,j] k[j,:]     dk[j,:] = scale * sum_i ds[i,j] q[i,:]     dv[j,:] = sum_i z[i,j] p[i,j] do[i,:]
 //
-// z is 1, or with dropout 0 or 1 / (1 - dropout): made anew in backward from the key and the element's number
-// ((b * heads + h) * tq + i) * tk + j. Saved: q, k, v, o and lse, [batch, heads, tq].
+// z is 1, or with dropout 0 or 1 / (1 - dropout): made anew in backward from the key and the element's number, r * n + j
+// with r = (b * heads + h) * tq + i and n = tk rounded up to whole groups of 64 words (cpp/core/random.h). Saved: q, k, v, o and lse, [batch, heads, tq].
 // A row whose every key is masked gives o = 0 and no gradient (its lse is +inf). heads is a multiple of kv_heads: query
 // head h reads key head h / (heads / kv_heads), whose gradients are the sums over its query heads, in order.
 // float32, float64, and 16-bit storage with float32 arithmetic. No gradient for the mask.
 #pragma once
 #include <optional>
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/random.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -42,7 +43,7 @@ struct AttentionMask {
 
 struct AttentionDropout {
     double probability;                               // 0: none
-    uint64_t key;
+    RandomKey key;
 };
 
 template <class T> struct AttentionForward {

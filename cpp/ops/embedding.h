@@ -11,7 +11,8 @@
 namespace lc {
 
 template <class T> struct EmbeddingForward {
-    const T* w; const int64_t* index;
+    const T* w;
+    const int64_t* index;
     int64_t count, cols;
     T* y;                                             // [count, cols]
 };

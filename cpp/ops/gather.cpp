@@ -58,7 +58,8 @@ template <class T> void add_as(const Tensor& x, int dim, const Tensor& index, co
 
 // x + the values at their places, in new memory
 Tensor added(const Tensor& x, int dim, const Tensor& index, const Tensor& src) {
-    const DType wide = x.dtype() == DType::float64 || x.dtype() == DType::int64 ? x.dtype() : is_floating(x.dtype()) ? DType::float32 : DType::int32;
+    const DType wide = x.dtype() == DType::float64 || x.dtype() == DType::int64 ? x.dtype() : is_floating(x.dtype()) ? DType::float32
+                                                                                                                     : DType::int32;
     const Tensor y = x.dtype() == wide ? clone(x.detach()) : detail::converted(x, wide);
     const Tensor v = contiguous(detail::converted(src.detach(), wide));
     switch (wide) {

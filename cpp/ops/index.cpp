@@ -19,7 +19,10 @@ struct Caller {
         int dim = 0, seen = 0;
         if (items)
             for (const IndexItem& item : *items) {
-                if (item.kind == IndexItem::Kind::index) { ++dim; continue; }
+                if (item.kind == IndexItem::Kind::index) {
+                    ++dim;
+                    continue;
+                }
                 if (seen++ == of_view) return dim;
                 dim += item.kind != IndexItem::Kind::new_axis;
             }
@@ -159,11 +162,11 @@ void put(const Tensor& x, const Places& at, const Tensor& v, bool accumulate) {
             cpu::index_put<T>(IndexPut<T>{v.data<T>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<T>()});
         });
     else switch (x.dtype()) {
-        case DType::float32: return cpu::index_backward<float>({v.data<float>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<float>()});
-        case DType::float64: return cpu::index_backward<double>({v.data<double>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<double>()});
-        case DType::int64: return cpu::index_backward<int64_t>({v.data<int64_t>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<int64_t>()});
-        default: return cpu::index_backward<int32_t>({v.data<int32_t>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<int32_t>()});
-    }
+            case DType::float32: return cpu::index_backward<float>({v.data<float>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<float>()});
+            case DType::float64: return cpu::index_backward<double>({v.data<double>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<double>()});
+            case DType::int64: return cpu::index_backward<int64_t>({v.data<int64_t>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<int64_t>()});
+            default: return cpu::index_backward<int32_t>({v.data<int32_t>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<int32_t>()});
+        }
 }
 
 // The dtype sums into x are made in.

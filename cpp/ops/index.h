@@ -17,13 +17,15 @@ namespace lc {
 
 template <class T> struct IndexForward {
     const T* x;
-    const int64_t* place; int64_t count;              // [count] offsets into x
+    const int64_t* place;
+    int64_t count;              // [count] offsets into x
     const Grid *lead, *tail;                          // of x
     T* y;                                             // [lead, count, tail]
 };
 template <class T> struct IndexPut {
     const T* v;                                       // [lead, count, tail]
-    const int64_t* place; int64_t count;
+    const int64_t* place;
+    int64_t count;
     const Grid *lead, *tail;
     T* x;
 };

@@ -10,11 +10,13 @@ namespace lc {
 constexpr int64_t kNonzeroBlock = 16 * 1024;          // elements counted together; fixes where a block's output starts
 
 template <class T> struct NonzeroCount {
-    const T* x; int64_t n;                            // contiguous
+    const T* x;
+    int64_t n;                            // contiguous
     int64_t* counts;                                  // out   a block each
 };
 template <class T> struct NonzeroForward {
-    const T* x; int64_t n;
+    const T* x;
+    int64_t n;
     const int64_t* starts;                            // [blocks] sums of the counts before
     const Dims* sizes;                                // of x
     int64_t* y;                                       // [count, rank]

@@ -8,7 +8,8 @@ namespace {
 
 ScanShape shape_of(const Tensor& x, int dim, bool product) {
     ScanShape s{1, 1, 1, product};
-    for (int d = 0; d < x.dim(); ++d) (d < dim ? s.lead : d == dim ? s.n : s.tail) *= x.size(d);
+    for (int d = 0; d < x.dim(); ++d) (d < dim ? s.lead : d == dim ? s.n
+                                                                   : s.tail) *= x.size(d);
     return s;
 }
 

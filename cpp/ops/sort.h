@@ -16,7 +16,8 @@ template <class T> struct SortForward {
     int64_t rows, n, keep;                            // keep <= n: how many of each row's order are wanted
     bool descending;
     void* scratch;                                    // work  sort_scratch_bytes() per worker
-    T* y; int64_t* index;                             // out   [rows, keep]
+    T* y;
+    int64_t* index;                             // out   [rows, keep]
 };
 
 // A key and a position; two copies of the row for the passes of the radix sort.

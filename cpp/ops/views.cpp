@@ -110,13 +110,11 @@ Range python_range(const char* op, int64_t size, int64_t start, int64_t end, int
 
 // The geometry of a part: what basic_index, slice and select share.
 struct Window {
-    explicit Window(const Tensor& x, int first = 0) : x(x) { while (dim < first) keep(); }
-    void keep() { add(x.size(dim), x.stride(dim)), ++dim; }
-    void take(Range r) {
-        skipped += r.start * x.stride(dim);
-        add(r.length, x.stride(dim) * r.step);
-        ++dim;
+    explicit Window(const Tensor& x, int first = 0) : x(x) {
+        while (dim < first) keep();
     }
+    void keep() { add(x.size(dim), x.stride(dim)), ++dim; }
+    void take(Range r) { skipped += r.start * x.stride(dim), add(r.length, x.stride(dim) * r.step), ++dim; }
     void drop(int64_t index) { skipped += index * x.stride(dim), ++dim; }
     void add(int64_t size, int64_t stride) { sizes.push_back(size), strides.push_back(stride); }
     Tensor tensor() {
@@ -365,11 +363,11 @@ Tensor basic_index(const Tensor& x, const std::vector<IndexItem>& items) {
     return part("getitem", x, [exact = std::move(exact)](const Tensor& a) {
         Window w(a);
         for (const IndexItem& item : exact) switch (item.kind) {
-            case IndexItem::Kind::index: w.drop(item.start); break;
-            case IndexItem::Kind::slice: w.take({item.start, item.end, item.step}); break;
-            case IndexItem::Kind::new_axis: w.add(1, 1); break;
-            case IndexItem::Kind::all: w.keep(); break;
-        }
+                case IndexItem::Kind::index: w.drop(item.start); break;
+                case IndexItem::Kind::slice: w.take({item.start, item.end, item.step}); break;
+                case IndexItem::Kind::new_axis: w.add(1, 1); break;
+                case IndexItem::Kind::all: w.keep(); break;
+            }
         return w.tensor();
     });
 }

@@ -49,7 +49,10 @@ LC_API Tensors unbind(const Tensor& x, int64_t dim = 0);
 
 // One item of basic indexing, in the order they are written; missing ones mean all.
 struct IndexItem {
-    enum class Kind : uint8_t { index, slice, new_axis, all } kind = Kind::all;
+    enum class Kind : uint8_t { index,
+                                slice,
+                                new_axis,
+                                all } kind = Kind::all;
     int64_t start = 0, end = kEnd, step = 1;                               // index: start
 };
 LC_API Tensor basic_index(const Tensor& x, const std::vector<IndexItem>& items);     // one view, one node

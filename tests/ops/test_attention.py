@@ -173,3 +173,24 @@ def test_wrong_arguments_are_refused():
         call((2, 4), (3, 4), (3, 4), attn_mask=lc.from_numpy(np.zeros((2, 3))))
     with pytest.raises(RuntimeError, match="attn_mask"):
         call((2, 4), (3, 4), (3, 4), attn_mask=lc.zeros(2, 3).requires_grad_())
+
+
+@pytest.mark.parametrize("tq, causal", [(70, False), (70, True), (2, False)])
+def test_dropout_gradients_use_the_mask_of_the_forward(tq, causal):
+    random = np.random.default_rng(6)
+    q, k, v = (random.standard_normal((1, 2, t, 4)) for t in (tq, 70, 70))
+
+    def attend(q, k, v):
+        lc.manual_seed(5)
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=0.4, is_causal=causal)
+
+    check.gradients(attend, q, k, v)
+
+
+def test_dropout_keeps_the_mean():
+    lc.manual_seed(1)
+    q, k, v = lc.zeros(8, 8, 64, 4), lc.zeros(8, 8, 256, 4), lc.ones(8, 8, 256, 4)
+    o = F.scaled_dot_product_attention(q, k, v, dropout_p=0.25).numpy()
+    deviation = np.sqrt(0.25 / 0.75 / 256)  # of the mean of 256 factors
+    assert abs(o.mean() - 1) < 5 * deviation / np.sqrt(8 * 8 * 64)
+    assert 0.9 < o[..., 0].std() / deviation < 1.1
