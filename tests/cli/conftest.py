@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import littlecore
 from littlecore.data import write_idx
 from littlecore.data.idx import MNIST_FILES
 
@@ -21,13 +22,16 @@ Program = Callable[..., subprocess.CompletedProcess[str]]
 def program() -> Program:
     """Run `python -m littlecore` with arguments in a process of its own."""
 
+    # Absolute, as the program also runs in other folders.
+    path = os.pathsep.join([str(Path(littlecore.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+
     def run(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "littlecore", *map(str, arguments)],
             capture_output=True,
             text=True,
             cwd=cwd,
-            env={**os.environ, "COLUMNS": "160", **environment},
+            env={**os.environ, "PYTHONPATH": path, "COLUMNS": "160", **environment},
             timeout=300,
         )
 
