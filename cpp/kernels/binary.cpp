@@ -22,7 +22,7 @@ LC_INLINE double logarithm(double a) { return ::log(a); }
 // As Python: the remainder has the sign of the divisor.
 template <class T> LC_INLINE T remainder_of(T a, T b) {
     if constexpr (std::is_integral_v<T>) {
-        if (b == T(-1)) return 0;                     // the lowest integer over -1 traps
+        if (std::is_signed_v<T> && b == T(-1)) return 0;    // the lowest integer over -1 traps
         const T r = a % b;
         return r != 0 && (r < 0) != (b < 0) ? r + b : r;
     } else {
@@ -32,7 +32,7 @@ template <class T> LC_INLINE T remainder_of(T a, T b) {
 }
 template <class T> LC_INLINE T floor_quotient(T a, T b) {
     if constexpr (std::is_integral_v<T>) {
-        if (b == T(-1)) return T(0) - a;
+        if (std::is_signed_v<T> && b == T(-1)) return T(0) - a;
         const T q = a / b;
         return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q;
     } else {

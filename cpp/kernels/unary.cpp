@@ -123,7 +123,7 @@ struct Elu {
     }
 };
 struct Silu {
-    template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return x * sigmoid(x); }
+    template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return silu(x); }
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> x, Parameters<T>) {
         const vec<T> s = sigmoid(x);
         return dy * (s * fma(x, one<T>() - s, one<T>()));

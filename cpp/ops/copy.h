@@ -1,6 +1,6 @@
 // copy: y = x element by element, with any strides on both sides, broadcasting x and converting its dtype.
 //
-//   float -> integer truncates towards zero, anything -> bool asks x != 0 (NaN is true), 16-bit floats round to nearest
+//   float -> integer truncates towards zero, anything -> bool asks x != 0 (NaN is true), 16-bit floats come by float32 and round to nearest
 //   even.
 //   backward: dx = dy converted to the dtype of x.
 #pragma once

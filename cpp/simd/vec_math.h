@@ -162,19 +162,35 @@ LC_INLINE vec<float> quotient_tail(vec<float> q, vec<float> a, vec<float> a_low,
 }
 }  // namespace detail
 
-LC_INLINE vec<float> sigmoid(vec<float> x) {
-    using namespace detail;
+namespace detail {
+// sigmoid(x) = y 2^n, n = 0 unless x < 0. Exact to half a unit, subnormal results rounded by whoever scales.
+LC_INLINE vec<float> sigmoid_parts(vec<float> x, vec_i& n) {
     const vec<float> one = splat(1.0f);
     const mask<float> negative = x < zero<float>();
-    const Exp e = exp_parts(max(splat(-105.0f), -abs(x)));                        // t = exp(-|x|) = 2^n (1 + s), n <= 0
-    const vec<float> s = e.s(), p = pow2(e.n > -60 ? e.n : -60);     // below, 1 + t is 1 in any case
+    const Exp e = exp_parts(max(splat(-150.0f), -abs(x)));                        // t = exp(-|x|) = 2^n (1 + s), n <= 0
+    const vec<float> s = e.s(), p = pow2(e.n > -60 ? e.n : -60);                  // below, 1 + t is 1 in any case
     const vec<float> d_high = one + p, d = fused(p, s, d_high), d_low = fused(p, s, d_high - d) + (p - (d_high - one));
     const vec<float> top = one + s;
     const vec<float> a = select(negative, top, one), a_low = select(negative, s - (top - one), zero<float>());
     const vec<float> q = a / d;                                                   // 1 / (1 + t) or (1 + s) / (1 + t)
-    const vec<float> y = q + quotient_tail(q, a, a_low, d, d_low, splat(1.5f) - d * splat(0.5f));
-    return select(x == x, scale(y, negative.m & e.n), x);
+    n = negative.m & e.n;
+    return q + quotient_tail(q, a, a_low, d, d_low, splat(1.5f) - d * splat(0.5f));
 }
+}  // namespace detail
+
+LC_INLINE vec<float> sigmoid(vec<float> x) {
+    detail::vec_i n;
+    const vec<float> y = detail::sigmoid_parts(x, n);
+    return select(x == x, detail::scale(y, n), x);
+}
+
+// x sigmoid(x), scaled after the product: sigmoid(x) alone would lose its digits below -87.
+LC_INLINE vec<float> silu(vec<float> x) {
+    detail::vec_i n;
+    const vec<float> y = detail::sigmoid_parts(x, n);
+    return select(x > splat(-150.0f), detail::scale(x * y, n), x * zero<float>());
+}
+LC_INLINE vec<double> silu(vec<double> x) { return x * sigmoid(x); }
 
 LC_INLINE vec<float> tanh(vec<float> x) {
     using namespace detail;

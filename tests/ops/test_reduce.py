@@ -27,7 +27,7 @@ def test_forward(case: Case):
     shape = case.shape("shape", low=1, limit=16384)
     axes = axes_of(case, len(shape))
     n = count(shape, axes)
-    if n == 0 and name in ("amax", "amin"):
+    if n == 0 and name in ("amax", "amin", "logsumexp"):
         return None
     kinds = {"prod": ("uniform",), "sum": ("normal", "special"), "var": ("normal", "shifted")}.get(
         name, ("normal", "positive")
@@ -47,7 +47,7 @@ def test_forward(case: Case):
         elif name == "mean":
             check.contraction(y, want, np.abs(exact).mean(axis=axes, keepdims=keepdim), n)
         elif name == "logsumexp":  # exp turns the rounding of x - m into a relative error, log into an absolute one
-            spread = np.ptp(exact, axis=axes, keepdims=keepdim) if n else 0
+            spread = np.ptp(exact, axis=axes, keepdims=keepdim)
             check.contraction(y, want, np.abs(want) + spread + 4, 1)
         elif name in ("var", "std"):  # no mean in the bound: what rounding leaves in it is taken out again
             check.bounded(y, want, np.abs(want), 16 + np.sqrt(n))
@@ -61,8 +61,7 @@ def test_integer_sums_are_exact(case: Case):
     dtype = case.draw_dtype(*STORED_FLOATS, "int64", "int32", "uint8", "bool")
     shape = case.shape("shape", low=1, limit=16384)
     axes = axes_of(case, len(shape))
-    bound = check.fits(count(shape, axes) // 8 + 1, 3, dtype) if dtype in STORED_FLOATS else 3
-    x = case.tensor("x", shape, "integer", bound=1 if dtype in ("float16", "bfloat16") else bound)
+    x = case.tensor("x", shape, "integer", bound=1 if dtype in ("float16", "bfloat16") else 3)  # sums below 2^24
     y = lc.sum(x, axes)
     want = check.wide(x).astype(np.int64).sum(axis=axes)
     if dtype in ("float16", "bfloat16"):

@@ -32,6 +32,9 @@ def test_forward(case: Case):
         want = reference.FORWARD[name](check.wide(x))
     if name in EXACT:
         check.equal(y, want)
+    elif name == "gelu" and dtype == "float64":  # the argument of erfc is rounded, here as in the reference
+        exact = check.wide(x)
+        check.bounded(y, want, np.abs(want) * (1 + np.where(np.isfinite(exact), exact, 0) ** 2), 8)
     else:
         check.elementwise(y, want, ulps(name, dtype))
     return y
@@ -42,7 +45,8 @@ def test_backward(case: Case):
     name = case.pick("op", tuple(reference.DERIVATIVE))
     case.draw_dtype(*STORED_FLOATS)
     shape = case.shape("shape")
-    x = case.tensor("x", shape, "positive" if name in POSITIVE else ("normal", "positive", "uniform"), grad=True)
+    kinds = ("normal", "uniform") if name in ("exp", "expm1") else ("normal", "positive", "uniform")  # float16 ends at 65504
+    x = case.tensor("x", shape, "positive" if name in POSITIVE else kinds, grad=True)
     dy = case.tensor("dy", shape)
     y = CALLS[name](x)
     y.backward(dy)

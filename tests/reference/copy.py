@@ -1,4 +1,4 @@
-"""copy: the same values in another dtype, as NumPy converts them; float to bool asks x != 0."""
+"""copy: the same values in another dtype, as NumPy converts them; float to bool asks x != 0, 16-bit floats come by float32."""
 
 import numpy as np
 
@@ -7,6 +7,8 @@ def convert(x, dtype):
     with np.errstate(all="ignore"):
         if dtype == "bool":
             return x != 0
+        if dtype == "float16":
+            return np.asarray(x, np.float32).astype(dtype)
         if dtype == "bfloat16":
             bits = np.asarray(x, np.float32).view(np.uint32)
             rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16 << 16
