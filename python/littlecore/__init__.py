@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from littlecore import _core, memory
 from littlecore._core import *  # noqa: F403  the ops, dtypes and devices, by name
 from littlecore._core import Tensor, __version__, device, dtype, num_threads, set_num_threads
-from littlecore.tensor import RemovableHandle
+from littlecore.tensor import allclose, equal
 
 if TYPE_CHECKING:
     from littlecore import autograd, data, models, nn, optim, train

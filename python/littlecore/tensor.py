@@ -158,6 +158,19 @@ def _converter(name: str, target: dtype) -> Callable[[Tensor], Tensor]:
     return convert
 
 
+def equal(input: Tensor, other: Tensor) -> bool:
+    """True if both have the same shape and the same elements."""
+    return input.shape == other.shape and bool((input == other).all())
+
+
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """True if ``|input - other| <= atol + rtol * |other|`` everywhere; NaN equals NaN only with ``equal_nan``."""
+    close = ((input - other).abs() <= atol + rtol * other.abs()) | (input == other)
+    if equal_nan:
+        close = close | ((input != input) & (other != other))
+    return bool(close.all())
+
+
 _METHODS: dict[str, Any] = {
     "__repr__": _repr,
     "__format__": _format,

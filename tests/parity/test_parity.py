@@ -1,4 +1,4 @@
-"""PyTorch's own initial weights, the same batches: the loss of each of 10 steps within 1e-5 of PyTorch's."""
+"""PyTorch's own initial weights, the same batches: the losses of 10 training steps beside PyTorch's."""
 
 import sys
 from pathlib import Path
@@ -35,11 +35,11 @@ def tokens(random, n):
 
 def points(random, n):
     x = random.standard_normal((n, 50)).astype(np.float32)
-    return x, (np.abs(x[:, :10]).sum(1) > 8).astype(np.int64)
+    return x, (x[:, :10].sum(1) > 0).astype(np.int64)
 
 
 CASES = {
-    "mlp": (models.mlp, twins.MLP, points, lambda o, p: o.Adam(p, lr=1e-3), 64),
+    "mlp": (models.mlp, twins.MLP, points, lambda o, p: o.Adam(p, lr=1e-2), 64),
     "lenet": (models.lenet, twins.LeNet, images, lambda o, p: o.SGD(p, lr=0.05, momentum=0.9), 32),
     "resnet": (
         lambda: models.resnet20(in_channels=1), twins.ResNet20, images,
@@ -57,31 +57,48 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_losses_of_ten_steps(name):
+def train(name, runs):
+    """Losses [run, step] of the same training in each (library, dtype), from PyTorch's initial weights."""
     make, twin, batch, optimizer, size = CASES[name]
     torch.manual_seed(0)
-    theirs = twin()
-    ours = make()
-    ours.load_state_dict({k: v.numpy().copy() for k, v in theirs.state_dict().items()})
-    one, two = optimizer(lc.optim, ours.parameters()), optimizer(torch.optim, theirs.parameters())
-    random = np.random.default_rng(0)
-
+    state = {k: v.numpy().copy() for k, v in twin().state_dict().items()}
     losses = []
-    for _ in range(STEPS):
-        x, y = batch(random, size)
-        step = []
-        for lib, model, opt, tensor in ((lc, ours, one, lc.from_numpy), (torch, theirs, two, torch.from_numpy)):
-            logits = model(tensor(x))
-            loss = lib.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), tensor(y).reshape(-1))
+    for lib, dtype in runs:
+        model = make() if lib is lc else twin()
+        model.load_state_dict({k: v if lib is lc else torch.from_numpy(v.copy()) for k, v in state.items()})
+        if dtype == "float64":
+            model.double()
+        opt, random, steps = optimizer(lib.optim, model.parameters()), np.random.default_rng(0), []
+        for _ in range(STEPS):
+            x, y = batch(random, size)
+            logits = model(lib.from_numpy(x.astype(dtype) if x.dtype.kind == "f" else x))
+            loss = lib.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), lib.from_numpy(y).reshape(-1))
             opt.zero_grad()
             loss.backward()
             opt.step()
-            step.append(loss.item())
-        losses.append(step)
+            steps.append(loss.item())
+        losses.append(steps)
+    assert len(set(losses[0])) == STEPS and losses[0][-1] < losses[0][0]
+    return np.array(losses)
 
-    losses = np.array(losses)
-    difference = np.abs(losses[:, 0] - losses[:, 1])
-    print(f"{name}: largest difference {difference.max():.1e}, losses {losses[0, 0]:.4f} to {losses[-1, 0]:.4f}")
-    assert difference.max() <= WITHIN, f"step {difference.argmax()}: {losses[difference.argmax()]}"
-    assert len(set(losses[:, 0])) == STEPS and losses[-1, 0] < losses[0, 0]
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "resnet"])
+def test_losses_of_ten_steps(name):
+    ours, theirs = train(name, [(lc, "float32"), (torch, "float32")])
+    difference = np.abs(ours - theirs)
+    print(f"{name}: largest difference {difference.max():.1e}, losses {ours[0]:.4f} to {ours[-1]:.4f}")
+    assert difference.max() <= WITHIN, f"step {difference.argmax()}: {ours} and {theirs}"
+
+
+def test_losses_of_a_residual_network():
+    """Batch norm over few samples amplifies float32 rounding: PyTorch's own float32 leaves its float64 by 2e-2.
+
+    So float64 must agree as the others do, and float32 must stay within 3 times PyTorch's distance from it.
+    """
+    runs = [(lc, "float64"), (torch, "float64"), (lc, "float32"), (torch, "float32")]
+    ours_wide, exact, ours, theirs = train("resnet", runs)
+    wide, own, peer = (np.abs(x - exact).max() for x in (ours_wide, ours, theirs))
+    print(f"resnet: float64 {wide:.1e}; float32 from float64: ours {own:.1e}, PyTorch {peer:.1e}")
+    assert wide <= 1e-10
+    assert own <= 3 * peer
+    assert np.abs(ours - theirs)[:2].max() <= WITHIN  # before the rounding has grown

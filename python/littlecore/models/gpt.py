@@ -57,7 +57,7 @@ class CausalSelfAttention(nn.Module):
         if cache is not None:
             k, v = cache.extend(layer, k, v)  # [N, H, S, D], S tokens so far
             if 1 < t < k.shape[2]:  # query i stands at position S - T + i
-                mask = _core.tril(_core.ones((t, k.shape[2]), dtype=_core.bool), k.shape[2] - t)  # [T, S]
+                mask = _core.tril(_core.ones((t, k.shape[2]), dtype=_core.bool_), k.shape[2] - t)  # [T, S]
         causal = mask is None and t == k.shape[2]
         y = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0, causal)
         y = y.transpose(1, 2).reshape((n, t, c))  # [N, H, T, D] -> [N, T, C]

@@ -54,7 +54,7 @@ class TransformerSeq2Seq(nn.Module):
 
     def decode(self, target: Tensor, memory: Tensor, source: Tensor) -> Tensor:
         """[N, T], [N, S, D] -> [N, T, target_vocab]"""
-        causal = _core.triu(_core.ones((target.shape[1], target.shape[1]), dtype=_core.bool), 1)  # True: not allowed
+        causal = _core.triu(_core.ones((target.shape[1], target.shape[1]), dtype=_core.bool_), 1)  # True: not allowed
         x = self.transformer.decoder(
             self._embed(target, self.target_embedding), memory, tgt_mask=causal, tgt_is_causal=True,
             memory_key_padding_mask=self._is_padding(source),

@@ -96,7 +96,7 @@ class MultiheadAttention(Module):
             y, weights = _attention_with_weights(q, k, v, mask, p)
             weights = weights.mean(1) if average_attn_weights else weights  # [N, L, S] or [N, H, L, S]
         else:
-            allowed = ~mask if mask is not None and mask.dtype is _core.bool else mask
+            allowed = ~mask if mask is not None and mask.dtype is _core.bool_ else mask
             y = F.scaled_dot_product_attention(q, k, v, allowed, p, causal)
 
         n, _, length, _ = y.shape
@@ -143,7 +143,7 @@ class MultiheadAttention(Module):
             masks.append(key_padding_mask.reshape((n, 1, 1, source)))
         if len(masks) < 2:
             return masks[0] if masks else None
-        if all(m.dtype is _core.bool for m in masks):
+        if all(m.dtype is _core.bool_ for m in masks):
             return masks[0] | masks[1]
         return _additive(masks[0]) + _additive(masks[1])
 
@@ -166,7 +166,7 @@ class MultiheadAttention(Module):
 
 def _additive(mask: Tensor) -> Tensor:
     """0 where allowed, -inf where not."""
-    return _core.where(mask, -math.inf, 0.0) if mask.dtype is _core.bool else mask
+    return _core.where(mask, -math.inf, 0.0) if mask.dtype is _core.bool_ else mask
 
 
 def _attention_with_weights(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> tuple[Tensor, Tensor]:

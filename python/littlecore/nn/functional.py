@@ -6,10 +6,48 @@ accepted where PyTorch has it and changes nothing: results never alias their inp
 
 from __future__ import annotations
 
-from typing import Any
-
 from .. import _core
-from .._core import Tensor
+from .._core import (
+    Tensor,
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    batch_norm,
+    binary_cross_entropy_with_logits,
+    conv1d,
+    conv2d,
+    conv_transpose1d,
+    conv_transpose2d,
+    cosine_similarity,
+    cross_entropy,
+    fold,
+    gelu,
+    group_norm,
+    huber_loss,
+    instance_norm,
+    interpolate,
+    kl_div,
+    l1_loss,
+    layer_norm,
+    linear,
+    log_softmax,
+    max_pool1d,
+    max_pool2d,
+    mse_loss,
+    nll_loss,
+    one_hot,
+    pad,
+    rms_norm,
+    scaled_dot_product_attention,
+    sigmoid,
+    smooth_l1_loss,
+    softmax,
+    softplus,
+    tanh,
+    triplet_margin_loss,
+    unfold,
+)
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "batch_norm", "binary_cross_entropy",
@@ -23,14 +61,6 @@ __all__ = [
 ]  # fmt: skip
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
-
-
-def __getattr__(name: str) -> Any:
-    """An op of littlecore itself, under its own name."""
-    if name in __all__:
-        globals()[name] = op = getattr(_core, name)
-        return op
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 # ---- activations -----------------------------------------------------------------------------------------------------

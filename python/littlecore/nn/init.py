@@ -84,7 +84,7 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
                 outside = (tensor < a) | (tensor > b)
         else:  # rejection from the uniform distribution, against the density's largest value in [a, b]
             peak = min(max(0.0, low), high)
-            missing = _core.ones(tensor.shape, dtype=_core.bool, device=tensor.device)
+            missing = _core.ones(tensor.shape, dtype=_core.bool_, device=tensor.device)
             while bool(missing.any()):
                 draw = _core.empty_like(tensor).uniform_(a, b)
                 z = (draw - mean) / std
