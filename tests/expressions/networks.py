@@ -104,7 +104,7 @@ NETWORKS: list[Expression] = [
     lambda lib: F(lib).conv2d(f(lib, 2, 5, 5), f(lib, 3, 2, 3, 3)),
     lambda lib: F(lib).conv2d(f(lib, 1, 2, 5, 6), f(lib, 3, 2, 3, 2), f(lib, 3), (2, 1), (1, 0), (1, 2)),
     lambda lib: F(lib).conv2d(f(lib, 1, 4, 5, 5), f(lib, 4, 1, 3, 3), groups=4, padding=1),
-    lambda lib: F(lib).conv2d(f(lib, 1, 4, 5, 5), f(lib, 4, 4, 3, 3), padding="same"),
+    lambda lib: F(lib).conv2d(f(lib, 1, 4, 5, 5).round(), f(lib, 4, 4, 3, 3).round(), padding="same"),
     lambda lib: F(lib).conv2d(f(lib, 1, 4, 5, 5), f(lib, 4, 4, 3, 3), padding="valid"),
     lambda lib: F(lib).conv2d(f(lib, 1, 3, 5, 5), f(lib, 4, 2, 3, 3)),
     lambda lib: F(lib).conv2d(f(lib, 1, 2, 2, 2), f(lib, 3, 2, 3, 3)),

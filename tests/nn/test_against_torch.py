@@ -199,7 +199,7 @@ def test_attention_masks_and_widths(weights):
         lambda nn: nn.MultiheadAttention(8, 2),
         normal(5, 2, 8),
         additive,
-        call=lambda m, x, mask: m(x, x, x, attn_mask=mask, need_weights=weights),
+        call=lambda m, x, mask: m(x, x, x, attn_mask=mask.detach(), need_weights=weights),
     )
 
 

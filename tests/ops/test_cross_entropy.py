@@ -48,9 +48,10 @@ def test_loss_and_gradients(case: Case):
         want, approximate = [cross_entropy(a, b, c, **options, dy=d) for a, b, c, d in (exact, naive)]
     if options["reduction"] == "none":
         check.no_worse(loss, want[0], approximate[0])
-    else:  # every loss is positive: the sum is its own magnitude
+    else:  # a loss is at most its weights times the spread of its logits
         distance = np.ptp(exact[0]) + 8
-        check.contraction(loss, np.asarray(want[0]), np.asarray(want[0]) + distance, np.prod(rows) + distance**2)
+        magnitude = distance * (np.abs(exact[1]).sum() + 1) if soft else np.asarray(want[0]) + distance
+        check.contraction(loss, np.asarray(want[0]), np.asarray(magnitude), np.prod(rows) + distance**2)
     check.no_worse(x.grad, want[1], approximate[1])
     if soft:
         check.no_worse(target.grad, want[2], approximate[2])

@@ -26,7 +26,7 @@ def parameters(case: Case, dtype: str, state: int):
         params.append(p)
         for slot in states:
             values = np.abs(case.random(f"s{i}{len(slot)}").standard_normal(shape))
-            slot.append(lc.from_numpy(values.astype(ZEROS.get(dtype, np.float32))))
+            slot.append(lc.from_numpy(np.array(values, ZEROS.get(dtype, np.float32))))
     return params, states
 
 

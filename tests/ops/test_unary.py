@@ -97,7 +97,7 @@ def test_units_in_the_last_place(name, isa):
     x = all_floats()
     with np.errstate(all="ignore"):
         want = reference.FORWARD[name](x.astype(np.float64))
-    check.elementwise(CALLS[name](lc.from_numpy(x)), want, ulps(name, "float32") if isa != "baseline" else 4)
+        check.elementwise(CALLS[name](lc.from_numpy(x)), want, ulps(name, "float32") if isa != "baseline" else 4)
 
 
 def test_the_tail_of_gelu():

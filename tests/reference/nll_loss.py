@@ -10,6 +10,6 @@ def nll_loss(x, target, weight=None, ignore_index=-100, reduction="mean", dy=1):
     chosen = w * distribution(target, x.shape[1], ignore_index, x.dtype)[0]
     loss = -(chosen * x).sum(axis=1)
     if reduction == "none":
-        return loss, -np.expand_dims(dy, 1) * chosen
+        return loss, -np.expand_dims(np.broadcast_to(dy, loss.shape), 1) * chosen
     divisor = chosen.sum() if reduction == "mean" else 1
     return loss.sum() / divisor, -dy * chosen / divisor

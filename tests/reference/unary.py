@@ -90,5 +90,5 @@ DERIVATIVE = {
     "sigmoid": lambda x: sigmoid(x) * sigmoid(-x),
     "silu": lambda x: sigmoid(x) * (1 + x * sigmoid(-x)),
     "gelu": lambda x: normal_cdf(x) + x * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi),
-    "softplus": sigmoid,
+    "softplus": lambda x: np.where(x > 20, 1, sigmoid(x)),
 }
