@@ -33,7 +33,10 @@ public:
     }
 
 private:
-    struct Waiting { Ref<Node> node; Tensors dy; };
+    struct Waiting {
+        Ref<Node> node;
+        Tensors dy;
+    };
 
     void step(Node& node, Tensors& dy) {
         const std::vector<Node::Hook> hooks = node.hooks;                    // a hook may remove itself

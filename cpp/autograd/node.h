@@ -84,7 +84,10 @@ public:
     int outputs;
     uint64_t order = 0;                               // creation order: the engine runs the youngest ready node first
     std::vector<Edge> next;                           // one per input
-    struct Hook { int id, output; std::function<Tensor(const Tensor&)> f; };
+    struct Hook {
+        int id, output;
+        std::function<Tensor(const Tensor&)> f;
+    };
     std::vector<Hook> hooks;                          // on incoming gradients; may replace them
     std::vector<std::pair<int, TensorImpl*>> retained;   // outputs whose grad() is kept, not owned: each names this node
 

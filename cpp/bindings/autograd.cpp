@@ -20,8 +20,7 @@ void bind_autograd(Module& m) {
 
     m.function("grad_enabled", &grad_enabled, "True if operations are recorded.");
     m.function("set_grad_enabled", [](bool on) { set_grad_enabled(on); }, "mode"_a);
-    m.function("backward", [](const Tensors& roots, const Tensors& dy, bool retain) { backward(roots, dy, retain); }, "tensors"_a,
-               "grad_tensors"_a = Tensors(), "retain_graph"_a = false);
+    m.function("backward", [](const Tensors& roots, const Tensors& dy, bool retain) { backward(roots, dy, retain); }, "tensors"_a, "grad_tensors"_a = Tensors(), "retain_graph"_a = false);
     m.function("grad", &grad, "outputs"_a, "inputs"_a, "grad_outputs"_a = Tensors(), "retain_graph"_a = false, "allow_unused"_a = false);
 
     // The C++ half of littlecore.autograd.Function: outputs get a node whose backward is a Python callable
@@ -42,14 +41,11 @@ void bind_autograd(Module& m) {
             py::function f_;
         };
         const int n = int(outputs.size());
-        detail::attach(make<PythonNode>(std::move(name), n, std::move(f)), inputs, outputs);
-    }, "name"_a, "inputs"_a, "outputs"_a, "backward"_a);
+        detail::attach(make<PythonNode>(std::move(name), n, std::move(f)), inputs, outputs); }, "name"_a, "inputs"_a, "outputs"_a, "backward"_a);
 
     m.method("backward", [](const Tensor& x, const Tensor& gradient, bool retain_graph, bool create_graph) {
         LC_CHECK(!create_graph, NotImplemented, "backward: create_graph is not supported: gradients have no history of their own");
-        backward({x}, {gradient}, retain_graph);
-    }, "gradient"_a = py::none(), "retain_graph"_a = false, "create_graph"_a = false,
-       "Adds the gradient of this tensor with respect to every leaf it depends on to that leaf's grad. gradient: dL/dself, needed unless self has one element.");
+        backward({x}, {gradient}, retain_graph); }, "gradient"_a = py::none(), "retain_graph"_a = false, "create_graph"_a = false, "Adds the gradient of this tensor with respect to every leaf it depends on to that leaf's grad. gradient: dL/dself, needed unless self has one element.");
     m.method("detach", &Tensor::detach, "The same memory without history.");
     m.method("requires_grad_", [](py::object self, bool on) { tensor_of(self.ptr()).set_requires_grad(on); return self; }, "requires_grad"_a = true);
     m.method("retain_grad", &retain_grad, "Keeps the gradient of a tensor that is no leaf in its grad.");

@@ -8,8 +8,12 @@ PYBIND11_DECLARE_HOLDER_TYPE(T, lc::Ref<T>, true)
 
 namespace lc::python {
 
-struct PyDType { DType dtype; };                      // littlecore.float32 and its kin: one object each
-struct PyDevice { Device device; };
+struct PyDType {
+    DType dtype;
+};                      // littlecore.float32 and its kin: one object each
+struct PyDevice {
+    Device device;
+};
 py::object dtype_object(DType);
 bool read_dtype(PyObject*, DType&);
 

@@ -4,8 +4,13 @@
 namespace lc::python {
 namespace {
 
-struct DLDevice { int32_t type, id; };
-struct DLDataType { uint8_t code, bits; uint16_t lanes; };
+struct DLDevice {
+    int32_t type, id;
+};
+struct DLDataType {
+    uint8_t code, bits;
+    uint16_t lanes;
+};
 struct DLTensor {
     void* data;
     DLDevice device;
@@ -20,7 +25,9 @@ struct DLManagedTensor {
     void (*deleter)(DLManagedTensor*);
 };
 struct DLManagedTensorVersioned {
-    struct { uint32_t major, minor; } version;
+    struct {
+        uint32_t major, minor;
+    } version;
     void* manager_ctx;
     void (*deleter)(DLManagedTensorVersioned*);
     uint64_t flags;
@@ -34,7 +41,8 @@ DLDataType type_of(DType t) {
     const uint8_t bits = uint8_t(8 * item_size(t));
     switch (t) {
         case DType::bfloat16: return {kBfloat, bits, 1};
-        case DType::int64: case DType::int32: return {kInt, bits, 1};
+        case DType::int64:
+        case DType::int32: return {kInt, bits, 1};
         case DType::uint8: return {kUInt, bits, 1};
         case DType::bool_: return {kBool, bits, 1};
         default: return {kFloat, bits, 1};

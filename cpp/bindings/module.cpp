@@ -137,9 +137,18 @@ bool read_dtype(PyObject* o, DType& out) {
             out = DType(i);
             return true;
         }
-    if (o == reinterpret_cast<PyObject*>(&PyFloat_Type)) { out = DType::float32; return true; }
-    if (o == reinterpret_cast<PyObject*>(&PyLong_Type)) { out = DType::int64; return true; }
-    if (o == reinterpret_cast<PyObject*>(&PyBool_Type)) { out = DType::bool_; return true; }
+    if (o == reinterpret_cast<PyObject*>(&PyFloat_Type)) {
+        out = DType::float32;
+        return true;
+    }
+    if (o == reinterpret_cast<PyObject*>(&PyLong_Type)) {
+        out = DType::int64;
+        return true;
+    }
+    if (o == reinterpret_cast<PyObject*>(&PyBool_Type)) {
+        out = DType::bool_;
+        return true;
+    }
     return false;
 }
 

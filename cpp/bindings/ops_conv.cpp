@@ -18,15 +18,11 @@ Padding padding_of(const PaddingArgument& p) {
 }
 
 void bind_convolution(Module& m, const char* name, Tensor (*op)(const Tensor&, const Tensor&, const Tensor&, const Convolution&), const char* doc) {
-    m.function(name, [op](const Tensor& x, const Tensor& w, const Tensor& b, const Dims& stride, const PaddingArgument& padding, const Dims& dilation, int64_t groups) {
-        return op(x, w, b, {stride, padding_of(padding), dilation, groups});
-    }, doc, "input"_a, "weight"_a, "bias"_a = py::none(), "stride"_a = 1, "padding"_a = 0, "dilation"_a = 1, "groups"_a = 1);
+    m.function(name, [op](const Tensor& x, const Tensor& w, const Tensor& b, const Dims& stride, const PaddingArgument& padding, const Dims& dilation, int64_t groups) { return op(x, w, b, {stride, padding_of(padding), dilation, groups}); }, doc, "input"_a, "weight"_a, "bias"_a = py::none(), "stride"_a = 1, "padding"_a = 0, "dilation"_a = 1, "groups"_a = 1);
 }
 
 void bind_transposed(Module& m, const char* name, Tensor (*op)(const Tensor&, const Tensor&, const Tensor&, const TransposedConvolution&), const char* doc) {
-    m.function(name, [op](const Tensor& x, const Tensor& w, const Tensor& b, const Dims& stride, const Dims& padding, const Dims& output_padding, int64_t groups, const Dims& dilation) {
-        return op(x, w, b, {stride, padding, output_padding, dilation, groups});
-    }, doc, "input"_a, "weight"_a, "bias"_a = py::none(), "stride"_a = 1, "padding"_a = 0, "output_padding"_a = 0, "groups"_a = 1, "dilation"_a = 1);
+    m.function(name, [op](const Tensor& x, const Tensor& w, const Tensor& b, const Dims& stride, const Dims& padding, const Dims& output_padding, int64_t groups, const Dims& dilation) { return op(x, w, b, {stride, padding, output_padding, dilation, groups}); }, doc, "input"_a, "weight"_a, "bias"_a = py::none(), "stride"_a = 1, "padding"_a = 0, "output_padding"_a = 0, "groups"_a = 1, "dilation"_a = 1);
 }
 
 // y, or (y, index) where the index was asked for.
@@ -51,25 +47,13 @@ Dims size_of(const AdaptiveSize& size) {
 
 template <int axes> void bind_pools(Module& m, const char* max, const char* avg, const char* adaptive_max, const char* adaptive_avg) {
     const py::object none = py::none();
-    m.function(max, [max](const Tensor& x, const Dims& kernel, const std::optional<Dims>& stride, const Dims& padding, const Dims& dilation, bool ceil_mode, bool return_indices) {
-        return pooled(max_pool(max, x, axes, {kernel, stride.value_or(Dims()), padding, dilation, ceil_mode}, return_indices), return_indices);
-    }, "The largest element of each window; with return_indices also where it is in its plane.", "input"_a, "kernel_size"_a,
-       "stride"_a = none, "padding"_a = 0, "dilation"_a = 1, "ceil_mode"_a = false, "return_indices"_a = false);
+    m.function(max, [max](const Tensor& x, const Dims& kernel, const std::optional<Dims>& stride, const Dims& padding, const Dims& dilation, bool ceil_mode, bool return_indices) { return pooled(max_pool(max, x, axes, {kernel, stride.value_or(Dims()), padding, dilation, ceil_mode}, return_indices), return_indices); }, "The largest element of each window; with return_indices also where it is in its plane.", "input"_a, "kernel_size"_a, "stride"_a = none, "padding"_a = 0, "dilation"_a = 1, "ceil_mode"_a = false, "return_indices"_a = false);
     if constexpr (axes == 1)
-        m.function(avg, [avg](const Tensor& x, const Dims& kernel, const std::optional<Dims>& stride, const Dims& padding, bool ceil_mode, bool count_include_pad) {
-            return avg_pool(avg, x, axes, {kernel, stride.value_or(Dims()), padding, {1}, ceil_mode}, count_include_pad, 0);
-        }, "The mean of each window.", "input"_a, "kernel_size"_a, "stride"_a = none, "padding"_a = 0, "ceil_mode"_a = false, "count_include_pad"_a = true);
+        m.function(avg, [avg](const Tensor& x, const Dims& kernel, const std::optional<Dims>& stride, const Dims& padding, bool ceil_mode, bool count_include_pad) { return avg_pool(avg, x, axes, {kernel, stride.value_or(Dims()), padding, {1}, ceil_mode}, count_include_pad, 0); }, "The mean of each window.", "input"_a, "kernel_size"_a, "stride"_a = none, "padding"_a = 0, "ceil_mode"_a = false, "count_include_pad"_a = true);
     else
-        m.function(avg, [avg](const Tensor& x, const Dims& kernel, const std::optional<Dims>& stride, const Dims& padding, bool ceil_mode, bool count_include_pad, std::optional<int64_t> divisor) {
-            return avg_pool(avg, x, axes, {kernel, stride.value_or(Dims()), padding, {1}, ceil_mode}, count_include_pad, divisor_of(avg, divisor));
-        }, "The mean of each window, or its sum over divisor_override.", "input"_a, "kernel_size"_a, "stride"_a = none, "padding"_a = 0,
-           "ceil_mode"_a = false, "count_include_pad"_a = true, "divisor_override"_a = none);
-    m.function(adaptive_max, [adaptive_max](const Tensor& x, const AdaptiveSize& output_size, bool return_indices) {
-        return pooled(adaptive_max_pool(adaptive_max, x, axes, size_of(output_size), return_indices), return_indices);
-    }, "max over windows chosen so that the output has output_size.", "input"_a, "output_size"_a, "return_indices"_a = false);
-    m.function(adaptive_avg, [adaptive_avg](const Tensor& x, const AdaptiveSize& output_size) {
-        return adaptive_avg_pool(adaptive_avg, x, axes, size_of(output_size));
-    }, "mean over windows chosen so that the output has output_size.", "input"_a, "output_size"_a);
+        m.function(avg, [avg](const Tensor& x, const Dims& kernel, const std::optional<Dims>& stride, const Dims& padding, bool ceil_mode, bool count_include_pad, std::optional<int64_t> divisor) { return avg_pool(avg, x, axes, {kernel, stride.value_or(Dims()), padding, {1}, ceil_mode}, count_include_pad, divisor_of(avg, divisor)); }, "The mean of each window, or its sum over divisor_override.", "input"_a, "kernel_size"_a, "stride"_a = none, "padding"_a = 0, "ceil_mode"_a = false, "count_include_pad"_a = true, "divisor_override"_a = none);
+    m.function(adaptive_max, [adaptive_max](const Tensor& x, const AdaptiveSize& output_size, bool return_indices) { return pooled(adaptive_max_pool(adaptive_max, x, axes, size_of(output_size), return_indices), return_indices); }, "max over windows chosen so that the output has output_size.", "input"_a, "output_size"_a, "return_indices"_a = false);
+    m.function(adaptive_avg, [adaptive_avg](const Tensor& x, const AdaptiveSize& output_size) { return adaptive_avg_pool(adaptive_avg, x, axes, size_of(output_size)); }, "mean over windows chosen so that the output has output_size.", "input"_a, "output_size"_a);
 }
 
 }  // namespace
@@ -82,25 +66,14 @@ void bind_conv(Module& m) {
     bind_pools<1>(m, "max_pool1d", "avg_pool1d", "adaptive_max_pool1d", "adaptive_avg_pool1d");
     bind_pools<2>(m, "max_pool2d", "avg_pool2d", "adaptive_max_pool2d", "adaptive_avg_pool2d");
 
-    m.function("pad", [](const Tensor& x, const Dims& pad, const std::string& mode, std::optional<double> value) {
-        return lc::pad(x, pad, mode, value.value_or(0));
-    }, "Adds pad = (before, after, ...) elements around the last dims, last dim first: constant, reflect, replicate or circular.",
-       "input"_a, "pad"_a, "mode"_a = "constant", "value"_a = py::none());
-    m.function("interpolate", [](const Tensor& x, const std::optional<Dims>& size, const std::optional<std::variant<double, std::vector<double>>>& scale,
-                                 const std::string& mode, std::optional<bool> align_corners, std::optional<bool> recompute, bool antialias) {
+    m.function("pad", [](const Tensor& x, const Dims& pad, const std::string& mode, std::optional<double> value) { return lc::pad(x, pad, mode, value.value_or(0)); }, "Adds pad = (before, after, ...) elements around the last dims, last dim first: constant, reflect, replicate or circular.", "input"_a, "pad"_a, "mode"_a = "constant", "value"_a = py::none());
+    m.function("interpolate", [](const Tensor& x, const std::optional<Dims>& size, const std::optional<std::variant<double, std::vector<double>>>& scale, const std::string& mode, std::optional<bool> align_corners, std::optional<bool> recompute, bool antialias) {
         LC_CHECK(!antialias, NotImplemented, "interpolate: antialias is not supported; smooth the input first");
         Interpolation how{size, {}, mode, align_corners.value_or(false), recompute.value_or(false)};
         if (scale) how.scale = scale->index() == 0 ? std::vector<double>{std::get<0>(*scale)} : std::get<1>(*scale);
-        return interpolate(x, how);
-    }, "Resizes all dims after the first two.", "input"_a, "size"_a = py::none(), "scale_factor"_a = py::none(), "mode"_a = "nearest",
-       "align_corners"_a = py::none(), "recompute_scale_factor"_a = py::none(), "antialias"_a = false);
-    m.function("unfold", [](const Tensor& x, const Dims& kernel, const Dims& dilation, const Dims& padding, const Dims& stride) {
-        return unfold(x, {kernel, dilation, padding, stride});
-    }, "The windows of images [n, c, h, w] as columns: [n, c * r * s, windows].", "input"_a, "kernel_size"_a, "dilation"_a = 1, "padding"_a = 0, "stride"_a = 1);
-    m.function("fold", [](const Tensor& x, const Dims& output_size, const Dims& kernel, const Dims& dilation, const Dims& padding, const Dims& stride) {
-        return fold(x, output_size, {kernel, dilation, padding, stride});
-    }, "Sums windows [n, c * r * s, windows] back into images: the adjoint of unfold.", "input"_a, "output_size"_a, "kernel_size"_a, "dilation"_a = 1,
-       "padding"_a = 0, "stride"_a = 1);
+        return interpolate(x, how); }, "Resizes all dims after the first two.", "input"_a, "size"_a = py::none(), "scale_factor"_a = py::none(), "mode"_a = "nearest", "align_corners"_a = py::none(), "recompute_scale_factor"_a = py::none(), "antialias"_a = false);
+    m.function("unfold", [](const Tensor& x, const Dims& kernel, const Dims& dilation, const Dims& padding, const Dims& stride) { return unfold(x, {kernel, dilation, padding, stride}); }, "The windows of images [n, c, h, w] as columns: [n, c * r * s, windows].", "input"_a, "kernel_size"_a, "dilation"_a = 1, "padding"_a = 0, "stride"_a = 1);
+    m.function("fold", [](const Tensor& x, const Dims& output_size, const Dims& kernel, const Dims& dilation, const Dims& padding, const Dims& stride) { return fold(x, output_size, {kernel, dilation, padding, stride}); }, "Sums windows [n, c * r * s, windows] back into images: the adjoint of unfold.", "input"_a, "output_size"_a, "kernel_size"_a, "dilation"_a = 1, "padding"_a = 0, "stride"_a = 1);
 }
 
 }  // namespace lc::python

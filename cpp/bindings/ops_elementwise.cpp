@@ -17,13 +17,11 @@ const auto kNoDims = py::none();
 void bind_copy(Module& m) {
     m.both("clone", &clone, "A copy in new memory, in the same graph.", "input"_a);
     m.method("contiguous", &contiguous, "The tensor itself if its memory is dense and in order, else a copy that is.");
-    m.method("copy_", [](const Tensor& x, const Operand& source) { copy_(x, source); return x; }, "source"_a,
-             "Writes source, broadcast and converted, into this tensor.");
+    m.method("copy_", [](const Tensor& x, const Operand& source) { copy_(x, source); return x; }, "source"_a, "Writes source, broadcast and converted, into this tensor.");
     m.method("fill_", [](const Tensor& x, const Operand& value) {
         LC_CHECK(value.tensor.numel() == 1, ValueError, "fill_: value must be one number, it is ", value.tensor.sizes());
         copy_(x, value);
-        return x;
-    }, "value"_a, "Sets every element to value.");
+        return x; }, "value"_a, "Sets every element to value.");
     m.method("zero_", [](const Tensor& x) { fill_(x, 0); return x; }, "Sets every element to 0.");
 }
 
@@ -53,8 +51,7 @@ void bind_unary(Module& m) {
     m.function("silu", &silu, "x * sigmoid(x)", "input"_a);
     m.function("gelu", [](const Tensor& x, const std::string& approximate) {
         LC_CHECK(approximate == "none" || approximate == "tanh", ValueError, "gelu: approximate must be 'none' or 'tanh', not '", approximate, "'");
-        return gelu(x, approximate == "tanh");
-    }, "x times the normal distribution function of x, exact or by tanh.", "input"_a, py::kw_only(), "approximate"_a = "none");
+        return gelu(x, approximate == "tanh"); }, "x times the normal distribution function of x, exact or by tanh.", "input"_a, py::kw_only(), "approximate"_a = "none");
     m.function("softplus", &softplus, "log(1 + exp(beta x)) / beta, and x where beta x is above threshold", "input"_a, "beta"_a = 1.0,
                "threshold"_a = 20.0);
     const auto bounded = [](const char* op, const std::optional<double>& min, const std::optional<double>& max) {
@@ -71,8 +68,7 @@ void bind_unary(Module& m) {
     m.method("clamp_", [bounded](const Tensor& x, std::optional<double> min, std::optional<double> max) {
         const auto [low, high] = bounded("clamp_", min, max);
         clamp_(x, low, high);
-        return x;
-    }, "min"_a = py::none(), "max"_a = py::none(), "clamp in place.");
+        return x; }, "min"_a = py::none(), "max"_a = py::none(), "clamp in place.");
     m.both("logical_not", &logical_not, "True where x is 0.", "input"_a);
     m.both("isnan", &isnan, "True where x is NaN.", "input"_a);
     m.both("isinf", &isinf, "True where x is infinite.", "input"_a);
@@ -91,11 +87,9 @@ Tensor scaled(const Operand& b, const Operand& alpha) { return mul(b, alpha); }
 
 void bind_binary(Module& m) {
     operation<add>(m, "add", "input + other, broadcast and promoted.");
-    m.both("add", [](const Operand& a, const Operand& b, const Operand& alpha) { return add(a, scaled(b, alpha)); },
-           "input + alpha * other", "input"_a, "other"_a, py::kw_only(), "alpha"_a);
+    m.both("add", [](const Operand& a, const Operand& b, const Operand& alpha) { return add(a, scaled(b, alpha)); }, "input + alpha * other", "input"_a, "other"_a, py::kw_only(), "alpha"_a);
     operation<sub>(m, "sub", "input - other");
-    m.both("sub", [](const Operand& a, const Operand& b, const Operand& alpha) { return sub(a, scaled(b, alpha)); },
-           "input - alpha * other", "input"_a, "other"_a, py::kw_only(), "alpha"_a);
+    m.both("sub", [](const Operand& a, const Operand& b, const Operand& alpha) { return sub(a, scaled(b, alpha)); }, "input - alpha * other", "input"_a, "other"_a, py::kw_only(), "alpha"_a);
     operation<mul>(m, "mul", "input * other");
     const auto divide = [](const Operand& a, const Operand& b, const std::optional<std::string>& rounding_mode) {
         if (!rounding_mode) return div(a, b);
@@ -123,12 +117,10 @@ void bind_binary(Module& m) {
 
     m.method("add_", [](const Tensor& a, const Operand& b, const std::optional<Operand>& alpha) {
         add_(a, alpha ? scaled(b, *alpha) : b.tensor);
-        return a;
-    }, "other"_a, py::kw_only(), "alpha"_a = py::none(), "input += alpha * other");
+        return a; }, "other"_a, py::kw_only(), "alpha"_a = py::none(), "input += alpha * other");
     m.method("sub_", [](const Tensor& a, const Operand& b, const std::optional<Operand>& alpha) {
         sub_(a, alpha ? scaled(b, *alpha) : b.tensor);
-        return a;
-    }, "other"_a, py::kw_only(), "alpha"_a = py::none(), "input -= alpha * other");
+        return a; }, "other"_a, py::kw_only(), "alpha"_a = py::none(), "input -= alpha * other");
     inplace<mul_>(m, "mul_", "input *= other");
     inplace<div_>(m, "div_", "input /= other");
     inplace<pow_>(m, "pow_", "input **= other");
@@ -137,33 +129,21 @@ void bind_binary(Module& m) {
 }
 
 void bind_where(Module& m) {
-    m.function("where", [](const Tensor& condition, const Operand& a, const Operand& b) { return where(condition, a, b); },
-               "condition"_a, "input"_a, "other"_a, "input where condition is true, else other.");
-    m.method("where", [](const Tensor& a, const Tensor& condition, const Operand& b) { return where(condition, a, b); },
-             "condition"_a, "other"_a, "This tensor where condition is true, else other.");
-    m.both("masked_fill", [](const Tensor& x, const Tensor& mask, const Operand& value) { return masked_fill(x, mask, value); },
-           "value where mask is true, else input.", "input"_a, "mask"_a, "value"_a);
-    m.method("masked_fill_", [](const Tensor& x, const Tensor& mask, const Operand& value) { masked_fill_(x, mask, value); return x; },
-             "mask"_a, "value"_a, "masked_fill in place.");
+    m.function("where", [](const Tensor& condition, const Operand& a, const Operand& b) { return where(condition, a, b); }, "condition"_a, "input"_a, "other"_a, "input where condition is true, else other.");
+    m.method("where", [](const Tensor& a, const Tensor& condition, const Operand& b) { return where(condition, a, b); }, "condition"_a, "other"_a, "This tensor where condition is true, else other.");
+    m.both("masked_fill", [](const Tensor& x, const Tensor& mask, const Operand& value) { return masked_fill(x, mask, value); }, "value where mask is true, else input.", "input"_a, "mask"_a, "value"_a);
+    m.method("masked_fill_", [](const Tensor& x, const Tensor& mask, const Operand& value) { masked_fill_(x, mask, value); return x; }, "mask"_a, "value"_a, "masked_fill in place.");
 }
 
 Dims dims_of(const OptionalDims& dims) { return dims.value_or(Dims()); }
 
 void bind_reduce(Module& m) {
     const auto typed = [](const Tensor& x, const std::optional<DType>& dtype) { return dtype ? to(x, *dtype) : x; };
-    m.both("sum", [typed](const Tensor& x, const OptionalDims& dim, bool keepdim, const std::optional<DType>& dtype) {
-        return sum(typed(x, dtype), dims_of(dim), keepdim);
-    }, "The sum over dim (None: all).", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false, py::kw_only(), "dtype"_a = py::none());
-    m.both("mean", [typed](const Tensor& x, const OptionalDims& dim, bool keepdim, const std::optional<DType>& dtype) {
-        return mean(typed(x, dtype), dims_of(dim), keepdim);
-    }, "The mean over dim (None: all).", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false, py::kw_only(), "dtype"_a = py::none());
-    m.both("prod", [typed](const Tensor& x, const OptionalDims& dim, bool keepdim, const std::optional<DType>& dtype) {
-        return prod(typed(x, dtype), dims_of(dim), keepdim);
-    }, "The product over dim (None: all).", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false, py::kw_only(), "dtype"_a = py::none());
-    m.both("amax", [](const Tensor& x, const OptionalDims& dim, bool keepdim) { return amax(x, dims_of(dim), keepdim); },
-           "The largest over dim; equal ones share the gradient.", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false);
-    m.both("amin", [](const Tensor& x, const OptionalDims& dim, bool keepdim) { return amin(x, dims_of(dim), keepdim); },
-           "The smallest over dim; equal ones share the gradient.", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false);
+    m.both("sum", [typed](const Tensor& x, const OptionalDims& dim, bool keepdim, const std::optional<DType>& dtype) { return sum(typed(x, dtype), dims_of(dim), keepdim); }, "The sum over dim (None: all).", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false, py::kw_only(), "dtype"_a = py::none());
+    m.both("mean", [typed](const Tensor& x, const OptionalDims& dim, bool keepdim, const std::optional<DType>& dtype) { return mean(typed(x, dtype), dims_of(dim), keepdim); }, "The mean over dim (None: all).", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false, py::kw_only(), "dtype"_a = py::none());
+    m.both("prod", [typed](const Tensor& x, const OptionalDims& dim, bool keepdim, const std::optional<DType>& dtype) { return prod(typed(x, dtype), dims_of(dim), keepdim); }, "The product over dim (None: all).", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false, py::kw_only(), "dtype"_a = py::none());
+    m.both("amax", [](const Tensor& x, const OptionalDims& dim, bool keepdim) { return amax(x, dims_of(dim), keepdim); }, "The largest over dim; equal ones share the gradient.", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false);
+    m.both("amin", [](const Tensor& x, const OptionalDims& dim, bool keepdim) { return amin(x, dims_of(dim), keepdim); }, "The smallest over dim; equal ones share the gradient.", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false);
 
     const auto pair = [](const char* name) {              // (values, indices) by name, as PyTorch returns them
         py::object type = py::module_::import("collections").attr("namedtuple")(name, "values indices");
@@ -171,40 +151,24 @@ void bind_reduce(Module& m) {
         return [type](const std::pair<Tensor, Tensor>& r) { return type(r.first, r.second); };
     };
     m.both("max", [](const Tensor& x) { return amax(x); }, "The largest element.", "input"_a);
-    m.both("max", [named = pair("max")](const Tensor& x, int64_t dim, bool keepdim) { return named(max(x, dim, keepdim)); },
-           "(values, indices) of the first largest along dim.", "input"_a, "dim"_a, "keepdim"_a = false);
+    m.both("max", [named = pair("max")](const Tensor& x, int64_t dim, bool keepdim) { return named(max(x, dim, keepdim)); }, "(values, indices) of the first largest along dim.", "input"_a, "dim"_a, "keepdim"_a = false);
     m.both("max", [](const Tensor& x, const Tensor& other) { return maximum(x, other); }, "The larger of two.", "input"_a, "other"_a);
     m.both("min", [](const Tensor& x) { return amin(x); }, "The smallest element.", "input"_a);
-    m.both("min", [named = pair("min")](const Tensor& x, int64_t dim, bool keepdim) { return named(min(x, dim, keepdim)); },
-           "(values, indices) of the first smallest along dim.", "input"_a, "dim"_a, "keepdim"_a = false);
+    m.both("min", [named = pair("min")](const Tensor& x, int64_t dim, bool keepdim) { return named(min(x, dim, keepdim)); }, "(values, indices) of the first smallest along dim.", "input"_a, "dim"_a, "keepdim"_a = false);
     m.both("min", [](const Tensor& x, const Tensor& other) { return minimum(x, other); }, "The smaller of two.", "input"_a, "other"_a);
     const auto flat = [](const Tensor& x) {
         const Tensor dense = contiguous(x.detach());
         return Tensor::view_of(dense, {dense.numel()}, {1}, dense.offset());
     };
-    m.both("argmax", [flat](const Tensor& x, std::optional<int64_t> dim, bool keepdim) {
-        return dim ? argmax(x, *dim, keepdim) : argmax(flat(x), 0, false);
-    }, "The index of the first largest along dim (None: of the flattened tensor).", "input"_a, "dim"_a = py::none(), "keepdim"_a = false);
-    m.both("argmin", [flat](const Tensor& x, std::optional<int64_t> dim, bool keepdim) {
-        return dim ? argmin(x, *dim, keepdim) : argmin(flat(x), 0, false);
-    }, "The index of the first smallest along dim (None: of the flattened tensor).", "input"_a, "dim"_a = py::none(), "keepdim"_a = false);
+    m.both("argmax", [flat](const Tensor& x, std::optional<int64_t> dim, bool keepdim) { return dim ? argmax(x, *dim, keepdim) : argmax(flat(x), 0, false); }, "The index of the first largest along dim (None: of the flattened tensor).", "input"_a, "dim"_a = py::none(), "keepdim"_a = false);
+    m.both("argmin", [flat](const Tensor& x, std::optional<int64_t> dim, bool keepdim) { return dim ? argmin(x, *dim, keepdim) : argmin(flat(x), 0, false); }, "The index of the first smallest along dim (None: of the flattened tensor).", "input"_a, "dim"_a = py::none(), "keepdim"_a = false);
 
-    m.both("var", [](const Tensor& x, const OptionalDims& dim, double correction, bool keepdim, std::optional<bool> unbiased) {
-        return var(x, dims_of(dim), unbiased ? double(*unbiased) : correction, keepdim);
-    }, "The variance over dim; the divisor is n - correction.", "input"_a, "dim"_a = kNoDims, py::kw_only(), "correction"_a = 1.0,
-       "keepdim"_a = false, "unbiased"_a = py::none());
-    m.both("std", [](const Tensor& x, const OptionalDims& dim, double correction, bool keepdim, std::optional<bool> unbiased) {
-        return std(x, dims_of(dim), unbiased ? double(*unbiased) : correction, keepdim);
-    }, "The standard deviation over dim; the divisor is n - correction.", "input"_a, "dim"_a = kNoDims, py::kw_only(), "correction"_a = 1.0,
-       "keepdim"_a = false, "unbiased"_a = py::none());
-    m.both("norm", [](const Tensor& x, double p, const OptionalDims& dim, bool keepdim) { return norm(x, p, dims_of(dim), keepdim); },
-           "(sum |x|^p)^(1/p) over dim.", "input"_a, "p"_a = 2.0, "dim"_a = kNoDims, "keepdim"_a = false);
-    m.both("logsumexp", [](const Tensor& x, const Dims& dim, bool keepdim) { return logsumexp(x, dim, keepdim); },
-           "log(sum(exp(x))) over dim, without overflow.", "input"_a, "dim"_a, "keepdim"_a = false);
-    m.both("any", [](const Tensor& x, const OptionalDims& dim, bool keepdim) { return any(x, dims_of(dim), keepdim); },
-           "True where any over dim is not 0.", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false);
-    m.both("all", [](const Tensor& x, const OptionalDims& dim, bool keepdim) { return all(x, dims_of(dim), keepdim); },
-           "True where all over dim are not 0.", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false);
+    m.both("var", [](const Tensor& x, const OptionalDims& dim, double correction, bool keepdim, std::optional<bool> unbiased) { return var(x, dims_of(dim), unbiased ? double(*unbiased) : correction, keepdim); }, "The variance over dim; the divisor is n - correction.", "input"_a, "dim"_a = kNoDims, py::kw_only(), "correction"_a = 1.0, "keepdim"_a = false, "unbiased"_a = py::none());
+    m.both("std", [](const Tensor& x, const OptionalDims& dim, double correction, bool keepdim, std::optional<bool> unbiased) { return std(x, dims_of(dim), unbiased ? double(*unbiased) : correction, keepdim); }, "The standard deviation over dim; the divisor is n - correction.", "input"_a, "dim"_a = kNoDims, py::kw_only(), "correction"_a = 1.0, "keepdim"_a = false, "unbiased"_a = py::none());
+    m.both("norm", [](const Tensor& x, double p, const OptionalDims& dim, bool keepdim) { return norm(x, p, dims_of(dim), keepdim); }, "(sum |x|^p)^(1/p) over dim.", "input"_a, "p"_a = 2.0, "dim"_a = kNoDims, "keepdim"_a = false);
+    m.both("logsumexp", [](const Tensor& x, const Dims& dim, bool keepdim) { return logsumexp(x, dim, keepdim); }, "log(sum(exp(x))) over dim, without overflow.", "input"_a, "dim"_a, "keepdim"_a = false);
+    m.both("any", [](const Tensor& x, const OptionalDims& dim, bool keepdim) { return any(x, dims_of(dim), keepdim); }, "True where any over dim is not 0.", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false);
+    m.both("all", [](const Tensor& x, const OptionalDims& dim, bool keepdim) { return all(x, dims_of(dim), keepdim); }, "True where all over dim are not 0.", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false);
 }
 
 }  // namespace

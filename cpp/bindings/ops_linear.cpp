@@ -14,21 +14,11 @@ py::tuple tuple_of(const Tensors& xs) {
 }
 
 void bind_rnn(Module& m) {
-    m.function("rnn_layer", [](const Tensor& x, const Tensor& h, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh,
-                               const std::string& nonlinearity, bool reverse) {
+    m.function("rnn_layer", [](const Tensor& x, const Tensor& h, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh, const std::string& nonlinearity, bool reverse) {
         LC_CHECK(nonlinearity == "tanh" || nonlinearity == "relu", ValueError, "rnn: nonlinearity must be tanh or relu, got '", nonlinearity, "'");
-        return tuple_of(rnn_layer(x, h, {w_ih, w_hh, b_ih, b_hh}, nonlinearity == "relu", reverse));
-    }, "One layer of a plain recurrent network over [steps, batch, features]: (output, h_n).", "input"_a, "hx"_a, "weight_ih"_a, "weight_hh"_a,
-       "bias_ih"_a = py::none(), "bias_hh"_a = py::none(), "nonlinearity"_a = "tanh", "reverse"_a = false);
-    m.function("gru_layer", [](const Tensor& x, const Tensor& h, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh, bool reverse) {
-        return tuple_of(gru_layer(x, h, {w_ih, w_hh, b_ih, b_hh}, reverse));
-    }, "One GRU layer over [steps, batch, features]: (output, h_n).", "input"_a, "hx"_a, "weight_ih"_a, "weight_hh"_a,
-       "bias_ih"_a = py::none(), "bias_hh"_a = py::none(), "reverse"_a = false);
-    m.function("lstm_layer", [](const Tensor& x, const Tensor& h, const Tensor& c, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih,
-                                const Tensor& b_hh, bool reverse) {
-        return tuple_of(lstm_layer(x, h, c, {w_ih, w_hh, b_ih, b_hh}, reverse));
-    }, "One LSTM layer over [steps, batch, features]: (output, h_n, c_n).", "input"_a, "hx"_a, "cx"_a, "weight_ih"_a, "weight_hh"_a,
-       "bias_ih"_a = py::none(), "bias_hh"_a = py::none(), "reverse"_a = false);
+        return tuple_of(rnn_layer(x, h, {w_ih, w_hh, b_ih, b_hh}, nonlinearity == "relu", reverse)); }, "One layer of a plain recurrent network over [steps, batch, features]: (output, h_n).", "input"_a, "hx"_a, "weight_ih"_a, "weight_hh"_a, "bias_ih"_a = py::none(), "bias_hh"_a = py::none(), "nonlinearity"_a = "tanh", "reverse"_a = false);
+    m.function("gru_layer", [](const Tensor& x, const Tensor& h, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh, bool reverse) { return tuple_of(gru_layer(x, h, {w_ih, w_hh, b_ih, b_hh}, reverse)); }, "One GRU layer over [steps, batch, features]: (output, h_n).", "input"_a, "hx"_a, "weight_ih"_a, "weight_hh"_a, "bias_ih"_a = py::none(), "bias_hh"_a = py::none(), "reverse"_a = false);
+    m.function("lstm_layer", [](const Tensor& x, const Tensor& h, const Tensor& c, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh, bool reverse) { return tuple_of(lstm_layer(x, h, c, {w_ih, w_hh, b_ih, b_hh}, reverse)); }, "One LSTM layer over [steps, batch, features]: (output, h_n, c_n).", "input"_a, "hx"_a, "cx"_a, "weight_ih"_a, "weight_hh"_a, "bias_ih"_a = py::none(), "bias_hh"_a = py::none(), "reverse"_a = false);
 }
 
 }  // namespace
@@ -47,12 +37,8 @@ void bind_linear(Module& m) {
            "beta"_a = 1.0, "alpha"_a = 1.0);
     m.function("einsum", [](const std::string& equation, const py::args& operands) {
         const bool list = operands.size() == 1 && !is_tensor(py::object(operands[0]).ptr());
-        return einsum(equation, (list ? py::reinterpret_borrow<py::object>(operands[0]) : py::object(operands)).cast<Tensors>());
-    }, "Sums of products named by subscripts: einsum('bij,bjk->bik', a, b).", "equation"_a);
-    m.function("linear", [](const Tensor& x, const Tensor& w, const Tensor& b, const char* activation) {
-        return linear(x, w, b, parse_activation("linear", activation));
-    }, "act(input weight' + bias); weight is [out, in]. activation: none, relu, gelu, gelu_tanh, silu, sigmoid or tanh, in the same pass.",
-       "input"_a, "weight"_a, "bias"_a = py::none(), py::kw_only(), "activation"_a = "none");
+        return einsum(equation, (list ? py::reinterpret_borrow<py::object>(operands[0]) : py::object(operands)).cast<Tensors>()); }, "Sums of products named by subscripts: einsum('bij,bjk->bik', a, b).", "equation"_a);
+    m.function("linear", [](const Tensor& x, const Tensor& w, const Tensor& b, const char* activation) { return linear(x, w, b, parse_activation("linear", activation)); }, "act(input weight' + bias); weight is [out, in]. activation: none, relu, gelu, gelu_tanh, silu, sigmoid or tanh, in the same pass.", "input"_a, "weight"_a, "bias"_a = py::none(), py::kw_only(), "activation"_a = "none");
 }
 
 }  // namespace lc::python

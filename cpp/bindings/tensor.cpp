@@ -41,19 +41,16 @@ void bind_tensor(Module& m) {
         x.impl()->storage = y.storage();
         x.impl()->offset = y.offset();
         x.impl()->strides = y.strides();
-        x.impl()->contiguous = y.is_contiguous();
-    }, "The same memory without history; assigning replaces the memory.");
+        x.impl()->contiguous = y.is_contiguous(); }, "The same memory without history; assigning replaces the memory.");
 
     m.method("dim", &Tensor::dim);
     m.method("numel", &Tensor::numel, "Number of elements.");
     m.method("size", [](const Tensor& x, std::optional<int64_t> dim) -> py::object {
         if (!dim) return py::cast(x.sizes());
-        return py::int_(x.size(wrap_dim("size", *dim, x.dim())));
-    }, "dim"_a = py::none());
+        return py::int_(x.size(wrap_dim("size", *dim, x.dim()))); }, "dim"_a = py::none());
     m.method("stride", [](const Tensor& x, std::optional<int64_t> dim) -> py::object {
         if (!dim) return py::cast(x.strides());
-        return py::int_(x.stride(wrap_dim("stride", *dim, x.dim())));
-    }, "dim"_a = py::none(), "Steps between neighbours, in elements.");
+        return py::int_(x.stride(wrap_dim("stride", *dim, x.dim()))); }, "dim"_a = py::none(), "Steps between neighbours, in elements.");
     m.method("storage_offset", &Tensor::offset);
     m.method("data_ptr", [](const Tensor& x) { return reinterpret_cast<uintptr_t>(x.raw()); }, "Address of the first element.");
     m.method("is_contiguous", &Tensor::is_contiguous);
@@ -81,8 +78,7 @@ void bind_tensor(Module& m) {
     m.function("from_buffer", [](py::handle o) {
         Tensor x = from_buffer(o.ptr());
         LC_CHECK(x, TypeError, "from_numpy: ", Py_TYPE(o.ptr())->tp_name, " is no array");
-        return x;
-    }, "array"_a);
+        return x; }, "array"_a);
     m.tensor.attr("__hash__") = py::module_::import("builtins").attr("object").attr("__hash__");   // identity, though == is elementwise
 }
 

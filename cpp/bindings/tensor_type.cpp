@@ -102,7 +102,9 @@ bool dtype_of_format(const char* format, size_t item, DType& out) {
         case 'e': out = DType::float16; return item == 2;
         case '?': out = DType::bool_; return item == 1;
         case 'B': out = DType::uint8; return item == 1;
-        case 'i': case 'l': case 'q': out = item == 8 ? DType::int64 : DType::int32; return item == 4 || item == 8;
+        case 'i':
+        case 'l':
+        case 'q': out = item == 8 ? DType::int64 : DType::int32; return item == 4 || item == 8;
         default: return false;
     }
 }

@@ -8,8 +8,7 @@ namespace lc::python {
 namespace py = pybind11;
 
 struct PyTensor {
-    PyObject_HEAD
-    PyObject* weak_references;
+    PyObject_HEAD PyObject* weak_references;
     Tensor tensor;
 };
 

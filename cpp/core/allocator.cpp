@@ -18,7 +18,11 @@ constexpr size_t kLarge = size_t(4) << 20;            // from here a block is it
 constexpr int kClasses = 8 * 58;
 constexpr int kReuseClasses = 4;                      // a large block may serve a request up to a half smaller
 
-struct Chunk { int64_t live = 0; size_t used = 0; Chunk* next = nullptr; };
+struct Chunk {
+    int64_t live = 0;
+    size_t used = 0;
+    Chunk* next = nullptr;
+};
 
 // Stands before every block, one alignment unit wide.
 struct alignas(kAlignment) Header {
@@ -95,25 +99,45 @@ public:
         for (Header*& head : free_)
             for (Header** at = &head; *at;) {
                 Header* block = *at;
-                if (block->chunk && block->chunk->live > 0) { at = &block->next; continue; }
+                if (block->chunk && block->chunk->live > 0) {
+                    at = &block->next;
+                    continue;
+                }
                 *at = block->next;
                 if (!block->chunk) unmap(block, mapped(block));
             }
         for (Chunk** at = &chunks_; *at;) {
             Chunk* chunk = *at;
-            if (chunk->live > 0) { at = &chunk->next; continue; }
+            if (chunk->live > 0) {
+                at = &chunk->next;
+                continue;
+            }
             *at = chunk->next;
             unmap(chunk, kChunk);
         }
     }
 
-    MemoryStats stats() { Lock lock(*this); return stats_; }
-    void reset_peak() { Lock lock(*this); stats_.peak_bytes = stats_.live_bytes; }
-    void fail_at(int64_t n) { Lock lock(*this); fail_at_ = n; }
+    MemoryStats stats() {
+        Lock lock(*this);
+        return stats_;
+    }
+    void reset_peak() {
+        Lock lock(*this);
+        stats_.peak_bytes = stats_.live_bytes;
+    }
+    void fail_at(int64_t n) {
+        Lock lock(*this);
+        fail_at_ = n;
+    }
     std::atomic<bool> poison_{false};
 
-    void lock() { while (busy_.test_and_set(std::memory_order_acquire)) busy_.wait(true, std::memory_order_relaxed); }
-    void unlock() { busy_.clear(std::memory_order_release); busy_.notify_one(); }
+    void lock() {
+        while (busy_.test_and_set(std::memory_order_acquire)) busy_.wait(true, std::memory_order_relaxed);
+    }
+    void unlock() {
+        busy_.clear(std::memory_order_release);
+        busy_.notify_one();
+    }
 
 private:
     struct Lock {

@@ -18,7 +18,7 @@ bool supported(Isa i) {
 #if defined(__x86_64__) && defined(LC_HAVE_AVX512)
         case Isa::avx512:
             return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 #endif
 #ifdef LC_HAVE_NEON
         case Isa::neon: return true;

@@ -6,7 +6,10 @@
 
 namespace lc {
 
-enum class Isa : int { baseline, avx2, avx512, neon };
+enum class Isa : int { baseline,
+                       avx2,
+                       avx512,
+                       neon };
 
 LC_API Isa isa();                                     // chosen once: the best the machine has, or LITTLECORE_ISA
 LC_API void set_isa(const std::string& name);         // for tests; ValueError if not built or not on this machine

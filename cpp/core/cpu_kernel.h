@@ -8,7 +8,9 @@
 
 #ifdef LC_ISA
 #define LC_CPU_KERNEL(kernel, Args) \
-    namespace lc::cpu::LC_ISA { template <class T> void kernel(const Args<T>& a); }
+    namespace lc::cpu::LC_ISA { \
+    template <class T> void kernel(const Args<T>& a); \
+    }
 #else
 #ifdef LC_HAVE_AVX2
 #define LC_IF_AVX2(...) __VA_ARGS__
@@ -30,20 +32,20 @@
 #else
 #define LC_IF_BASELINE(...)
 #endif
-#define LC_CPU_KERNEL(kernel, Args)                                                                   \
-    LC_IF_BASELINE(namespace lc::cpu::baseline { template <class T> void kernel(const Args<T>&); })   \
-    LC_IF_AVX2(namespace lc::cpu::avx2 { template <class T> void kernel(const Args<T>&); })           \
-    LC_IF_AVX512(namespace lc::cpu::avx512 { template <class T> void kernel(const Args<T>&); })       \
-    LC_IF_NEON(namespace lc::cpu::neon { template <class T> void kernel(const Args<T>&); })           \
-    namespace lc::cpu {                                                                               \
-    template <class T> void kernel(const Args<T>& a) {                                                \
-        switch (isa()) {                                                                              \
-            LC_IF_BASELINE(case Isa::baseline: return baseline::kernel(a);)                           \
-            LC_IF_AVX2(case Isa::avx2: return avx2::kernel(a);)                                       \
-            LC_IF_AVX512(case Isa::avx512: return avx512::kernel(a);)                                 \
-            LC_IF_NEON(case Isa::neon: return neon::kernel(a);)                                       \
-            default: __builtin_unreachable();                                                         \
-        }                                                                                             \
-    }                                                                                                 \
+#define LC_CPU_KERNEL(kernel, Args) \
+    LC_IF_BASELINE(namespace lc::cpu::baseline { template <class T> void kernel(const Args<T>&); }) \
+    LC_IF_AVX2(namespace lc::cpu::avx2 { template <class T> void kernel(const Args<T>&); }) \
+    LC_IF_AVX512(namespace lc::cpu::avx512 { template <class T> void kernel(const Args<T>&); }) \
+    LC_IF_NEON(namespace lc::cpu::neon { template <class T> void kernel(const Args<T>&); }) \
+    namespace lc::cpu { \
+    template <class T> void kernel(const Args<T>& a) { \
+        switch (isa()) { \
+            LC_IF_BASELINE(case Isa::baseline : return baseline::kernel(a);) \
+            LC_IF_AVX2(case Isa::avx2 : return avx2::kernel(a);) \
+            LC_IF_AVX512(case Isa::avx512 : return avx512::kernel(a);) \
+            LC_IF_NEON(case Isa::neon : return neon::kernel(a);) \
+            default: __builtin_unreachable(); \
+        } \
+    } \
     }
 #endif

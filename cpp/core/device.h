@@ -8,7 +8,8 @@
 namespace lc {
 
 struct Device {
-    enum class Type : uint8_t { cpu, cuda } type = Type::cpu;
+    enum class Type : uint8_t { cpu,
+                                cuda } type = Type::cpu;
     int8_t index = 0;
     bool operator==(const Device&) const = default;
     bool is_cpu() const { return type == Type::cpu; }

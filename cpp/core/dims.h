@@ -14,10 +14,20 @@ class Dims {
 public:
     Dims() = default;
     Dims(std::initializer_list<int64_t> v) : Dims(v.begin(), int(v.size())) {}
-    Dims(const int64_t* v, int n) { for (int i = 0; i < n; ++i) push_back(v[i]); }
+    Dims(const int64_t* v, int n) {
+        for (int i = 0; i < n; ++i) push_back(v[i]);
+    }
     Dims(const Dims& o) : n_(o.n_) { std::memcpy(v_, o.v_, size_t(n_) * sizeof v_[0]); }
-    Dims& operator=(const Dims& o) { n_ = o.n_; std::memcpy(v_, o.v_, size_t(n_) * sizeof v_[0]); return *this; }
-    static Dims filled(int n, int64_t value) { Dims d; for (int i = 0; i < n; ++i) d.push_back(value); return d; }
+    Dims& operator=(const Dims& o) {
+        n_ = o.n_;
+        std::memcpy(v_, o.v_, size_t(n_) * sizeof v_[0]);
+        return *this;
+    }
+    static Dims filled(int n, int64_t value) {
+        Dims d;
+        for (int i = 0; i < n; ++i) d.push_back(value);
+        return d;
+    }
 
     int size() const { return n_; }
     bool empty() const { return n_ == 0; }

@@ -23,7 +23,9 @@ DType promote(DType a, DType b) {
         if (a == DType::float64 || b == DType::float64) return DType::float64;
         return DType::float32;                        // also bfloat16 with float16: neither holds the other
     }
-    auto rank = [](DType t) { return t == DType::int64 ? 3 : t == DType::int32 ? 2 : t == DType::uint8 ? 1 : 0; };
+    auto rank = [](DType t) { return t == DType::int64 ? 3 : t == DType::int32 ? 2
+                                  : t == DType::uint8                          ? 1
+                                                                               : 0; };
     return rank(a) > rank(b) ? a : b;
 }
 

@@ -10,11 +10,22 @@
 
 namespace lc {
 
-enum class DType : uint8_t { float32, float64, bfloat16, float16, int64, int32, uint8, bool_ };
+enum class DType : uint8_t { float32,
+                             float64,
+                             bfloat16,
+                             float16,
+                             int64,
+                             int32,
+                             uint8,
+                             bool_ };
 constexpr int kDTypes = 8;
 
-struct bfloat16 { uint16_t bits; };
-struct float16 { uint16_t bits; };
+struct bfloat16 {
+    uint16_t bits;
+};
+struct float16 {
+    uint16_t bits;
+};
 
 template <class T> constexpr DType dtype_of = [] { static_assert(sizeof(T) == 0, "not an element type"); return DType{}; }();
 template <> inline constexpr DType dtype_of<float> = DType::float32;
@@ -27,9 +38,15 @@ template <> inline constexpr DType dtype_of<uint8_t> = DType::uint8;
 template <> inline constexpr DType dtype_of<bool> = DType::bool_;
 
 // The type sums of T are kept in.
-template <class T> struct acc { using type = T; };
-template <> struct acc<bfloat16> { using type = float; };
-template <> struct acc<float16> { using type = float; };
+template <class T> struct acc {
+    using type = T;
+};
+template <> struct acc<bfloat16> {
+    using type = float;
+};
+template <> struct acc<float16> {
+    using type = float;
+};
 template <class T> using acc_t = typename acc<T>::type;
 
 LC_API size_t item_size(DType);

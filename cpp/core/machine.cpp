@@ -30,7 +30,8 @@ template <class F> double best_seconds(F&& f) {
 double fma_peak() {
     const int threads = num_threads();
     constexpr int64_t rounds = 2'000'000;             // 10 ms at 2.8 GHz
-    const int lanes = isa() == Isa::avx512 ? 16 : isa() == Isa::avx2 ? 8 : 4;
+    const int lanes = isa() == Isa::avx512 ? 16 : isa() == Isa::avx2 ? 8
+                                                                     : 4;
     const double spent = best_seconds([&] {
         parallel_for(threads, kLong, [&](int64_t, int) {
             float sum = 0.25f;                        // the chains converge: no overflow, no denormals

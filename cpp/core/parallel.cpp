@@ -39,7 +39,8 @@ int default_threads() {
     }
     cpu_set_t set;
     const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : int(std::thread::hardware_concurrency());
-    return n < 1 ? 1 : n > kMaxThreads ? kMaxThreads : n;
+    return n < 1 ? 1 : n > kMaxThreads ? kMaxThreads
+                                       : n;
 }
 
 struct Job {
@@ -159,7 +160,9 @@ public:
     explicit LongCall(bool is_long) : active_(is_long && hooks.enter && !in_task) {
         if (active_) token_ = hooks.enter();
     }
-    ~LongCall() { if (active_) hooks.leave(token_); }
+    ~LongCall() {
+        if (active_) hooks.leave(token_);
+    }
 
     bool interrupted() {
         if (!active_) return false;

@@ -32,9 +32,7 @@ LC_API void run_tasks(int64_t tasks, int64_t work_ns, TaskFunction, void* contex
 // A task should take at most a few ms, so that Ctrl-C is answered and threads finish together.
 template <class F> LC_INLINE void parallel_for(int64_t tasks, int64_t work_ns, F&& f) {
     using Body = std::remove_reference_t<F>;
-    detail::run_tasks(tasks, work_ns, [](void* context, int64_t task, int worker) {
-        (*static_cast<Body*>(context))(task, worker);
-    }, const_cast<void*>(static_cast<const void*>(&f)));
+    detail::run_tasks(tasks, work_ns, [](void* context, int64_t task, int worker) { (*static_cast<Body*>(context))(task, worker); }, const_cast<void*>(static_cast<const void*>(&f)));
 }
 
 // Splits [0, n) into ranges of `grain` (the last one shorter): f(begin, end). For independent elements or rows.

@@ -29,12 +29,21 @@ template <class T> class Ref {
 public:
     Ref() = default;
     Ref(std::nullptr_t) {}
-    explicit Ref(T* p) : p_(p) { if (p_) p_->retain(); }
-    Ref(const Ref& o) : p_(o.p_) { if (p_) p_->retain(); }
+    explicit Ref(T* p) : p_(p) {
+        if (p_) p_->retain();
+    }
+    Ref(const Ref& o) : p_(o.p_) {
+        if (p_) p_->retain();
+    }
     Ref(Ref&& o) noexcept : p_(std::exchange(o.p_, nullptr)) {}
     template <class U> Ref(const Ref<U>& o) : Ref(static_cast<T*>(o.get())) {}
-    Ref& operator=(Ref o) noexcept { std::swap(p_, o.p_); return *this; }
-    ~Ref() { if (p_) p_->release(); }
+    Ref& operator=(Ref o) noexcept {
+        std::swap(p_, o.p_);
+        return *this;
+    }
+    ~Ref() {
+        if (p_) p_->release();
+    }
 
     T* get() const { return p_; }
     T* operator->() const { return p_; }
@@ -42,7 +51,11 @@ public:
     explicit operator bool() const { return p_ != nullptr; }
     bool operator==(const Ref& o) const { return p_ == o.p_; }
     T* detach() { return std::exchange(p_, nullptr); }              // gives the count away
-    static Ref adopt(T* p) { Ref r; r.p_ = p; return r; }           // takes a count over
+    static Ref adopt(T* p) {
+        Ref r;
+        r.p_ = p;
+        return r;
+    }           // takes a count over
 
 private:
     T* p_ = nullptr;

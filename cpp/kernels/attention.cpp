@@ -106,7 +106,9 @@ template <class A, class T> void unpack_panel(const A* panel, const A* factor, i
 // ---- scores of one panel: what may be seen, and what is dropped -----------------------------------------------------------
 
 // One panel: queries q .. q + W of head h, keys j .. j + keys of its block. Scores stand at s[key * ld + lane].
-struct Panel { int64_t b, h, q, j, keys; };
+struct Panel {
+    int64_t b, h, q, j, keys;
+};
 
 template <class A> LC_INLINE vec<A> lane_index(int half) {
     vec<A> v;

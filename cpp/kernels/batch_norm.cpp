@@ -34,7 +34,9 @@ template <class T> struct Chunks {
 // ---- mean and variance ------------------------------------------------------------------------------------------------
 
 // Of one chunk: how far its mean is from the channel's first element, and the sum of squared distances from the mean.
-struct Spread { double away, squares; };
+struct Spread {
+    double away, squares;
+};
 
 template <class T> Spread chunk_spread(const T* x, const Chunks<T>& g, int64_t channel, int64_t chunk) {
     const int64_t count = g.count(chunk), n = g.elements(chunk);
@@ -127,7 +129,9 @@ double rstd_of(double var, double eps) { return 1 / __builtin_sqrt(var + eps); }
 
 // ---- backward: sums of dy and of dy * h over a channel -------------------------------------------------------------------
 
-struct ChannelSums { double dy, dyh; };
+struct ChannelSums {
+    double dy, dyh;
+};
 
 template <class T> ChannelSums chunk_sums(const BatchNormBackward<T>& a, const Chunks<T>& g, int64_t channel, int64_t chunk, T base, T rest) {
     const int64_t count = g.count(chunk);

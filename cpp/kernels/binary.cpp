@@ -125,10 +125,18 @@ struct Xor {
     template <class T> static LC_INLINE T forward(T a, T b) { return a ^ b; }
 };
 
-struct Eq { template <class T> static LC_INLINE bool test(T a, T b) { return a == b; } };
-struct Ne { template <class T> static LC_INLINE bool test(T a, T b) { return a != b; } };
-struct Lt { template <class T> static LC_INLINE bool test(T a, T b) { return a < b; } };
-struct Le { template <class T> static LC_INLINE bool test(T a, T b) { return a <= b; } };
+struct Eq {
+    template <class T> static LC_INLINE bool test(T a, T b) { return a == b; }
+};
+struct Ne {
+    template <class T> static LC_INLINE bool test(T a, T b) { return a != b; }
+};
+struct Lt {
+    template <class T> static LC_INLINE bool test(T a, T b) { return a < b; }
+};
+struct Le {
+    template <class T> static LC_INLINE bool test(T a, T b) { return a <= b; }
+};
 
 // ---- the loops over dense chunks ----------------------------------------------------------------------------------------
 
@@ -222,7 +230,8 @@ template <class T> void binary_backward(const BinaryBackward<T>& args) {
 template <class T> void compare_forward(const CompareForward<T>& args) {
     const bool swap = args.op == CompareOp::gt || args.op == CompareOp::ge;       // a > b is b < a
     const auto loop = args.op == CompareOp::eq ? test<Eq, T> : args.op == CompareOp::ne ? test<Ne, T>
-                    : args.op == CompareOp::lt || args.op == CompareOp::gt ? test<Lt, T> : test<Le, T>;
+        : args.op == CompareOp::lt || args.op == CompareOp::gt                          ? test<Lt, T>
+                                                                                        : test<Le, T>;
     parallel_ranges(args.walk.numel, kGrain, args.walk.numel / 4, [&](int64_t begin, int64_t end) {
         ChunkReader<T> a(args.a), b(args.b);
         ChunkWriter<bool> y(args.y);

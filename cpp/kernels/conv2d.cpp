@@ -30,7 +30,7 @@ template <class T> double work_ns(const Conv2dShape& s) { return s.flops() / (si
 // 1x1 with stride 1 and no padding reads x where it is, as one long row an image, if no register reaches over its end.
 template <class T> bool reads_in_place(const Conv2dShape& s) {
     return s.r * s.s == 1 && s.stride_h * s.stride_w == 1 && s.pad_h == 0 && s.pad_w == 0 && s.oh == s.h && s.ow == s.w &&
-           s.h * s.w % lanes<T> == 0;
+        s.h * s.w % lanes<T> == 0;
 }
 
 template <class T> void set_in_place(Correlation<T>& c, Pass& p, int64_t channels) {
@@ -96,7 +96,7 @@ template <class T> struct ForwardPlanes {
             const int64_t y = t / s.s * s.dilation_h, x = t % s.s * s.dilation_w;
             tap[t] = t;
             shift[t] = (index_of(row_residue, y % s.stride_h) * col_count + index_of(col_residue, x % s.stride_w)) * planes.plane +
-                       y / s.stride_h * planes.pitch + x / s.stride_w;
+                y / s.stride_h * planes.pitch + x / s.stride_w;
         }
         dense_3x3 = s.r == 3 && s.s == 3 && s.stride_h * s.stride_w * s.dilation_h * s.dilation_w == 1;
     }
@@ -178,7 +178,15 @@ template <class T> void conv2d_backward_data(const Conv2dBackwardData<T>& a) {
         const int64_t y = i / residues_w, x = i % residues_w;
         Pass& p = pass[c.pass_count++];
         p = {{1, ceil_div(s.h - y, s.stride_h), ceil_div(s.w - x, s.stride_w), y * s.w + x, s.stride_h * s.w, s.stride_w, s.c * s.h * s.w},
-             0, 0, 0, tap + used, seen.data() + used_rows, nullptr, offset + channels * used, weights, false};
+             0,
+             0,
+             0,
+             tap + used,
+             seen.data() + used_rows,
+             nullptr,
+             offset + channels * used,
+             weights,
+             false};
         if (reads_in_place<T>(s)) set_in_place(c, p, channels);
         int64_t row[2] = {0, 0};                      // source row of the first pixel through the first tap row; from one tap row to the next
         for (int64_t r = 0; r < s.r; ++r) {

@@ -240,8 +240,7 @@ template <class T> void correlate(const Correlation<T>& c) {
             const T* planes = c.in_place ? source(image, group, 0) : shared.data();
             parallel_for(tile_parts * row_parts, int64_t(unit_ns) / c.pass_count, [&](int64_t at, int worker) {
                 const int64_t a = at / row_parts, b = at % row_parts;
-                run_part(c, p, {group, image, images, tiles * a / tile_parts, tiles * (a + 1) / tile_parts,
-                                panels.count * b / row_parts, panels.count * (b + 1) / row_parts},
+                run_part(c, p, {group, image, images, tiles * a / tile_parts, tiles * (a + 1) / tile_parts, panels.count * b / row_parts, panels.count * (b + 1) / row_parts},
                          planes, weights, in_panel.data(), panel.data() + worker * panel_count);
             });
         }

@@ -40,7 +40,8 @@ template <class T> LC_NOINLINE void fill_channel(const Planes& g, const T* src, 
         // columns [first, last) of the plane lie inside the source
         int64_t first = b < 0 ? ceil_div(-b, g.step_w) : 0, last = w > b ? ceil_div(w - b, g.step_w) : 0;
         first = first < g.pitch ? first : g.pitch;
-        last = last < first ? first : last < g.pitch ? last : g.pitch;
+        last = last < first ? first : last < g.pitch ? last
+                                                     : g.pitch;
         for (int64_t i = 0; i < g.rows; ++i) {
             T* row = dst + i * g.pitch;
             const int64_t y = i * g.step_h + a;

@@ -59,7 +59,9 @@ LC_INLINE void scatter(const ConvTile<T>& t, int v, int64_t m, const T* bias, co
         T* y = t.y[v] + (m + i) * t.row;
         for (int l = 0; l < t.count[v]; ++l) {
             T& out = y[t.step ? l * t.step : t.lane[v][l]];
-            out = (t.add ? out : bias ? bias[m + i] : T(0)) + lane[l];
+            out = (t.add ? out : bias ? bias[m + i]
+                                      : T(0)) +
+                lane[l];
         }
     }
 }

@@ -77,7 +77,8 @@ LC_NOINLINE void transpose_row(const T* src, int64_t plane, int64_t w, int64_t p
     constexpr int64_t L = lanes<T>;
     int64_t first = ceil_div(pad, p.col_step), last = ceil_div(w + pad, p.col_step);
     first = first < p.width ? first : p.width;
-    last = last < first ? first : last < p.width ? last : p.width;
+    last = last < first ? first : last < p.width ? last
+                                                 : p.width;
     for (int64_t i = 0; i < first * p.pixel; ++i) dst[i] = 0;
     for (int64_t i = last * p.pixel; i < p.width * p.pixel; ++i) dst[i] = 0;
     src += first * p.col_step - pad;

@@ -11,11 +11,21 @@
 namespace lc::cpu::LC_ISA {
 namespace {
 
-template <class S> struct wide { using type = int64_t; };
-template <> struct wide<float> { using type = float; };
-template <> struct wide<double> { using type = double; };
-template <> struct wide<bfloat16> { using type = float; };
-template <> struct wide<float16> { using type = float; };
+template <class S> struct wide {
+    using type = int64_t;
+};
+template <> struct wide<float> {
+    using type = float;
+};
+template <> struct wide<double> {
+    using type = double;
+};
+template <> struct wide<bfloat16> {
+    using type = float;
+};
+template <> struct wide<float16> {
+    using type = float;
+};
 template <class S> using wide_t = typename wide<S>::type;
 
 template <class T> constexpr bool is_half = std::is_same_v<T, bfloat16> || std::is_same_v<T, float16>;
@@ -91,7 +101,8 @@ template <class S> void transpose_tile(const S* x, int64_t x_step, S* y, int64_t
             vec<S> r[w];
             for (int k = 0; k < w; ++k) {
                 const S* from = x + (j + k) * x_step + i;
-                r[k] = k >= width ? zero<S>() : height == w ? load(from) : load(from, height);
+                r[k] = k >= width ? zero<S>() : height == w ? load(from)
+                                                            : load(from, height);
             }
             transpose(r);
             for (int k = 0; k < height; ++k) {

@@ -116,7 +116,8 @@ template <class T> StridedRows<acc_t<T>> widen_rows(const MatmulForward<T>& p, c
         const T* from = a + i * line;
         A* to = wide + i * length;
         if (step == 1) each_vec<A>(length, [&](int64_t j, auto n) { store(to + j, load(from + j, n), n); });
-        else for (int64_t j = 0; j < length; ++j) to[j] = to_float(from[j * step]);
+        else
+            for (int64_t j = 0; j < length; ++j) to[j] = to_float(from[j * step]);
     }
     return by_depth ? StridedRows<A>{wide, 1, length} : StridedRows<A>{wide, length, 1};
 }
@@ -229,7 +230,9 @@ void panel_product(const MatmulForward<T>& p, int64_t m, int64_t n, int64_t k, c
 }
 
 // Rows [i, i + m) and columns [j, j + n) of one batch entry.
-struct Window { int64_t i, m, j, n; };
+struct Window {
+    int64_t i, m, j, n;
+};
 
 template <class T> void panel_task(const MatmulForward<T>& p, int64_t item, const Window& w, acc_t<T>* scratch) {
     using A = acc_t<T>;
@@ -253,7 +256,8 @@ template <class T> void panel_task(const MatmulForward<T>& p, int64_t item, cons
             panel_product(p, w.m, n, k, rows, b + kk * p.b_depth + j * p.b_col, packed_b, out);
             if (kk + k >= p.k)
                 finish<T>({out.c, out.ldc, w.m, n, p.y + at + j, p.before ? p.before + at + j : nullptr, p.y_row,
-                           p.bias ? p.bias + w.j + j : nullptr}, p.activation);
+                           p.bias ? p.bias + w.j + j : nullptr},
+                          p.activation);
         }
         kk += k;
     } while (kk < p.k);
@@ -280,7 +284,9 @@ template <class T> void run_panels(const MatmulForward<T>& p) {
 // ---- schedule: blocks ---------------------------------------------------------------------------------------------
 
 // Rows [i, i + m), columns [j, j + n) and depths [kk, kk + k) of one batch entry.
-struct Block { int64_t i, m, j, n, kk, k; };
+struct Block {
+    int64_t i, m, j, n, kk, k;
+};
 
 template <class T>
 void pack_block(const MatmulForward<T>& p, const T* a, const T* b, const Block& r, acc_t<T>* a_panels, acc_t<T>* b_panels) {
@@ -323,7 +329,8 @@ void multiply_block(const MatmulForward<T>& p, int64_t item, const Block& r, con
         multiply_panels(product);
         if (last)
             finish<T>({product.c, product.ldc, m, n, p.y + at, p.before ? p.before + at : nullptr, p.y_row,
-                       p.bias ? p.bias + r.j + j : nullptr}, p.activation);
+                       p.bias ? p.bias + r.j + j : nullptr},
+                      p.activation);
     });
 }
 
@@ -353,8 +360,8 @@ template <class T> void matmul_forward(const MatmulForward<T>& p) {
     else run_blocks(p);
 }
 
-#define LC_INSTANTIATE(T)                                                                                    \
-    template void multiply_any_tile(int, int, int64_t, StridedRows<T>, const T*, int64_t, TileOut<T>);       \
+#define LC_INSTANTIATE(T) \
+    template void multiply_any_tile(int, int, int64_t, StridedRows<T>, const T*, int64_t, TileOut<T>); \
     template void multiply_panels(const PanelProduct<T>&);
 LC_INSTANTIATE(float)
 LC_INSTANTIATE(double)

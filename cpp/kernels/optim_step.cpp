@@ -132,11 +132,11 @@ template <class T> void scale_gradients(const ScaleGradients<T>& a) {
 
 // ---- instantiations -------------------------------------------------------------------------------------------------
 
-#define LC_INSTANTIATE(T)                               \
-    template void sgd_step(const SgdStep<T>&);          \
-    template void adam_step(const AdamStep<T>&);        \
-    template void rmsprop_step(const RmspropStep<T>&);  \
-    template void norm_parts(const NormParts<T>&);      \
+#define LC_INSTANTIATE(T) \
+    template void sgd_step(const SgdStep<T>&); \
+    template void adam_step(const AdamStep<T>&); \
+    template void rmsprop_step(const RmspropStep<T>&); \
+    template void norm_parts(const NormParts<T>&); \
     template void scale_gradients(const ScaleGradients<T>&);
 LC_INSTANTIATE(float)
 LC_INSTANTIATE(double)

@@ -16,7 +16,9 @@ template <class T> LC_INLINE vec<T> clamped_log(vec<T> x) { return max_nan(log(x
 template <class T> LC_INLINE vec<T> softplus(vec<T> x) { return log1p(exp(-abs(x))) + max_nan(x, zero<T>()); }
 
 // One element: x, its target, the loss's parameter, pos_weight.
-template <class T> struct Point { vec<T> x, t, beta, p; };
+template <class T> struct Point {
+    vec<T> x, t, beta, p;
+};
 
 template <PointwiseLoss kind, class T> LC_INLINE vec<T> loss(const Point<T>& a) {
     const vec<T> d = a.x - a.t, one = number<T>(1), half = number<T>(0.5);

@@ -8,8 +8,12 @@
 namespace lc::cpu::LC_ISA {
 namespace {
 
-struct Neighbour { static constexpr int at(int i) { return i ^ 1; } };
-struct EachTwice { static constexpr int at(int i) { return i / 2; } };
+struct Neighbour {
+    static constexpr int at(int i) { return i ^ 1; }
+};
+struct EachTwice {
+    static constexpr int at(int i) { return i / 2; }
+};
 
 template <class A> LC_INLINE vec<A> signs() {                     // -1, 1, -1, 1, ...
     vec<A> v;

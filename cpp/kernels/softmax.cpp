@@ -90,7 +90,7 @@ template <class T, class Row, class Block> LC_INLINE void each_row_or_block(int6
         });
         return;
     }
-    const int64_t blocks = (inner + kBlock<T> - 1) / kBlock<T>, grain = 16384 / (n * kBlock<T>) + 1;
+    const int64_t blocks = (inner + kBlock<T> - 1) / kBlock<T>, grain = 16384 / (n * kBlock<T>)+1;
     parallel_ranges(outer * blocks, grain, work, [&](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; ++t) {
             const int64_t o = t / blocks, j = t % blocks * kBlock<T>;
@@ -102,15 +102,11 @@ template <class T, class Row, class Block> LC_INLINE void each_row_or_block(int6
 }  // namespace
 
 template <class T> void softmax_forward(const SoftmaxForward<T>& a) {
-    each_row_or_block<T>(a.outer, a.n, a.inner,
-        [&](int64_t at) { forward_row(a.x + at, a.y + at, a.n, a.log); },
-        [&](int64_t at, int64_t width) { forward_block(a.x + at, a.y + at, a.n, a.inner, width, a.log); });
+    each_row_or_block<T>(a.outer, a.n, a.inner, [&](int64_t at) { forward_row(a.x + at, a.y + at, a.n, a.log); }, [&](int64_t at, int64_t width) { forward_block(a.x + at, a.y + at, a.n, a.inner, width, a.log); });
 }
 
 template <class T> void softmax_backward(const SoftmaxBackward<T>& a) {
-    each_row_or_block<T>(a.outer, a.n, a.inner,
-        [&](int64_t at) { backward_row(a.dy + at, a.y + at, a.dx + at, a.n, a.log); },
-        [&](int64_t at, int64_t width) { backward_block(a.dy + at, a.y + at, a.dx + at, a.n, a.inner, width, a.log); });
+    each_row_or_block<T>(a.outer, a.n, a.inner, [&](int64_t at) { backward_row(a.dy + at, a.y + at, a.dx + at, a.n, a.log); }, [&](int64_t at, int64_t width) { backward_block(a.dy + at, a.y + at, a.dx + at, a.n, a.inner, width, a.log); });
 }
 
 template void softmax_forward(const SoftmaxForward<float>&);

@@ -11,7 +11,9 @@ namespace {
 
 // ---- the functions: forward(x) above backward(dy, s), s being x or y; p and q are the op's parameters ------------------------
 
-template <class T> struct Parameters { vec<T> p, q; };
+template <class T> struct Parameters {
+    vec<T> p, q;
+};
 
 template <class T> LC_INLINE vec<T> one() { return splat(T(1)); }
 template <class T> LC_INLINE vec<T> zero_unless(mask<T> m, vec<T> x) { return select(m, x, zero<T>()); }
@@ -207,7 +209,10 @@ template <class T> auto backward_loop(UnaryOp op) {
         case UnaryOp::square: return apply_backward<Square, T>;
         case UnaryOp::relu: return apply_backward<Relu, T>;
         case UnaryOp::clamp: return apply_backward<Clamp, T>;
-        case UnaryOp::sign: case UnaryOp::floor: case UnaryOp::ceil: case UnaryOp::round: return apply_backward<Sign, T>;   // 0
+        case UnaryOp::sign:
+        case UnaryOp::floor:
+        case UnaryOp::ceil:
+        case UnaryOp::round: return apply_backward<Sign, T>;   // 0
         case UnaryOp::reciprocal: return apply_backward<Reciprocal, T>;
         case UnaryOp::sqrt: return apply_backward<Sqrt, T>;
         case UnaryOp::rsqrt: return apply_backward<Rsqrt, T>;
@@ -237,7 +242,8 @@ template <class T> T apply_integer(UnaryOp op, T x, T low, T high) {
         case UnaryOp::square: return x * x;
         case UnaryOp::relu: return x > 0 ? x : 0;
         case UnaryOp::sign: return T((x > 0) - (x < 0));
-        case UnaryOp::clamp: return x < low ? low < high ? low : high : x > high ? high : x;
+        case UnaryOp::clamp: return x < low ? low < high ? low : high : x > high ? high
+                                                                                 : x;
         default: return x;                            // floor, ceil, round
     }
 }
@@ -245,7 +251,8 @@ template <class T> T apply_integer(UnaryOp op, T x, T low, T high) {
 // A bound as an integer: outside the type's range it does not bind.
 template <class T> T bound(double x) {
     constexpr T lowest = std::is_signed_v<T> ? T(T(1) << (8 * sizeof(T) - 1)) : T(0), highest = T(~lowest);
-    return x <= double(lowest) ? lowest : x >= double(highest) ? highest : T(x);
+    return x <= double(lowest) ? lowest : x >= double(highest) ? highest
+                                                               : T(x);
 }
 
 int64_t work_ns(UnaryOp op, int64_t n) { return op <= UnaryOp::rsqrt ? n / 3 : n; }

@@ -17,8 +17,10 @@ const char* name(BinaryOp op) { return kName[int(op)]; }
 
 // ---- promotion -------------------------------------------------------------------------------------------------------
 
-int kind(DType t) { return is_floating(t) ? 2 : t == DType::bool_ ? 0 : 1; }
-int rank_group(const Tensor& x) { return x.impl()->weak ? 0 : x.dim() == 0 ? 1 : 2; }
+int kind(DType t) { return is_floating(t) ? 2 : t == DType::bool_ ? 0
+                                                                  : 1; }
+int rank_group(const Tensor& x) { return x.impl()->weak ? 0 : x.dim() == 0 ? 1
+                                                                           : 2; }
 
 // What a Python number becomes when its kind decides.
 DType default_dtype(const Tensor& x) {
@@ -29,7 +31,8 @@ template <class F> void visit_arithmetic(DType t, const char* op, F&& f) {
     switch (t) {
         case DType::int64: return f.template operator()<int64_t>();
         case DType::int32: return f.template operator()<int32_t>();
-        case DType::uint8: case DType::bool_: return f.template operator()<uint8_t>();
+        case DType::uint8:
+        case DType::bool_: return f.template operator()<uint8_t>();
         default: return visit_float_storage(t, op, f);
     }
 }
@@ -70,8 +73,11 @@ BinaryOp for_bool(BinaryOp op) {
     switch (op) {
         case BinaryOp::add: return BinaryOp::maximum;
         case BinaryOp::mul: return BinaryOp::minimum;
-        case BinaryOp::maximum: case BinaryOp::minimum:
-        case BinaryOp::bitwise_and: case BinaryOp::bitwise_or: case BinaryOp::bitwise_xor: return op;
+        case BinaryOp::maximum:
+        case BinaryOp::minimum:
+        case BinaryOp::bitwise_and:
+        case BinaryOp::bitwise_or:
+        case BinaryOp::bitwise_xor: return op;
         default: throw_dtype(name(op), DType::bool_, "a number; convert with int()");
     }
 }

@@ -24,8 +24,24 @@
 
 namespace lc {
 
-enum class BinaryOp : uint8_t { add, sub, mul, div, pow, maximum, minimum, remainder, floor_divide, bitwise_and, bitwise_or, bitwise_xor };
-enum class CompareOp : uint8_t { eq, ne, lt, le, gt, ge };
+enum class BinaryOp : uint8_t { add,
+                                sub,
+                                mul,
+                                div,
+                                pow,
+                                maximum,
+                                minimum,
+                                remainder,
+                                floor_divide,
+                                bitwise_and,
+                                bitwise_or,
+                                bitwise_xor };
+enum class CompareOp : uint8_t { eq,
+                                 ne,
+                                 lt,
+                                 le,
+                                 gt,
+                                 ge };
 
 template <class T> struct BinaryForward {
     BinaryOp op;

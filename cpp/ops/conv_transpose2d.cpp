@@ -70,7 +70,8 @@ Tensor conv_transpose1d(const Tensor& x, const Tensor& w, const Tensor& b, const
     for (const Dims* d : {&how.stride, &how.padding, &how.output_padding, &how.dilation})
         LC_CHECK(d->size() == 1, ValueError, "conv_transpose1d: stride, padding, output_padding and dilation take one int, got ", *d);
     return squeeze(run("conv_transpose1d", unsqueeze(x, 2), unsqueeze(w, 2), b,
-                       {with_row(how.stride, 1), with_row(how.padding, 0), with_row(how.output_padding, 0), with_row(how.dilation, 1), how.groups}), Dims{2});
+                       {with_row(how.stride, 1), with_row(how.padding, 0), with_row(how.output_padding, 0), with_row(how.dilation, 1), how.groups}),
+                   Dims{2});
 }
 
 }  // namespace lc

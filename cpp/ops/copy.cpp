@@ -97,9 +97,9 @@ Tensor own_gradient(const Tensor& g) {
 double item_as_double(const Tensor& x) {
     LC_CHECK(x.numel() == 1, ValueError, "item: a tensor with one element is needed, this one is ", x.sizes());
     return visit_any(x.dtype(), [&]<class T>() { return [](T v) {
-        if constexpr (sizeof(T) == 2) return double(to_float(v));
-        else return double(v);
-    }(*x.data<T>()); });
+                                                     if constexpr (sizeof(T) == 2) return double(to_float(v));
+                                                     else return double(v);
+                                                 }(*x.data<T>()); });
 }
 
 }  // namespace lc

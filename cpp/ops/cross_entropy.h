@@ -32,7 +32,8 @@ template <class T> struct CrossEntropyForward {
 template <class T> struct CrossEntropyBackward {
     CrossEntropyProblem<T> problem;                   // in
     const T *max, *sum;
-    const T* g; int64_t g_stride;                     // 0: one gradient for all rows
+    const T* g;
+    int64_t g_stride;                     // 0: one gradient for all rows
     T* dx;                                            // out   or null
     T* dprobability;                                  // out   or null
 };

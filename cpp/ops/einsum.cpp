@@ -64,7 +64,8 @@ Labels expanded(const Labels& labels, int axes, int widest) {
     Labels out;
     for (const int label : labels)
         if (label != kEllipsis) out.push_back(label);
-        else for (int i = widest - axes; i < widest; ++i) out.push_back(kLetters + i);
+        else
+            for (int i = widest - axes; i < widest; ++i) out.push_back(kLetters + i);
     return out;
 }
 
@@ -87,7 +88,10 @@ Labels default_output(const std::vector<Labels>& inputs, int widest) {
 Term without_repeats(Term t) {
     for (size_t i = 0; i < t.labels.size(); ++i)
         for (size_t j = i + 1; j < t.labels.size();) {
-            if (t.labels[i] != t.labels[j]) { ++j; continue; }
+            if (t.labels[i] != t.labels[j]) {
+                ++j;
+                continue;
+            }
             const int label = t.labels[i];
             LC_CHECK(t.x.size(int(i)) == t.x.size(int(j)), ValueError, "einsum: '", spelled(label), "' stands twice in an operand for axes of sizes ",
                      t.x.size(int(i)), " and ", t.x.size(int(j)));

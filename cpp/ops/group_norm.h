@@ -32,7 +32,9 @@ template <class T> struct GroupNormBackward {
 LC_API Tensor group_norm(const Tensor& x, int64_t num_groups, const Tensor& w = {}, const Tensor& b = {}, double eps = 1e-5);
 
 // The same, telling the statistics: float64 [3, n, groups], base, rest and var. op names the errors.
-struct GroupNormResult { Tensor y, statistics; };
+struct GroupNormResult {
+    Tensor y, statistics;
+};
 LC_API GroupNormResult group_norm_with_statistics(const char* op, const Tensor& x, int64_t num_groups, const Tensor& w, const Tensor& b, double eps);
 
 }  // namespace lc

@@ -21,12 +21,12 @@ template <class T> struct LayerNormForward {
     acc_t<T> eps;
     const T *x, *w, *b;                               // in    w, b: [cols] or null
     T* y;                                             // out
-    acc_t<T> *base, *rest, *rstd;                     // out   [rows]
+    acc_t<T>*base, *rest, *rstd;                     // out   [rows]
 };
 template <class T> struct LayerNormBackward {
     int64_t rows, cols;
     const T *dy, *x, *w;                              // in    w: [cols] or null
-    const acc_t<T> *base, *rest, *rstd;
+    const acc_t<T>*base, *rest, *rstd;
     T *dx, *dw, *db;                                  // out   dw and db both or neither
 };
 

@@ -31,7 +31,9 @@ detail::Matrix transposed(detail::Matrix a) { return {a.data, a.col, a.row}; }
 
 // ---- forward ------------------------------------------------------------------------------------------------------
 
-struct Forward { Tensor y, saved; };
+struct Forward {
+    Tensor y, saved;
+};
 
 Forward linear_forward(Tensor x, const Tensor& w, const Tensor& b, Activation activation, bool save) {
     LC_CHECK(x.dim() >= 1 && w.dim() == 2, ValueError, "linear: wants input [..., in] and weight [out, in], got ", x.sizes(), " and ", w.sizes());
@@ -60,7 +62,9 @@ Forward linear_forward(Tensor x, const Tensor& w, const Tensor& b, Activation ac
 
 // ---- backward -----------------------------------------------------------------------------------------------------
 
-struct Gradients { Tensor dz, db; };
+struct Gradients {
+    Tensor dz, db;
+};
 
 Gradients activation_backward(const Tensor& dy, const Tensor& saved, Activation activation, bool bias) {
     const bool act = activation != Activation::none;

@@ -66,13 +66,19 @@ Dims batch_strides(const Operand& o, const Dims& batch) {
 // Joins batch axes that both operands walk in one stride.
 void join_axes(Dims& sizes, Dims& a, Dims& b) {
     for (int i = sizes.size() - 1; i >= 0; --i)
-        if (sizes[i] == 1) { sizes.erase(i); a.erase(i); b.erase(i); }
+        if (sizes[i] == 1) {
+            sizes.erase(i);
+            a.erase(i);
+            b.erase(i);
+        }
     for (int i = sizes.size() - 2; i >= 0; --i)
         if (a[i] == sizes[i + 1] * a[i + 1] && b[i] == sizes[i + 1] * b[i + 1]) {
             sizes[i] *= sizes[i + 1];
             a[i] = a[i + 1];
             b[i] = b[i + 1];
-            sizes.erase(i + 1); a.erase(i + 1); b.erase(i + 1);
+            sizes.erase(i + 1);
+            a.erase(i + 1);
+            b.erase(i + 1);
         }
 }
 

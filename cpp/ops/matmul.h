@@ -15,7 +15,13 @@
 namespace lc {
 
 // What is done to a finished sum; linear_backward undoes it from the value before.
-enum class Activation : uint8_t { none, relu, gelu, gelu_tanh, silu, sigmoid, tanh };
+enum class Activation : uint8_t { none,
+                                  relu,
+                                  gelu,
+                                  gelu_tanh,
+                                  silu,
+                                  sigmoid,
+                                  tanh };
 
 // y[i, j] = act(sum_k a[i, k] b[k, j] + bias[j]), for every entry of a batch.
 template <class T> struct MatmulForward {

@@ -7,7 +7,9 @@
 
 namespace lc {
 
-struct TileSize { int rows, cols; };
+struct TileSize {
+    int rows, cols;
+};
 
 // The register tile of cpp/kernels/gemm.h, which asserts that these are its own; bytes is the accumulator's size.
 constexpr TileSize tile_size(Isa isa, int bytes) {
@@ -38,7 +40,8 @@ struct MatmulPlan {
     // panels: each task streams some panels of b through L1 and past all of a, which is read where it lies. Small m,
     //         small products, batches of them.
     // blocks: a and b are packed by all threads, then tiles of y are computed from the packed blocks.
-    enum class Schedule : uint8_t { panels, blocks } schedule;
+    enum class Schedule : uint8_t { panels,
+                                    blocks } schedule;
     bool pack_b;                                      // panels: copy each panel of b to scratch first
     int64_t k_block;
     int64_t panel_cols;                               // width of a panel of b
@@ -60,7 +63,8 @@ constexpr int64_t at_most(int64_t x, int64_t most) { return x > most ? most : x;
 }  // namespace detail
 
 // Columns of b per panel: with few rows, wider tiles keep enough sums in flight to cover the FMA's latency.
-constexpr int64_t panel_cols(int64_t m, TileSize tile) { return m == 1 ? 4 * tile.cols : m <= 3 ? 2 * tile.cols : tile.cols; }
+constexpr int64_t panel_cols(int64_t m, TileSize tile) { return m == 1 ? 4 * tile.cols : m <= 3 ? 2 * tile.cols
+                                                                                                : tile.cols; }
 
 constexpr MatmulPlan matmul_plan(const MatmulShape& s, TileSize tile) {
     using namespace detail;

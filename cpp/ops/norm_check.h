@@ -11,7 +11,9 @@ template <class T> const T* optional_data(const Tensor& x) { return x ? x.data<T
 template <class T> T* optional_mutable_data(const Tensor& x) { return x ? x.mutable_data<T>() : nullptr; }
 inline Tensor optional_contiguous(const Tensor& x) { return x ? contiguous(x) : Tensor(); }
 
-struct RowsCols { int64_t rows, cols; };
+struct RowsCols {
+    int64_t rows, cols;
+};
 
 // x seen as [rows, cols], cols being the elements of normalized_shape.
 inline RowsCols check_normalized_shape(const char* op, const Tensor& x, const Dims& shape) {

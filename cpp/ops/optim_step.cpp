@@ -64,7 +64,9 @@ std::optional<std::vector<Entry>> gather(const char* op, const OptimParameters& 
     return entries;
 }
 
-struct Scalars { double scale = 0, shrink = 0; };
+struct Scalars {
+    double scale = 0, shrink = 0;
+};
 
 template <class T> acc_t<T>* pointer(const Tensor& x) { return x ? x.mutable_data<acc_t<T>>() : nullptr; }
 
@@ -93,9 +95,7 @@ template <class GetScalars, class Run> void step(const char* op, const std::vect
             for (const Entry& e : entries) {
                 if (e.p.dtype() != dtype) continue;
                 const Scalars s = scalars(e.index);
-                add_chunks<T>(chunks, {e.p.mutable_data<T>(), e.g.data<T>(), pointer<T>(e.master),
-                                       {pointer<T>(e.state[0]), pointer<T>(e.state[1]), pointer<T>(e.state[2])}, 0,
-                                       acc_t<T>(s.scale), acc_t<T>(s.shrink)}, e.p.numel());
+                add_chunks<T>(chunks, {e.p.mutable_data<T>(), e.g.data<T>(), pointer<T>(e.master), {pointer<T>(e.state[0]), pointer<T>(e.state[1]), pointer<T>(e.state[2])}, 0, acc_t<T>(s.scale), acc_t<T>(s.shrink)}, e.p.numel());
                 elements += e.p.numel();
             }
             run.template operator()<T>(OptimList<T>{chunks.data(), int64_t(chunks.size()), elements});
@@ -156,8 +156,7 @@ bool rmsprop_step(const OptimParameters& a, const Tensors& square_avgs, const Te
     count(*entries, a.steps);
     step("rmsprop_step", *entries, [](size_t) { return Scalars{}; }, [&]<class T>(const OptimList<T>& list) {
         using A = acc_t<T>;
-        cpu::rmsprop_step<T>({list, A(o.lr), A(o.alpha), A(1 - o.alpha), A(o.eps), A(o.momentum), A(o.weight_decay), o.maximize});
-    });
+        cpu::rmsprop_step<T>({list, A(o.lr), A(o.alpha), A(1 - o.alpha), A(o.eps), A(o.momentum), A(o.weight_decay), o.maximize}); });
     return true;
 }
 
@@ -215,9 +214,7 @@ void clip_by_norm_(const Tensors& tensors, const Tensor& norm, double max_norm) 
         const Tensor x = tensors[i].is_contiguous() ? tensors[i] : clone(tensors[i]);
         entries.push_back({i, x, x, {}, tensors[i], {}});
     }
-    step("clip_by_norm_", entries, [](size_t) { return Scalars{}; }, [&]<class T>(const OptimList<T>& list) {
-        cpu::scale_gradients<T>({list, acc_t<T>(factor)});
-    });
+    step("clip_by_norm_", entries, [](size_t) { return Scalars{}; }, [&]<class T>(const OptimList<T>& list) { cpu::scale_gradients<T>({list, acc_t<T>(factor)}); });
 }
 
 }  // namespace lc

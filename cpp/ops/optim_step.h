@@ -26,7 +26,10 @@ template <class T> struct OptimChunk {
     int64_t n;
     acc_t<T> scale, shrink;                           // per parameter; the meaning is the step's
 };
-template <class T> struct OptimList { const OptimChunk<T>* chunks; int64_t count, elements; };
+template <class T> struct OptimList {
+    const OptimChunk<T>* chunks;
+    int64_t count, elements;
+};
 
 template <class T> struct SgdStep {
     OptimList<T> list;                                // state: b; scale: what b is multiplied with, shrink: what g is
@@ -48,14 +51,23 @@ template <class T> struct NormParts {
     int order;                                        // 1, 2, or 0 for the largest
     double* parts;                                    // out   [count]: the sum of |g|^order, or the largest, of each chunk
 };
-template <class T> struct ScaleGradients { OptimList<T> list; acc_t<T> factor; };   // writes p
+template <class T> struct ScaleGradients {
+    OptimList<T> list;
+    acc_t<T> factor;
+};   // writes p
 
-struct SgdOptions { double lr, momentum = 0, dampening = 0, weight_decay = 0; bool nesterov = false, maximize = false; };
+struct SgdOptions {
+    double lr, momentum = 0, dampening = 0, weight_decay = 0;
+    bool nesterov = false, maximize = false;
+};
 struct AdamOptions {
     double lr, beta1, beta2, eps, weight_decay = 0;
     bool amsgrad = false, decoupled = false, maximize = false;
 };
-struct RmspropOptions { double lr, alpha, eps, weight_decay = 0, momentum = 0; bool centered = false, maximize = false; };
+struct RmspropOptions {
+    double lr, alpha, eps, weight_decay = 0, momentum = 0;
+    bool centered = false, maximize = false;
+};
 
 // The parameters of one step. Lists are as long as `params`, or empty where the options do not use them. `steps`
 // [params] float32 counts the steps of each. A parameter that has a gradient but an undefined state makes the call return

@@ -19,7 +19,14 @@
 
 namespace lc {
 
-enum class PointwiseLoss : uint8_t { mse, l1, smooth_l1, huber, binary_cross_entropy, binary_cross_entropy_with_logits, kl_div, kl_div_log_target };
+enum class PointwiseLoss : uint8_t { mse,
+                                     l1,
+                                     smooth_l1,
+                                     huber,
+                                     binary_cross_entropy,
+                                     binary_cross_entropy_with_logits,
+                                     kl_div,
+                                     kl_div_log_target };
 
 constexpr int64_t kLossChunk = 8192;
 
@@ -36,7 +43,8 @@ template <class T> struct PointwiseLossBackward {
     int64_t n;
     T beta;
     const T *x, *t, *w, *pos_weight;                  // in
-    const T* g; int64_t g_stride;                     // 0: one gradient for all elements
+    const T* g;
+    int64_t g_stride;                     // 0: one gradient for all elements
     T *dx, *dt;                                       // out   either may be null
 };
 

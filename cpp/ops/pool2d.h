@@ -29,11 +29,13 @@ struct Pool2dShape {
 template <class T> struct MaxPool2dForward {
     Pool2dShape shape;
     const T* x;                                       // in    [planes, h, w]
-    T* y; int64_t* index;                             // out   [planes, oh, ow]; index may be null
+    T* y;
+    int64_t* index;                             // out   [planes, oh, ow]; index may be null
 };
 template <class T> struct MaxPool2dBackward {
     Pool2dShape shape;
-    const T* dy; const int64_t* index;                // in
+    const T* dy;
+    const int64_t* index;                // in
     T* dx;                                            // out
 };
 template <class T> struct AvgPool2dForward {

@@ -13,7 +13,8 @@
 
 namespace lc {
 
-enum class RandomKind : uint8_t { uniform, normal };
+enum class RandomKind : uint8_t { uniform,
+                                  normal };
 
 template <class T> struct RandomFill {                // T: float double
     RandomKind kind;

@@ -58,14 +58,17 @@ template <class F> void visit_reduced(DType t, const char* name, F&& f) {
     switch (t) {
         case DType::int64: return f.template operator()<int64_t>();
         case DType::int32: return f.template operator()<int32_t>();
-        case DType::uint8: case DType::bool_: return f.template operator()<uint8_t>();
+        case DType::uint8:
+        case DType::bool_: return f.template operator()<uint8_t>();
         default: return visit_float_storage(t, name, f);
     }
 }
 
 void fill_identity(ReduceOp op, const Tensor& y) {
     const double inf = std::numeric_limits<double>::infinity();
-    const double value = op == ReduceOp::prod ? 1 : op == ReduceOp::max ? -inf : op == ReduceOp::min ? inf : 0;
+    const double value = op == ReduceOp::prod ? 1 : op == ReduceOp::max ? -inf
+        : op == ReduceOp::min                                           ? inf
+                                                                        : 0;
     if (y.numel() > 0) detail::copy_into(y, number(value));
 }
 
@@ -84,7 +87,9 @@ Tensor reduce_middle(ReduceOp op, const Tensor& x, const Tensor& shift, int64_t 
 
 ReduceOp combiner(ReduceOp op) {                      // what reduces partial results further
     switch (op) {
-        case ReduceOp::prod: case ReduceOp::max: case ReduceOp::min: return op;
+        case ReduceOp::prod:
+        case ReduceOp::max:
+        case ReduceOp::min: return op;
         case ReduceOp::max_abs: return ReduceOp::max;
         default: return ReduceOp::sum;
     }
@@ -109,8 +114,13 @@ Tensor reduce(ReduceOp op, const Tensor& x_any, const Axes& axes, const Tensor& 
     }
     if (shift && reduced_groups > 1) {
         Dims sizes = axes.kept, strides;
-        for (int d = 0; d < x.dim(); ++d) if (!axes.reduced[d]) strides.push_back(x.stride(d));
-        for (int d = 0; d < x.dim(); ++d) if (axes.reduced[d]) { sizes.push_back(x.size(d)); strides.push_back(x.stride(d)); }
+        for (int d = 0; d < x.dim(); ++d)
+            if (!axes.reduced[d]) strides.push_back(x.stride(d));
+        for (int d = 0; d < x.dim(); ++d)
+            if (axes.reduced[d]) {
+                sizes.push_back(x.size(d));
+                strides.push_back(x.stride(d));
+            }
         x = detail::copied(Tensor::view_of(x, sizes, strides, x.offset()));
         return Tensor::view_of(reduce_middle(op, x, shift, element_count(axes.kept), axes.n, 1), axes.kept, contiguous_strides(axes.kept), 0);
     }

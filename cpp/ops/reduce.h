@@ -22,7 +22,15 @@
 
 namespace lc {
 
-enum class ReduceOp : uint8_t { sum, prod, max, min, sum_shifted, sum_squares, sum_abs, max_abs, sum_exp };
+enum class ReduceOp : uint8_t { sum,
+                                prod,
+                                max,
+                                min,
+                                sum_shifted,
+                                sum_squares,
+                                sum_abs,
+                                max_abs,
+                                sum_exp };
 
 // y[o, i] = reduce over r of f(x[o, r, i] - shift[o, i]); shift is for sum_shifted, sum_squares and sum_exp; null: 0.
 template <class T> struct ReduceForward {             // integers: sum prod max min

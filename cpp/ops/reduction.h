@@ -6,7 +6,9 @@
 
 namespace lc {
 
-enum class Reduction : uint8_t { none, mean, sum };
+enum class Reduction : uint8_t { none,
+                                 mean,
+                                 sum };
 
 inline Reduction parse_reduction(const char* op, const std::string& name) {
     if (name == "none") return Reduction::none;
@@ -43,13 +45,16 @@ inline Tensor sum_over_total(const Tensor& losses, double total) {
 
 // ---- classes along dim 1, or dim 0 of a vector ---------------------------------------------------------------------------
 
-struct ClassRows { int64_t outer = 1, n = 1, inner = 1; };       // x is [outer, n, inner]
+struct ClassRows {
+    int64_t outer = 1, n = 1, inner = 1;
+};       // x is [outer, n, inner]
 inline int class_dim(const Tensor& x) { return x.dim() == 1 ? 0 : 1; }
 
 inline ClassRows class_rows(const char* op, const Tensor& x) {
     LC_CHECK(x.dim() >= 1, ValueError, op, ": input needs a class dimension, has shape ", x.sizes());
     ClassRows r;
-    for (int i = 0; i < x.dim(); ++i) (i < class_dim(x) ? r.outer : i == class_dim(x) ? r.n : r.inner) *= x.size(i);
+    for (int i = 0; i < x.dim(); ++i) (i < class_dim(x) ? r.outer : i == class_dim(x) ? r.n
+                                                                                      : r.inner) *= x.size(i);
     LC_CHECK(r.n > 0, ValueError, op, ": input of shape ", x.sizes(), " has no classes");
     return r;
 }

@@ -62,7 +62,10 @@ Tensor resample(const char* op, const Tensor& x, int64_t dim, AxisMap map) {
 
 namespace {
 
-enum class Border { constant, reflect, replicate, circular };
+enum class Border { constant,
+                    reflect,
+                    replicate,
+                    circular };
 
 Border border_of(const std::string& mode) {
     if (mode == "constant") return Border::constant;
@@ -73,7 +76,9 @@ Border border_of(const std::string& mode) {
 }
 
 AxisMap padded_axis(int64_t size, int64_t before, int64_t after, Border border, double value) {
-    const int64_t most = border == Border::reflect ? size - 1 : border == Border::circular ? size : size ? INT32_MAX : 0;
+    const int64_t most = border == Border::reflect ? size - 1 : border == Border::circular ? size
+        : size                                                                             ? INT32_MAX
+                                                                                           : 0;
     LC_CHECK(border == Border::constant || (before <= most && after <= most), ValueError, "pad: ", before, " before and ", after,
              " after a dim of size ", size, "; this mode allows at most ", std::max<int64_t>(most, 0));
     AxisMap map;
@@ -179,7 +184,9 @@ Tensor interpolate(const Tensor& x, const Interpolation& how) {
     const bool nearest = mode == "nearest" || mode == "nearest-exact";
     LC_CHECK(linear || cubic || nearest || mode == "area", ValueError,
              "interpolate: mode is 'nearest', 'nearest-exact', 'linear', 'bilinear', 'trilinear', 'bicubic' or 'area', got '", mode, "'");
-    const int wanted = mode == "linear" ? 1 : mode == "bilinear" || cubic ? 2 : mode == "trilinear" ? 3 : axes;
+    const int wanted = mode == "linear" ? 1 : mode == "bilinear" || cubic ? 2
+        : mode == "trilinear"                                             ? 3
+                                                                          : axes;
     LC_CHECK(axes >= 1 && axes <= 3 && axes == wanted, ValueError, "interpolate: input of shape ", x.sizes(), " has ", std::max(axes, 0),
              " dims after the batch and the channels; mode '", mode, "' works on ", linear || cubic ? text(wanted) : text("1 to 3"));
     LC_CHECK(!how.align_corners || linear || cubic, ValueError, "interpolate: align_corners has no meaning in mode '", mode, "'");
@@ -198,7 +205,8 @@ Tensor interpolate(const Tensor& x, const Interpolation& how) {
         const double given = how.recompute_scale ? 0 : scale;
         y = resample("interpolate", y, 2 + a,
                      linear ? linear_axis(in, out, given, how.align_corners) : cubic ? cubic_axis(in, out, given, how.align_corners)
-                     : nearest ? nearest_axis(in, out, given, mode == "nearest-exact") : area_axis(in, out));
+                         : nearest                                                   ? nearest_axis(in, out, given, mode == "nearest-exact")
+                                                                                     : area_axis(in, out));
     }
     return y;
 }

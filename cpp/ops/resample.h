@@ -41,7 +41,10 @@ struct AxisMap {
 
     int64_t out() const { return int64_t(start.size()) - 1; }
     void add(int64_t index) { from.push_back(index); }
-    void add(int64_t index, double w) { from.push_back(index); weight.push_back(w); }
+    void add(int64_t index, double w) {
+        from.push_back(index);
+        weight.push_back(w);
+    }
     void close() { start.push_back(int64_t(from.size())); }       // ends the entries of one place
     AxisMap transposed() const;
 };

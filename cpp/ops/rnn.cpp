@@ -7,9 +7,12 @@
 namespace lc {
 namespace {
 
-const char* name_of(RnnMode mode) { return mode == RnnMode::lstm ? "lstm" : mode == RnnMode::gru ? "gru" : "rnn"; }
+const char* name_of(RnnMode mode) { return mode == RnnMode::lstm ? "lstm" : mode == RnnMode::gru ? "gru"
+                                                                                                 : "rnn"; }
 
-struct Sizes { int64_t steps, batch, in, hidden, gates; };
+struct Sizes {
+    int64_t steps, batch, in, hidden, gates;
+};
 
 Sizes check(RnnMode mode, const Tensor& x, const Tensor& h0, const Tensor& c0, const RnnWeights& w) {
     const char* op = name_of(mode);
@@ -33,7 +36,9 @@ detail::Matrix matrix(const void* data, int64_t cols) { return {data, cols, 1}; 
 detail::Matrix transposed(const void* data, int64_t cols) { return {data, 1, cols}; }
 
 // What backward needs. gates: [steps, batch, gates * hidden]; extra: c [steps, batch, hidden] (lstm), q_n (gru).
-struct Run { Tensor x, h0, c0, w_ih, w_hh, y, gates, extra; };
+struct Run {
+    Tensor x, h0, c0, w_ih, w_hh, y, gates, extra;
+};
 
 // The step that is computed i-th, and the one before it in that order.
 struct Order {
@@ -56,22 +61,19 @@ template <class T> Run forward(RnnMode mode, const Sizes& s, const Tensor& x, co
     Run r{contiguous(x), contiguous(h0), c0 ? contiguous(c0) : c0, contiguous(w.w_ih), contiguous(w.w_hh), Tensor::empty({s.steps, s.batch, H}, dtype),
           Tensor::empty({s.steps, s.batch, G}, dtype), mode == RnnMode::lstm || mode == RnnMode::gru ? Tensor::empty({s.steps, s.batch, H}, dtype) : Tensor()};
     const bool gru = mode == RnnMode::gru, lstm = mode == RnnMode::lstm;
-    const Tensor b_p = !w.b_ih ? Tensor() : gru ? contiguous(w.b_ih) : sum_of_biases<T>(w);
+    const Tensor b_p = !w.b_ih ? Tensor() : gru ? contiguous(w.b_ih)
+                                                : sum_of_biases<T>(w);
     const Tensor b_q = w.b_hh && gru ? contiguous(w.b_hh) : Tensor();
     const Tensor q = gru ? Tensor::empty({s.batch, G}, dtype) : Tensor();
 
     T* z = r.gates.mutable_data<T>();
-    detail::multiply(dtype, {.a = matrix(r.x.raw(), s.in), .b = transposed(r.w_ih.raw(), s.in), .y = z, .y_row = G,
-                             .m = s.steps * s.batch, .n = G, .k = s.in, .bias = b_p ? b_p.raw() : nullptr});
+    detail::multiply(dtype, {.a = matrix(r.x.raw(), s.in), .b = transposed(r.w_ih.raw(), s.in), .y = z, .y_row = G, .m = s.steps * s.batch, .n = G, .k = s.in, .bias = b_p ? b_p.raw() : nullptr});
     T *y = r.y.mutable_data<T>(), *extra = r.extra ? r.extra.mutable_data<T>() : nullptr;
     const T *h = r.h0.template data<T>(), *c = lstm ? r.c0.template data<T>() : nullptr;
     for (int64_t i = 0; i < s.steps; ++i) {
         const int64_t t = order.step(i);
-        detail::multiply(dtype, {.a = matrix(h, H), .b = transposed(r.w_hh.raw(), H), .y = gru ? q.mutable_raw() : z + t * width, .y_row = G,
-                                 .m = s.batch, .n = G, .k = H, .add = !gru, .bias = b_q ? b_q.raw() : nullptr});
-        cpu::rnn_forward<T>({.mode = mode, .batch = s.batch, .hidden = H, .z = z + t * width, .q = gru ? q.template data<T>() : nullptr,
-                             .h_before = h, .c_before = c, .q_n = gru ? extra + t * state : nullptr, .h = y + t * state,
-                             .c = lstm ? extra + t * state : nullptr});
+        detail::multiply(dtype, {.a = matrix(h, H), .b = transposed(r.w_hh.raw(), H), .y = gru ? q.mutable_raw() : z + t * width, .y_row = G, .m = s.batch, .n = G, .k = H, .add = !gru, .bias = b_q ? b_q.raw() : nullptr});
+        cpu::rnn_forward<T>({.mode = mode, .batch = s.batch, .hidden = H, .z = z + t * width, .q = gru ? q.template data<T>() : nullptr, .h_before = h, .c_before = c, .q_n = gru ? extra + t * state : nullptr, .h = y + t * state, .c = lstm ? extra + t * state : nullptr});
         h = y + t * state;
         if (lstm) c = extra + t * state;
     }
@@ -99,14 +101,14 @@ Tensor recurrent_weight_gradient(const Run& r, const Sizes& s, const Tensor& dq,
     if (s.steps == 0) return dw;
     const int64_t later = order.reverse ? 0 : 1, earlier = 1 - later, first = order.step(0);
     const char *rows = static_cast<const char*>(dq.raw()), *states = static_cast<const char*>(r.y.raw());
-    detail::multiply(dq.dtype(), {.a = transposed(rows + later * s.batch * G * size, G), .b = matrix(states + earlier * s.batch * H * size, H),
-                                  .y = dw.mutable_raw(), .y_row = H, .m = G, .n = H, .k = (s.steps - 1) * s.batch});
-    detail::multiply(dq.dtype(), {.a = transposed(rows + first * s.batch * G * size, G), .b = matrix(r.h0.raw(), H),
-                                  .y = dw.mutable_raw(), .y_row = H, .m = G, .n = H, .k = s.batch, .add = true});
+    detail::multiply(dq.dtype(), {.a = transposed(rows + later * s.batch * G * size, G), .b = matrix(states + earlier * s.batch * H * size, H), .y = dw.mutable_raw(), .y_row = H, .m = G, .n = H, .k = (s.steps - 1) * s.batch});
+    detail::multiply(dq.dtype(), {.a = transposed(rows + first * s.batch * G * size, G), .b = matrix(r.h0.raw(), H), .y = dw.mutable_raw(), .y_row = H, .m = G, .n = H, .k = s.batch, .add = true});
     return dw;
 }
 
-struct Needs { bool x, w_ih, w_hh, bias; };
+struct Needs {
+    bool x, w_ih, w_hh, bias;
+};
 
 template <class T> Tensors backward(RnnMode mode, const Sizes& s, const Run& r, const Tensors& dys, const Needs& needs, Order order) {
     const int64_t H = s.hidden, G = s.gates * H, state = s.batch * H, width = s.batch * G;
@@ -114,21 +116,21 @@ template <class T> Tensors backward(RnnMode mode, const Sizes& s, const Run& r, 
     const DType dtype = r.x.dtype();
     const Tensor dy = dys[0] ? contiguous(dys[0]) : Tensor();
     const Tensor dh = dys[1] ? clone(dys[1]) : Tensor::zeros({s.batch, H}, dtype);
-    const Tensor dc = !lstm ? Tensor() : dys[2] ? clone(dys[2]) : Tensor::zeros({s.batch, H}, dtype);
+    const Tensor dc = !lstm ? Tensor() : dys[2] ? clone(dys[2])
+                                                : Tensor::zeros({s.batch, H}, dtype);
     const Tensor dz = Tensor::empty_like(r.gates), dq = gru ? Tensor::empty_like(r.gates) : dz;
 
     const T *y = r.y.template data<T>(), *extra = r.extra ? r.extra.template data<T>() : nullptr;
     for (int64_t i = s.steps - 1; i >= 0; --i) {
         const int64_t t = order.step(i), before = i > 0 ? order.step(i - 1) : 0;
-        cpu::rnn_backward<T>({.mode = mode, .batch = s.batch, .hidden = H, .gates = r.gates.template data<T>() + t * width,
-                              .q_n = gru ? extra + t * state : nullptr, .h = y + t * state,
-                              .h_before = i > 0 ? y + before * state : r.h0.template data<T>(), .c = lstm ? extra + t * state : nullptr,
-                              .c_before = !lstm ? nullptr : i > 0 ? extra + before * state : r.c0.template data<T>(),
-                              .dy = dy ? dy.template data<T>() + t * state : nullptr, .dh = dh.template mutable_data<T>(),
-                              .dc = lstm ? dc.template mutable_data<T>() : nullptr, .dz = dz.template mutable_data<T>() + t * width,
+        cpu::rnn_backward<T>({.mode = mode, .batch = s.batch, .hidden = H, .gates = r.gates.template data<T>() + t * width, .q_n = gru ? extra + t * state : nullptr, .h = y + t * state, .h_before = i > 0 ? y + before * state : r.h0.template data<T>(), .c = lstm ? extra + t * state : nullptr, .c_before = !lstm ? nullptr : i > 0 ? extra + before * state
+                                                                                                                                                                                                                                                                                                                                         : r.c0.template data<T>(),
+                              .dy = dy ? dy.template data<T>() + t * state : nullptr,
+                              .dh = dh.template mutable_data<T>(),
+                              .dc = lstm ? dc.template mutable_data<T>() : nullptr,
+                              .dz = dz.template mutable_data<T>() + t * width,
                               .dq = gru ? dq.template mutable_data<T>() + t * width : nullptr});
-        detail::multiply(dtype, {.a = matrix(dq.template data<T>() + t * width, G), .b = matrix(r.w_hh.raw(), H), .y = dh.mutable_raw(), .y_row = H,
-                                 .m = s.batch, .n = H, .k = G, .add = gru});
+        detail::multiply(dtype, {.a = matrix(dq.template data<T>() + t * width, G), .b = matrix(r.w_hh.raw(), H), .y = dh.mutable_raw(), .y_row = H, .m = s.batch, .n = H, .k = G, .add = gru});
     }
 
     Tensor dx, dw_ih, dw_hh, db_ih, db_hh;
@@ -167,7 +169,9 @@ Tensors layer(RnnMode mode, const Tensor& x, const Tensor& h0, const Tensor& c0,
         bool wanted = false;
         for (const Tensor& t : xs) wanted |= wants_grad({t});
         if (wanted) {
-            struct Kept { Saved x, h0, c0, w_ih, w_hh, y, gates, extra; };
+            struct Kept {
+                Saved x, h0, c0, w_ih, w_hh, y, gates, extra;
+            };
             Kept kept{Saved(r.x), Saved(r.h0), Saved(r.c0), Saved(r.w_ih), Saved(r.w_hh), Saved(r.y), Saved(r.gates), Saved(r.extra)};
             record(name_of(mode), xs, ys, [mode, s, order, lstm, kept = std::move(kept)](const Grads& g) {
                 const Run run{kept.x(), kept.h0(), kept.c0(), kept.w_ih(), kept.w_hh(), kept.y(), kept.gates(), kept.extra()};

@@ -22,8 +22,12 @@
 
 namespace lc {
 
-enum class RnnMode : uint8_t { rnn_tanh, rnn_relu, gru, lstm };
-constexpr int rnn_gates(RnnMode mode) { return mode == RnnMode::lstm ? 4 : mode == RnnMode::gru ? 3 : 1; }
+enum class RnnMode : uint8_t { rnn_tanh,
+                               rnn_relu,
+                               gru,
+                               lstm };
+constexpr int rnn_gates(RnnMode mode) { return mode == RnnMode::lstm ? 4 : mode == RnnMode::gru ? 3
+                                                                                                : 1; }
 
 // The pointwise part of one step. Rows are batch entries: z, q, dz, dq are [batch, gates * hidden], all else
 // [batch, hidden].
@@ -48,7 +52,9 @@ LC_CPU_KERNEL(rnn_forward, RnnForward)
 LC_CPU_KERNEL(rnn_backward, RnnBackward)
 namespace lc {
 
-struct RnnWeights { Tensor w_ih, w_hh, b_ih, b_hh; }; // biases may be undefined
+struct RnnWeights {
+    Tensor w_ih, w_hh, b_ih, b_hh;
+}; // biases may be undefined
 
 // {y, h_n}: y [steps, batch, hidden], h_n [batch, hidden] the last step's state (with reverse: that of step 0).
 LC_API Tensors rnn_layer(const Tensor& x, const Tensor& h0, const RnnWeights& w, bool relu, bool reverse);

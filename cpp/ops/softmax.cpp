@@ -5,12 +5,15 @@
 namespace lc {
 namespace {
 
-struct Rows { int64_t outer = 1, n = 1, inner = 1; };
+struct Rows {
+    int64_t outer = 1, n = 1, inner = 1;
+};
 
 Rows rows_along(const char* op, const Tensor& x, int64_t dim) {
     const int d = wrap_dim(op, dim, x.dim());
     Rows r;
-    for (int i = 0; i < x.dim(); ++i) (i < d ? r.outer : i == d ? r.n : r.inner) *= x.size(i);
+    for (int i = 0; i < x.dim(); ++i) (i < d ? r.outer : i == d ? r.n
+                                                                : r.inner) *= x.size(i);
     return r;
 }
 

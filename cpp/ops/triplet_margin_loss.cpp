@@ -18,7 +18,8 @@ Tensor triplet_margin_loss(const Tensor& anchor, const Tensor& positive, const T
     Tensor far = distance(anchor, negative);
     if (swap) far = minimum(far, distance(positive, negative));
     const Tensor loss = relu(add(sub(near, far), number(margin)));
-    return reduce == Reduction::none ? loss : reduce == Reduction::mean ? mean(loss) : sum(loss);
+    return reduce == Reduction::none ? loss : reduce == Reduction::mean ? mean(loss)
+                                                                        : sum(loss);
 }
 
 }  // namespace lc

@@ -37,11 +37,37 @@
 namespace lc {
 
 enum class UnaryOp : uint8_t {
-    neg, abs, square, relu, sign, clamp, floor, ceil, round,                      // integers too
-    reciprocal, sqrt, rsqrt, exp, expm1, log, log1p, sin, cos, erf, tanh, sigmoid,
-    leaky_relu, elu, silu, gelu, gelu_tanh, softplus,
+    neg,
+    abs,
+    square,
+    relu,
+    sign,
+    clamp,
+    floor,
+    ceil,
+    round,                      // integers too
+    reciprocal,
+    sqrt,
+    rsqrt,
+    exp,
+    expm1,
+    log,
+    log1p,
+    sin,
+    cos,
+    erf,
+    tanh,
+    sigmoid,
+    leaky_relu,
+    elu,
+    silu,
+    gelu,
+    gelu_tanh,
+    softplus,
 };
-enum class TestOp : uint8_t { isnan, isinf, isfinite };
+enum class TestOp : uint8_t { isnan,
+                              isinf,
+                              isfinite };
 
 template <class T> struct UnaryForward {
     UnaryOp op;
@@ -66,7 +92,7 @@ template <class T> struct UnaryTest {                 // T: float double
 
 constexpr bool unary_saves_result(UnaryOp op) {
     return op == UnaryOp::reciprocal || op == UnaryOp::sqrt || op == UnaryOp::rsqrt || op == UnaryOp::exp ||
-           op == UnaryOp::expm1 || op == UnaryOp::tanh || op == UnaryOp::sigmoid || op == UnaryOp::relu;
+        op == UnaryOp::expm1 || op == UnaryOp::tanh || op == UnaryOp::sigmoid || op == UnaryOp::relu;
 }
 
 }  // namespace lc

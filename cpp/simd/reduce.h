@@ -26,7 +26,9 @@ template <class T, class F> LC_INLINE T sum_row(int64_t n, F&& f) {
 }
 
 // Two sums in one walk: f(i, k, s, t) adds its terms to s and t.
-template <class T> struct Sums { T first, second; };
+template <class T> struct Sums {
+    T first, second;
+};
 template <class T, class F> LC_INLINE Sums<T> sum_row2(int64_t n, F&& f) {
     constexpr int w = lanes<T>;
     vec<T> a = zero<T>(), b = a, c = a, d = a, p = a, q = a, r = a, s = a;
@@ -72,7 +74,9 @@ template <class T> LC_INLINE void add_compensated(T* sum, T* low, vec<T> x) {
 // The mean is base + rest: base is the mean as one pass rounds it, rest what a second pass finds missing, so that
 // x - base - rest is as good at mean/std = 1e4 as at 0. Sums start from the first element: a constant row has variance 0.
 
-template <class A> struct Moments { A base, rest, variance; };        // variance: divided by n
+template <class A> struct Moments {
+    A base, rest, variance;
+};        // variance: divided by n
 
 template <class T, class A = acc_t<T>> LC_INLINE Moments<A> moments(const T* x, int64_t n) {
     const A start = A(to_float(x[0]));

@@ -33,8 +33,12 @@ inline constexpr Full full{};                          // all lanes
 
 namespace detail {
 template <int bytes> struct int_of;
-template <> struct int_of<4> { using type = int32_t; };
-template <> struct int_of<8> { using type = int64_t; };
+template <> struct int_of<4> {
+    using type = int32_t;
+};
+template <> struct int_of<8> {
+    using type = int64_t;
+};
 }  // namespace detail
 
 // T: float, double, int32_t, int64_t. The native type is what the vector extension computes on.
@@ -243,9 +247,15 @@ template <class T, class F> LC_INLINE T fold(vec<T> a, F f) {
     return lane[0];
 }
 }  // namespace detail
-template <class T> LC_INLINE T sum(vec<T> a) { return detail::fold(a, [](T x, T y) { return x + y; }); }
-template <class T> LC_INLINE T max_of(vec<T> a) { return detail::fold(a, [](T x, T y) { return x > y || x != x ? x : y; }); }   // NaN wins
-template <class T> LC_INLINE T min_of(vec<T> a) { return detail::fold(a, [](T x, T y) { return x < y || x != x ? x : y; }); }
+template <class T> LC_INLINE T sum(vec<T> a) {
+    return detail::fold(a, [](T x, T y) { return x + y; });
+}
+template <class T> LC_INLINE T max_of(vec<T> a) {
+    return detail::fold(a, [](T x, T y) { return x > y || x != x ? x : y; });
+}   // NaN wins
+template <class T> LC_INLINE T min_of(vec<T> a) {
+    return detail::fold(a, [](T x, T y) { return x < y || x != x ? x : y; });
+}
 
 // The first k lanes of a, the rest of b: to keep a tail's padding out of a reduction.
 template <class T> LC_INLINE vec<T> first(vec<T> a, Full, vec<T>) { return a; }

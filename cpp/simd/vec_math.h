@@ -37,14 +37,30 @@ template <class T> LC_INLINE vec<T> round_even(vec<T> x) {
     return select(a < big, copy_sign((a + big) - big, x), x);
 }
 
-LC_INLINE vec<double> exp(vec<double> x) { return per_lane(x, [](double v) { return ::exp(v); }); }
-LC_INLINE vec<double> expm1(vec<double> x) { return per_lane(x, [](double v) { return ::expm1(v); }); }
-LC_INLINE vec<double> log(vec<double> x) { return per_lane(x, [](double v) { return ::log(v); }); }
-LC_INLINE vec<double> log1p(vec<double> x) { return per_lane(x, [](double v) { return ::log1p(v); }); }
-LC_INLINE vec<double> tanh(vec<double> x) { return per_lane(x, [](double v) { return ::tanh(v); }); }
-LC_INLINE vec<double> erf(vec<double> x) { return per_lane(x, [](double v) { return ::erf(v); }); }
-LC_INLINE vec<double> sin(vec<double> x) { return per_lane(x, [](double v) { return ::sin(v); }); }
-LC_INLINE vec<double> cos(vec<double> x) { return per_lane(x, [](double v) { return ::cos(v); }); }
+LC_INLINE vec<double> exp(vec<double> x) {
+    return per_lane(x, [](double v) { return ::exp(v); });
+}
+LC_INLINE vec<double> expm1(vec<double> x) {
+    return per_lane(x, [](double v) { return ::expm1(v); });
+}
+LC_INLINE vec<double> log(vec<double> x) {
+    return per_lane(x, [](double v) { return ::log(v); });
+}
+LC_INLINE vec<double> log1p(vec<double> x) {
+    return per_lane(x, [](double v) { return ::log1p(v); });
+}
+LC_INLINE vec<double> tanh(vec<double> x) {
+    return per_lane(x, [](double v) { return ::tanh(v); });
+}
+LC_INLINE vec<double> erf(vec<double> x) {
+    return per_lane(x, [](double v) { return ::erf(v); });
+}
+LC_INLINE vec<double> sin(vec<double> x) {
+    return per_lane(x, [](double v) { return ::sin(v); });
+}
+LC_INLINE vec<double> cos(vec<double> x) {
+    return per_lane(x, [](double v) { return ::cos(v); });
+}
 LC_INLINE vec<double> sigmoid(vec<double> x) {
     return per_lane(x, [](double v) {
         const double t = ::exp(-::fabs(v));

@@ -13,7 +13,9 @@ public:
         return ChunkReader<T>::operator()(s, k, at, n);
     }
 };
-template <class T> requires(sizeof(T) == 2) class WideReader<T> : ChunkReader<T> {
+template <class T>
+    requires(sizeof(T) == 2)
+class WideReader<T> : ChunkReader<T> {
 public:
     using ChunkReader<T>::ChunkReader;
     template <int N> LC_INLINE const float* operator()(const Strided<N>& s, int k, const Position<N>& at, int64_t n) {
@@ -36,7 +38,9 @@ public:
         ChunkWriter<T>::close(s, k, at, n);
     }
 };
-template <class T> requires(sizeof(T) == 2) class WideWriter<T> : ChunkWriter<T> {
+template <class T>
+    requires(sizeof(T) == 2)
+class WideWriter<T> : ChunkWriter<T> {
 public:
     using ChunkWriter<T>::ChunkWriter;
     template <int N> LC_INLINE float* open(const Strided<N>&, int, const Position<N>&, int64_t) { return wide_; }

@@ -1,4 +1,4 @@
-"""scaled_dot_product_attention: lengths and widths around the tiles, masks of every kind, shared key heads, dead rows."""
+"""scaled_dot_product_attention: lengths and widths around the tiles, masks of every kind, shared key heads."""
 
 import check
 import numpy as np
@@ -27,7 +27,9 @@ def draw(case: Case, grad=False):
     if kind == "causal":
         options["is_causal"], mask = True, causal_mask(tq, tk)
     elif kind != "none":
-        shape = case.pick("mask.shape", ((tq, tk), (1, tk), (heads, tq, tk), (batch, 1, tq, tk), (batch, 1, 1, tk), (tq, 1)))
+        shape = case.pick(
+            "mask.shape", ((tq, tk), (1, tk), (heads, tq, tk), (batch, 1, tq, tk), (batch, 1, 1, tk), (tq, 1))
+        )
         if kind == "boolean":
             seen = case.random("mask.data").random(shape) < case.pick("mask.share", (0.7, 0.1))
             options["attn_mask"], mask = lc.from_numpy(seen), np.where(seen, 0.0, -np.inf)
@@ -88,7 +90,10 @@ def test_gradients(shape, causal):
 def test_uniform_attention_in_integers_is_exact():
     """Equal scores over a power of two of keys: o is the plain mean of v, without any rounding."""
     v = np.random.default_rng(0).integers(-8, 9, (2, 3, 128, 20)).astype(np.float32)
-    q, k = np.zeros((2, 3, 70, 5), np.float32), np.random.default_rng(1).standard_normal((2, 3, 128, 5)).astype(np.float32)
+    q, k = (
+        np.zeros((2, 3, 70, 5), np.float32),
+        np.random.default_rng(1).standard_normal((2, 3, 128, 5)).astype(np.float32),
+    )
     o = F.scaled_dot_product_attention(*(lc.from_numpy(t) for t in (q, k, v)))
     check.equal(o, np.broadcast_to(v.mean(axis=2, keepdims=True), (2, 3, 70, 20)))
 
@@ -98,7 +103,9 @@ def test_uniform_attention_in_integers_is_exact():
 @pytest.mark.parametrize("kind", ["boolean", "additive"])
 def test_a_fully_masked_row_gives_zero_and_no_gradient(tq, kind):
     random = np.random.default_rng(2)
-    q, k, v = (lc.from_numpy(random.standard_normal((1, 2, t, 8)).astype(np.float32)).requires_grad_() for t in (tq, 90, 90))
+    q, k, v = (
+        lc.from_numpy(random.standard_normal((1, 2, t, 8)).astype(np.float32)).requires_grad_() for t in (tq, 90, 90)
+    )
     seen = np.ones((tq, 90), bool)
     seen[1] = False
     mask = seen if kind == "boolean" else np.where(seen, 0, -np.inf).astype(np.float32)

@@ -61,7 +61,11 @@ def test_evaluation(case: Case):
     arguments = mean.reshape(shape), var.reshape(shape), 1 if w is None else w, 0 if b is None else b
     with np.errstate(invalid="ignore"):
         want = batch_norm_forward(x, *arguments)
-        size = (np.abs(x) + np.abs(arguments[0])) / np.sqrt(arguments[1] + 1e-5) * np.abs(arguments[2] if w is None else w.reshape(shape))
+        size = (
+            (np.abs(x) + np.abs(arguments[0]))
+            / np.sqrt(arguments[1] + 1e-5)
+            * np.abs(arguments[2] if w is None else w.reshape(shape))
+        )
     check.bounded(y, want, size + np.abs(want), 8)
     return y
 
@@ -107,7 +111,13 @@ def test_statistics_of_many_chunks(shape):
 
 def test_wrong_arguments_are_refused():
     x, three = lc.zeros(2, 3, 4), lc.ones(3)
-    for arguments in [(x, None, None), (x, three, None), (x, lc.ones(4), lc.ones(4)), (x, three, three, lc.ones(4)), (lc.ones(3), three, three)]:
+    for arguments in [
+        (x, None, None),
+        (x, three, None),
+        (x, lc.ones(4), lc.ones(4)),
+        (x, three, three, lc.ones(4)),
+        (lc.ones(3), three, three),
+    ]:
         with pytest.raises(ValueError, match="batch_norm"):
             F.batch_norm(*arguments)
     with pytest.raises(ValueError, match="batch_norm: training needs more than one value"):

@@ -21,7 +21,11 @@ def tables(positions, pairs, dtype):
 def test_forward_and_backward(case: Case):
     dtype = case.draw_dtype(*STORED_FLOATS)
     lead, positions = case.shape("lead", high=2, limit=64), case.size("positions", high=33)
-    pairs, rest, interleaved = case.size("pairs", low=1, high=65), case.pick("rest", (0, 1, 7, 16)), case.pick("form", FORMS)
+    pairs, rest, interleaved = (
+        case.size("pairs", low=1, high=65),
+        case.pick("rest", (0, 1, 7, 16)),
+        case.pick("form", FORMS),
+    )
     x, dy = (case.tensor(n, (*lead, positions, 2 * pairs + rest), "normal", grad=n == "x") for n in ("x", "dy"))
     cos, sin = tables(positions, pairs, dtype)
 
@@ -55,7 +59,12 @@ def test_products_depend_on_the_distance_alone(interleaved):
     scores = q @ k.T
     for distance in (-20, -1, 0, 1, 20):
         along = np.diagonal(scores, distance)
-        check.bounded(lc.from_numpy(along.copy()), np.full(along.shape, along[0]), 16 * np.abs(q[0]).max() * np.abs(k[0]).max(), 16)
+        check.bounded(
+            lc.from_numpy(along.copy()),
+            np.full(along.shape, along[0]),
+            16 * np.abs(q[0]).max() * np.abs(k[0]).max(),
+            16,
+        )
 
 
 def test_wrong_arguments_are_refused():

@@ -45,7 +45,9 @@ def test_backward(case: Case):
     name = case.pick("op", tuple(reference.DERIVATIVE))
     case.draw_dtype(*STORED_FLOATS)
     shape = case.shape("shape")
-    kinds = ("normal", "uniform") if name in ("exp", "expm1") else ("normal", "positive", "uniform")  # float16 ends at 65504
+    kinds = (
+        ("normal", "uniform") if name in ("exp", "expm1") else ("normal", "positive", "uniform")
+    )  # float16 ends at 65504
     x = case.tensor("x", shape, "positive" if name in POSITIVE else kinds, grad=True)
     dy = case.tensor("dy", shape)
     y = CALLS[name](x)

@@ -1,4 +1,4 @@
-"""copy: the same values in another dtype, as NumPy converts them; float to bool asks x != 0, 16-bit floats come by float32."""
+"""copy: the same values in another dtype, as NumPy converts them; float to bool asks x != 0, 16 bits by float32."""
 
 import numpy as np
 
