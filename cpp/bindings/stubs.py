@@ -21,6 +21,7 @@ def main(package_root: str, output: str) -> None:
     stub = Path(output, "littlecore", "_core.pyi")
     text = stub.read_text()
     text = text.replace("numpy.dtype[typing.Any]", "dtype").replace(": Tensor = None", ": Tensor | None = None")
+    text = re.sub(r"(grad_(?:tensors|outputs): collections.abc.Sequence)\[Tensor\]", r"\1[Tensor | None]", text)
     imports = "import builtins\nimport typing\nimport numpy as np\nfrom littlecore.tensor import RemovableHandle"
     text = text.replace("\nimport typing\n", f"\n{imports}\n", 1)
     before, rest = text.split("class Tensor:\n", 1)
@@ -28,6 +29,12 @@ def main(package_root: str, output: str) -> None:
     body, after = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
     body = re.sub(r"(: |-> |\[|\| )(int|float|bool)\b(?!\()", r"\1builtins.\2", body)
     body = re.sub(r"(: |-> |\[|\| )(dtype|device)\b", r"\1_\2", body)
+    body = body.replace("def grad(self, arg0: Tensor)", "def grad(self, arg0: Tensor | None)")
+    body = body.replace(
+        "    def __array__",
+        "    def __buffer__(self, flags: builtins.int, /) -> memoryview:\n        ...\n    def __array__",
+        1,
+    )
     text = f"{before}_dtype = dtype\n_device = device\nclass Tensor:\n{body}{after}"
     stub.write_text(text)
 

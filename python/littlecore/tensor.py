@@ -19,7 +19,7 @@ _THRESHOLD = 1000  # elements; a larger tensor prints its edges only
 _LINE_WIDTH = 100
 
 
-def _repr(self: Tensor, *, tensor_contents: object = None) -> str:
+def _repr(self: Tensor) -> str:
     name = "tensor" if type(self) is Tensor else type(self).__name__
     if self.numel() == 0 and self.ndim != 1:
         body = f"[], size={self.shape}"
@@ -109,7 +109,7 @@ class RemovableHandle:
         self._remove()
 
 
-def _register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+def _register_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> RemovableHandle:
     """Calls ``hook(grad)`` when this tensor's gradient is computed; a returned tensor replaces it."""
     number = self._add_hook(hook)
     return RemovableHandle(lambda: self._remove_hook(number))

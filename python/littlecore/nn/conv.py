@@ -48,7 +48,7 @@ class _Conv(Module):
         self.out_channels = out_channels
         self.kernel_size = spread(kernel_size, self.rank)
         self.stride = spread(stride, self.rank)
-        self.padding = padding if isinstance(padding, str) else spread(padding, self.rank)
+        self.padding: Any = padding if isinstance(padding, str) else spread(padding, self.rank)
         self.output_padding = spread(output_padding, self.rank)
         self.dilation = spread(dilation, self.rank)
         self.groups = groups

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from .. import _core
@@ -62,6 +63,10 @@ class _Recurrent(Module):
         """weight_ih [G*H, in], weight_hh [G*H, H], bias_ih [G*H], bias_hh [G*H] of a layer and direction."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return tuple(self._parameters.get(f"{name}_l{layer}{suffix}") for name in names)
+
+    @staticmethod
+    def call(layer: Callable[..., Any], *args: Any) -> tuple[Tensor, ...]:
+        return tuple(layer(*args))
 
     def one_layer(self, x: Tensor, state: tuple[Tensor, ...], layer: int, suffix: str) -> tuple[Tensor, ...]:
         """(output, final states...) of one layer in one direction.    x [T, N, in], state [N, H] each"""
@@ -129,7 +134,7 @@ class RNN(_Recurrent):
         self.nonlinearity = nonlinearity
 
     def one_layer(self, x: Tensor, state: tuple[Tensor, ...], layer: int, suffix: str) -> tuple[Tensor, ...]:
-        return tuple(_core.rnn_layer(x, *state, *self.weights(layer, suffix), self.nonlinearity, bool(suffix)))
+        return self.call(_core.rnn_layer, x, *state, *self.weights(layer, suffix), self.nonlinearity, bool(suffix))
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
         y, (h,) = self.run(input, None if hx is None else (hx,), 1)
@@ -148,7 +153,7 @@ class GRU(_Recurrent):
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
 
     def one_layer(self, x: Tensor, state: tuple[Tensor, ...], layer: int, suffix: str) -> tuple[Tensor, ...]:
-        return tuple(_core.gru_layer(x, *state, *self.weights(layer, suffix), bool(suffix)))
+        return self.call(_core.gru_layer, x, *state, *self.weights(layer, suffix), bool(suffix))
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
         y, (h,) = self.run(input, None if hx is None else (hx,), 1)
@@ -167,7 +172,7 @@ class LSTM(_Recurrent):
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
 
     def one_layer(self, x: Tensor, state: tuple[Tensor, ...], layer: int, suffix: str) -> tuple[Tensor, ...]:
-        return tuple(_core.lstm_layer(x, *state, *self.weights(layer, suffix), bool(suffix)))
+        return self.call(_core.lstm_layer, x, *state, *self.weights(layer, suffix), bool(suffix))
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         y, (h, c) = self.run(input, hx, 2)

@@ -29,7 +29,7 @@ class Optimizer:
         self.state: dict[Tensor, dict[str, Tensor]] = {}
         self.param_groups: list[dict[str, Any]] = []
         self._lists: dict[int, dict[str, Any]] = {}  # per group: the state as the lists the C++ call takes
-        given = list(params)
+        given: list[Any] = list(params)
         if not given:
             raise ValueError("optimizer got an empty parameter list")
         for group in given if isinstance(given[0], dict) else [{"params": given}]:
