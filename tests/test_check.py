@@ -150,7 +150,7 @@ def test_a_failing_case_is_shrunk_and_an_empty_one_refused(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(lc.__file__).parent.parent)}
     out = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment).stdout
     assert "2 failed" in out, out
-    line = next(s for s in out.splitlines() if '--case "' in s)
+    line = next(s for s in out.splitlines() if s.startswith("E ") and "--case" in s)  # not the source above it
     assert "other=1 " in line and "factor=" in line, line
     n, factor = (int(line.split(f"{name}=")[1].split()[0]) for name in ("n", "factor"))
     assert 30 <= n * factor <= 33 * 3 and "threads=1 " in line, line
