@@ -19,8 +19,8 @@ def parameters(case: Case, dtype: str, state: int):
     for i in range(count):
         shape = case.shape(f"p{i}", limit=40000)
         p = case.tensor(f"p{i}.layout", shape, dtype=dtype).detach()
-        if any(s == 0 and n > 1 for s, n in zip(p.stride(), shape, strict=True)):
-            p = p.clone()  # a broadcast tensor cannot be written
+        if p.numel() <= 1 or any(s == 0 and n > 1 for s, n in zip(p.stride(), shape, strict=True)):
+            p = p.clone()  # neither a broadcast tensor nor a literal can be written
         p.requires_grad_()
         p.grad = case.tensor(f"g{i}", shape, ("normal", "uniform"), dtype=dtype)
         params.append(p)
