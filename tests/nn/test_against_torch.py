@@ -7,7 +7,7 @@ import littlecore as lc
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:torch")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 SAME = 1e-7  # float64: the same formula; PyTorch keeps a few constants (the 1/6 of hardsigmoid) in float32
 
