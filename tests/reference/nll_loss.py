@@ -13,4 +13,4 @@ def nll_loss(x, target, weight=None, ignore_index=-100, reduction="mean", dy=1):
         return loss, -np.expand_dims(np.broadcast_to(dy, loss.shape), 1) * chosen
     divisor = chosen.sum() if reduction == "mean" else 1
     with np.errstate(invalid="ignore"):  # nothing counted: 0 / 0
-        return loss.sum() / divisor, -dy * chosen / divisor
+        return loss.sum() / divisor, np.where(chosen == 0, 0, -dy * chosen / divisor)
