@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import sys
 import time
 import zlib
@@ -37,6 +38,8 @@ import littlecore as lc
 cases = pytest.mark.cases
 
 SIZES = (1, 2, 3, 7, 8, 9, 0, 15, 16, 17, 31, 32, 33, 5, 11, 13, 63, 64, 65, 97, 127, 128, 129, 255, 256, 257)
+# what the tests run on: all this machine has, or those LITTLECORE_TEST_ISAS names
+ISAS = os.environ.get("LITTLECORE_TEST_ISAS", "").split() or lc._core.available_isas()
 THREADS = (1, 2, 3, 8)
 FLOATS = ("float32", "float64")
 STORED_FLOATS = ("float32", "float64", "bfloat16", "float16")
@@ -259,7 +262,7 @@ def run_cases(item: Any, call: Callable[[Case], Any], count: int, line: str | No
 def run_one(call: Callable[[Case], Any], case: Case) -> None:
     from check import same_bits
 
-    isa = case.pick("isa", lc._core.available_isas())
+    isa = case.pick("isa", ISAS)
     threads = case.pick("threads", THREADS)
     first = _on(isa, threads, call, case)
     if first is None:

@@ -60,7 +60,7 @@ def threads(request: pytest.FixtureRequest) -> int:
     return request.param
 
 
-@pytest.fixture(params=lc._core.available_isas())
+@pytest.fixture(params=generated.ISAS)
 def isa(request: pytest.FixtureRequest) -> str:
     lc._core.set_isa(request.param)
     return request.param
