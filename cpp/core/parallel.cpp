@@ -25,8 +25,8 @@ thread_local bool in_task = false;
 inline void relax() {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    asm volatile("yield");
+#else
+    std::this_thread::yield();
 #endif
 }
 
