@@ -7,158 +7,16 @@
 #include "cpp/ops/attention.h"
 #include "cpp/core/allocator.h"
 #include "cpp/core/parallel.h"
-#include "cpp/kernels/gemm.h"
-#include "cpp/simd/philox.h"
+#include "cpp/kernels/attention_panel.h"
 #include "cpp/simd/reduce.h"
 #include "cpp/simd/vec_math.h"
 
 namespace lc::cpu::LC_ISA {
 namespace {
 
-template <class A> constexpr int W = kTileCols<A>;    // queries of a panel
-constexpr int64_t kQueries = 64;                      // of a block, the same on every ISA: a whole number of panels
 constexpr int64_t kKeys = 128;                        // of a forward block: 64 KB of k and v in L2, 8 KB of scores in L1
 constexpr int64_t kBackwardKeys = 64;                 // of a backward block: a 64 x 64 tile, its operands and gradients in L2
 constexpr int64_t kFewQueries = 4;                    // below it a panel is mostly padding: rows are better
-
-int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-template <class A> constexpr A kMinusInfinity = A(-__builtin_inf());
-
-// ---- products ---------------------------------------------------------------------------------------------------------
-
-template <class A> struct RowMajor {
-    const A* p;
-    int64_t ld;
-    LC_INLINE A at(int i, int64_t k) const { return p[i * ld + k]; }
-    LC_INLINE RowMajor from(int64_t i) const { return {p + i * ld, ld}; }
-};
-template <class A> struct Transposed {
-    const A* p;
-    int64_t ld;
-    LC_INLINE A at(int i, int64_t k) const { return p[k * ld + i]; }
-    LC_INLINE Transposed from(int64_t i) const { return {p + i, ld}; }
-};
-
-// c[rows, W] = or += a[rows, k] b[k, W]
-template <class A, class Rows> LC_NOINLINE void multiply(int64_t rows, int64_t k, Rows a, const A* b, int64_t ldb, A* c, int64_t ldc, bool add) {
-    int64_t i = 0;
-    auto tile = [&]<int count>() {
-        multiply_tile<count, 2>(k, a.from(i), b, ldb, TileOut<A>{c + i * ldc, ldc, W<A>, add});
-        i += count;
-    };
-    while (i + kTileRows<A> <= rows) tile.template operator()<kTileRows<A>>();
-    if constexpr (kTileRows<A> > 8)
-        if (i + 8 <= rows) tile.template operator()<8>();
-    if (i + 4 <= rows) tile.template operator()<4>();
-    if (i + 2 <= rows) tile.template operator()<2>();
-    if (i < rows) tile.template operator()<1>();
-}
-
-// ---- operands ---------------------------------------------------------------------------------------------------------
-
-// Rows [rows, cols] as A, densely and with zeros up to width: where they lie if they lie so, else copied to scratch.
-// (Rows a multiple of 1 KB apart, as between heads, would share a few sets of the cache.)
-template <class A, class T> RowMajor<A> dense_rows(const T* src, int64_t row, int64_t cols, int64_t width, A* scratch) {
-    if constexpr (std::is_same_v<A, T>)
-        if (row == cols && cols == width) return {src, row};
-    return {scratch, width};
-}
-template <class A, class T> RowMajor<A> make_dense(const T* src, int64_t row, int64_t rows, int64_t cols, int64_t width, A* scratch) {
-    const RowMajor<A> dense = dense_rows(src, row, cols, width, scratch);
-    for (int64_t i = 0; dense.p == scratch && i < rows; ++i) {
-        each_vec<A>(cols, [&](int64_t d, auto k) { store(scratch + i * width + d, load(src + i * row + d, k), k); });
-        for (int64_t d = cols; d < width; ++d) scratch[i * width + d] = 0;
-    }
-    return dense;
-}
-
-// `count` rows as panels [ceil(count / W)][cols][W], times scale.
-template <class A, class T> void pack_panels(const T* src, int64_t row, int64_t count, int64_t cols, A scale, A* panels) {
-    pack<W<A>>(src, row, 1, count, cols, panels);
-    if (scale != 1) each_vec<A>(round_up(count, W<A>) * cols, [&](int64_t i, auto k) { store(panels + i, load(panels + i, k) * splat(scale), k); });
-}
-
-// The rows of one panel [cols][W], lane i times factor[i].
-template <class A, class T> void unpack_panel(const A* panel, const A* factor, int64_t count, int64_t cols, T* dst, int64_t row) {
-    constexpr int L = lanes<A>;
-    for (int64_t d = 0; d < cols; d += L) {
-        const int n = int(smaller(L, cols - d));
-        for (int half = 0; half < 2 && half * L < count; ++half) {
-            vec<A> r[size_t(L)];
-            const vec<A> f = load(factor + half * L);
-#pragma GCC unroll 16
-            for (int i = 0; i < L; ++i) r[i] = i < n ? load(panel + (d + i) * W<A> + half * L) * f : zero<A>();
-            transpose(r);
-            T* out = dst + half * L * row + d;
-            const int64_t rows = smaller(L, count - half * L);
-#pragma GCC unroll 16
-            for (int i = 0; i < L; ++i)
-                if (i < rows) {
-                    if (n == L) store(out + i * row, r[i]);
-                    else store(out + i * row, r[i], n);
-                }
-        }
-    }
-}
-
-// ---- scores of one panel: what may be seen, and what is dropped -----------------------------------------------------------
-
-// One panel: queries q .. q + W of head h, keys j .. j + keys of its block. Scores stand at s[key * ld + lane].
-struct Panel {
-    int64_t b, h, q, j, keys;
-};
-
-template <class A> LC_INLINE vec<A> lane_index(int half) {
-    vec<A> v;
-    for (int i = 0; i < lanes<A>; ++i) v.v[i] = A(half * lanes<A> + i);
-    return v;
-}
-
-template <class A> void hide_later_keys(const Panel& p, A* s, int64_t ld) {
-    for (int64_t t = larger(0, p.q + 1 - p.j); t < p.keys; ++t) {
-        const vec<A> first_lane = splat(A(p.j + t - p.q));        // the lanes before it are queries before this key
-        for (int half = 0; half < 2; ++half) {
-            A* at = s + t * ld + half * lanes<A>;
-            store(at, select(lane_index<A>(half) < first_lane, splat(kMinusInfinity<A>), load(at)));
-        }
-    }
-}
-
-template <class T, class A> void apply_mask(const AttentionMask& m, const Panel& p, int64_t tq, A* s, int64_t ld) {
-    const int64_t start = p.b * m.batch + p.h * m.head + p.q * m.row + p.j * m.col, count = smaller(W<A>, tq - p.q);
-    A value[W<A>] = {};
-    for (int64_t t = 0; t < p.keys; ++t) {
-        const int64_t at = start + t * m.col;
-        for (int64_t i = 0; i < count; ++i)
-            value[i] = m.boolean ? (static_cast<const bool*>(m.data)[at + i * m.row] ? A(0) : kMinusInfinity<A>)
-                                 : A(to_float(static_cast<const T*>(m.data)[at + i * m.row]));
-        for (int half = 0; half < 2; ++half) {
-            A* out = s + t * ld + half * lanes<A>;
-            const vec<A> v = load(value + half * lanes<A>), old = load(out);
-            store(out, m.boolean ? select(v < zero<A>(), v, old) : old + v);
-        }
-    }
-}
-
-template <class T, class A> void hide(const AttentionShape& shape, const AttentionMask& mask, const Panel& p, A* s, int64_t ld) {
-    if (mask.data) apply_mask<T>(mask, p, shape.tq, s, ld);
-    if (shape.causal) hide_later_keys(p, s, ld);
-}
-
-// The dropout factors of a panel, [keys][W]; p.j is a multiple of 64.
-template <class A> void dropout_factors(const AttentionShape& s, const AttentionDropout& dropout, const Panel& p, A* z) {
-    const uint64_t threshold = uint64_t(dropout.probability * 0x1p32);
-    const A scale = A(1 / (1 - dropout.probability));
-    const int64_t groups = (s.tk + kWordGroup - 1) / kWordGroup, row = (p.b * s.heads + p.h) * s.tq + p.q;
-    for (int64_t i = 0; i < W<A>; ++i)
-        for (int64_t t = 0; t < p.keys; t += kWordGroup) {
-            uint32_t word[kWordGroup];
-            random_words(dropout.key, (row + i) * groups + (p.j + t) / kWordGroup, word);
-            for (int64_t u = 0; u < kWordGroup && t + u < p.keys; ++u) z[(t + u) * W<A> + i] = word[u] >= threshold ? scale : A(0);
-        }
-}
 
 // ---- forward ------------------------------------------------------------------------------------------------------------
 
@@ -248,40 +106,98 @@ template <class T, class A = acc_t<T>> void forward_block(const AttentionForward
     }
 }
 
-// Few queries, as in generation: k and v are read once, along their rows. scores: [tk].
-template <class T, class A = acc_t<T>> void forward_row(const AttentionForward<T>& a, int64_t b, int64_t h, int64_t i, A* scores, A* o) {
-    const AttentionShape& s = a.shape;
-    const int64_t hk = h / (s.heads / s.kv_heads), keys = s.causal ? smaller(s.tk, i + 1) : s.tk;
-    const T* q = a.q.at(b, h, i);
-    for (int64_t j = 0; j < keys; ++j) {
-        const T* k = a.k.at(b, hk, j);
-        scores[j] = A(s.scale) * sum_row<A>(s.dim, [&](int64_t d, auto n) { return load(q + d, n) * load(k + d, n); });
+// ---- few queries, as in generation: a row at a time ---------------------------------------------------------------------
+//
+// The lanes are keys here, then columns of v, and every sum is taken in forward_block's order: the same bits.
+
+template <class A> struct RowScratch {
+    A *s, *o, *v, *q;
+    static int64_t width(int64_t dim_v) { return round_up(dim_v, W<A>); }
+    static int64_t size(const AttentionShape& a) { return round_up(kKeys + width(a.dim_v) * (kKeys + 1) + a.dim, 16); }
+    RowScratch(A* p, const AttentionShape& a) : s(p) {
+        o = s + kKeys;
+        v = o + width(a.dim_v);
+        q = v + width(a.dim_v) * kKeys;
     }
-    if (a.mask.data) {
-        const int64_t start = b * a.mask.batch + h * a.mask.head + i * a.mask.row;
-        for (int64_t j = 0; j < keys; ++j) {
-            const int64_t at = start + j * a.mask.col;
-            if (!a.mask.boolean) scores[j] += A(to_float(static_cast<const T*>(a.mask.data)[at]));
-            else if (!static_cast<const bool*>(a.mask.data)[at]) scores[j] = kMinusInfinity<A>;
+};
+
+// s[t] = q k[t, :] for `groups` registers of keys, the last with `keys` of them: chains of fma, as many as hide its latency.
+template <int groups, class T, class A> LC_INLINE void dot_group(const A* q, int64_t dim, const T* k, int64_t row, int64_t keys, A* s) {
+    constexpr int L = lanes<A>;
+    vec<A> sum[size_t(groups)];
+#pragma GCC unroll 4
+    for (int g = 0; g < groups; ++g) sum[g] = zero<A>();
+    auto block = [&](int64_t d, auto n, int depth) {
+#pragma GCC unroll 4
+        for (int g = 0; g < groups; ++g) {
+            vec<A> r[size_t(L)];
+#pragma GCC unroll 16
+            for (int u = 0; u < L; ++u) r[u] = groups > 1 || u < keys ? load(k + (g * L + u) * row + d, n) : zero<A>();
+            transpose(r);
+#pragma GCC unroll 16
+            for (int u = 0; u < L; ++u)
+                if (u < depth) sum[g] = fma(splat(q[d + u]), r[u], sum[g]);
+        }
+    };
+    int64_t d = 0;
+    for (; d + L <= dim; d += L) block(d, full, L);
+    if (d < dim) block(d, int(dim - d), int(dim - d));
+#pragma GCC unroll 4
+    for (int g = 0; g < groups; ++g) store(s + g * L, sum[g]);
+}
+template <class T, class A> void dot_keys(const A* q, int64_t dim, const T* k, int64_t row, int64_t keys, A* s) {
+    constexpr int L = lanes<A>;
+    int64_t t = 0;
+    for (; t + 4 * L <= keys; t += 4 * L) dot_group<4>(q, dim, k + t * row, row, L, s + t);
+    for (; t < keys; t += L) dot_group<1>(q, dim, k + t * row, row, keys - t, s + t);
+}
+
+template <class T, class A> void mask_row(const AttentionMask& m, int64_t b, int64_t h, int64_t i, int64_t j, int64_t keys, A* s) {
+    const int64_t start = b * m.batch + h * m.head + i * m.row + j * m.col;
+    for (int64_t t = 0; t < keys; ++t) {
+        if (!m.boolean) s[t] += A(to_float(static_cast<const T*>(m.data)[start + t * m.col]));
+        else if (!static_cast<const bool*>(m.data)[start + t * m.col]) s[t] = kMinusInfinity<A>;
+    }
+}
+
+// softmax_panel of one row; o, [width], follows the maximum.
+template <class A> void softmax_row(A* s, int64_t keys, A& top, A& total, A* o, int64_t width) {
+    const A now = max_row(s, keys), before = top;
+    top = now > before ? now : before;
+    const vec<A> ref = splat(top == kMinusInfinity<A> ? A(0) : top), shrink = exp(splat(before) - ref);
+    each_vec<A>(keys, [&](int64_t t, auto n) { store(s + t, exp(load(s + t, n) - ref), n); });
+    A sum = 0;
+    for (int64_t t = 0; t < keys; ++t) sum += s[t];
+    total = fma(splat(total), shrink, splat(sum))[0];
+    each_vec<A>(width, [&](int64_t d, auto n) { store(o + d, load(o + d, n) * shrink, n); });
+}
+
+template <class T, class A = acc_t<T>> void forward_row(const AttentionForward<T>& a, int64_t b, int64_t h, int64_t i, A* memory) {
+    const AttentionShape& s = a.shape;
+    const RowScratch<A> x(memory, s);
+    const int64_t hk = h / (s.heads / s.kv_heads), width = x.width(s.dim_v), last_key = s.causal ? smaller(s.tk, i + 1) : s.tk;
+    const T* q = a.q.at(b, h, i);
+    each_vec<A>(s.dim, [&](int64_t d, auto n) { store(x.q + d, load(q + d, n) * splat(A(s.scale)), n); });
+    for (int64_t d = 0; d < width; ++d) x.o[d] = 0;
+    A top = kMinusInfinity<A>, total = 0;
+    for (int64_t j = 0; j < last_key; j += kKeys) {
+        const int64_t keys = smaller(kKeys, last_key - j);
+        dot_keys(x.q, s.dim, a.k.at(b, hk, j), a.k.row, keys, x.s);
+        if (a.mask.data) mask_row<T>(a.mask, b, h, i, j, keys, x.s);
+        softmax_row(x.s, keys, top, total, x.o, width);
+        const RowMajor<A> v = make_dense(a.v.at(b, hk, j), a.v.row, keys, s.dim_v, width, x.v);
+        for (int64_t d = 0; d < width;) {
+            const int64_t left = (width - d) / lanes<A>;
+            const int vecs = left >= 8 ? 8 : left >= 4 ? 4
+                                                       : 2;
+            multiply_any_tile<A>(1, vecs, keys, {x.s, 0, 1}, v.p + d, v.ld, {x.o + d, 0, vecs * lanes<A>, true});
+            d += vecs * lanes<A>;
         }
     }
-    const A m = max_row(scores, keys);
-    const vec<A> ref = splat(m == kMinusInfinity<A> ? A(0) : m);
-    const A sum = sum_row<A>(keys, [&](int64_t j, auto n) {
-        const vec<A> e = first(exp(load(scores + j, n) - ref), n, zero<A>());
-        store(scores + j, e, n);
-        return e;
-    });
-    a.lse[(b * s.heads + h) * s.tq + i] = sum == 0 ? -kMinusInfinity<A> : m + log(splat(sum))[0];
-    each_vec<A>(s.dim_v, [&](int64_t d, auto n) { store(o + d, zero<A>(), n); });
-    for (int64_t j = 0; j < keys; ++j) {
-        const T* v = a.v.at(b, hk, j);
-        const vec<A> p = splat(scores[j]);
-        each_vec<A>(s.dim_v, [&](int64_t d, auto n) { store(o + d, fma(p, load(v + d, n), load(o + d, n)), n); });
-    }
-    const vec<A> factor = splat(sum == 0 ? A(0) : 1 / sum);
+    a.lse[(b * s.heads + h) * s.tq + i] = total == 0 ? -kMinusInfinity<A> : top + log(splat(total))[0];
+    const vec<A> factor = splat(total == 0 ? A(0) : 1 / total);
     T* out = a.o.at(b, h, i);
-    each_vec<A>(s.dim_v, [&](int64_t d, auto n) { store(out + d, load(o + d, n) * factor, n); });
+    each_vec<A>(s.dim_v, [&](int64_t d, auto n) { store(out + d, load(x.o + d, n) * factor, n); });
 }
 
 // ---- backward -----------------------------------------------------------------------------------------------------------
@@ -359,6 +275,18 @@ template <class A> void softmax_backward_panel(A* p, A* ds, const A* z, int64_t 
     }
 }
 
+// z p and ds of a panel of queries (x.q_panels .. + at * dim) and `keys` rows of k and v.
+template <class T, class A>
+LC_INLINE void score_gradients(const AttentionBackward<T>& a, const Prepared<A>& x, const BackwardScratch<A>& y, RowMajor<A> k, RowMajor<A> v, int64_t at, const Panel& panel, A* p, A* ds) {
+    const AttentionShape& s = a.shape;
+    multiply(panel.keys, s.dim, k, x.q_panels + at * s.dim, W<A>, p, kQueries, false);
+    multiply(panel.keys, s.dim_v, v, x.do_panels + at * s.dim_v, W<A>, ds, kQueries, false);
+    hide<T>(s, a.mask, panel, p, kQueries);
+    const bool dropout = a.dropout.probability > 0;
+    if (dropout) dropout_factors(s, a.dropout, panel, y.z);
+    softmax_backward_panel(p, ds, dropout ? y.z : nullptr, panel.keys, x.lse + at, x.delta + at);
+}
+
 // Keys j .. j + count of one key head: their dk and dv, and their share of every dq of the strip.
 template <class T, class A = acc_t<T>>
 void backward_block(const AttentionBackward<T>& a, const Prepared<A>& x, int64_t strip, int64_t b, int64_t hk, int64_t j, int64_t count, A* memory) {
@@ -377,13 +305,7 @@ void backward_block(const AttentionBackward<T>& a, const Prepared<A>& x, int64_t
                 const int64_t q = q0 + p, seen = s.causal ? smaller(count, q + W<A> - j) : count;
                 if (seen <= 0) continue;
                 const int64_t keys = smaller(count, round_up(seen, kTileRows<A>));        // whole tiles: dk and dv read them
-                multiply(keys, s.dim, k, x.q_panels + (at + p) * s.dim, W<A>, y.p + p, kQueries, false);
-                multiply(keys, s.dim_v, v, x.do_panels + (at + p) * s.dim_v, W<A>, y.ds + p, kQueries, false);
-                const Panel panel{b, h, q, j, keys};
-                hide<T>(s, a.mask, panel, y.p + p, kQueries);
-                const bool dropout = a.dropout.probability > 0;
-                if (dropout) dropout_factors(s, a.dropout, panel, y.z);
-                softmax_backward_panel(y.p + p, y.ds + p, dropout ? y.z : nullptr, keys, x.lse + at + p, x.delta + at + p);
+                score_gradients(a, x, y, k, v, at + p, Panel{b, h, q, j, keys}, y.p + p, y.ds + p);
                 multiply(s.dim, keys, Transposed<A>{k.p, k.ld}, y.ds + p, kQueries, x.dq_panels(s, strip) + (at + p) * s.dim, W<A>, true);
             }
             const RowMajor<A> q_rows = dense_rows(a.q.at(b, h, q0), a.q.row, s.dim, x.q_width, x.q_rows + at * x.q_width);
@@ -422,6 +344,66 @@ template <class T, class A = acc_t<T>> void finish_dq(const AttentionBackward<T>
     }
 }
 
+// ---- the gradient of the mask ---------------------------------------------------------------------------------------------
+//
+// ds anew, tile by tile (4 dim flops a score more), for a mask's gradient is summed over other dimensions than dk and
+// dq are. A tile of sums belongs to a block of mask elements; the blocks of scores it is broadcast to are added in order.
+
+// sums[count, ld] += ds of keys j .. j + count and queries q0 .. q0 + ld.
+template <class T, class A = acc_t<T>>
+void add_score_gradients(const AttentionBackward<T>& a, const Prepared<A>& x, int64_t b, int64_t h, int64_t q0, int64_t j, A* memory, A* sums, int64_t ld) {
+    const AttentionShape& s = a.shape;
+    const BackwardScratch<A> y(memory, s);
+    const int64_t hk = h / (s.heads / s.kv_heads), count = smaller(kBackwardKeys, s.tk - j), at = (b * s.heads + h) * x.rows + q0;
+    const RowMajor<A> k = make_dense(a.k.at(b, hk, j), a.k.row, count, s.dim, s.dim, y.k);
+    const RowMajor<A> v = make_dense(a.v.at(b, hk, j), a.v.row, count, s.dim_v, s.dim_v, y.v);
+    for (int64_t p = 0; p < smaller(kQueries, s.tq - q0); p += W<A>) {
+        score_gradients(a, x, y, k, v, at + p, Panel{b, h, q0 + p, j, count}, y.p + p, y.ds + p);
+        for (int64_t t = 0; t < count; ++t)
+            each_vec<A>(W<A>, [&](int64_t i, auto n) {
+                A* sum = sums + t * ld + p + i;
+                store(sum, load(sum, n) + load(y.ds + t * kQueries + p + i, n), n);
+            });
+    }
+}
+
+// Sums to elements: along a dimension of size 1 the tile itself is summed too.
+template <class T, class A> void write_mask_tile(const AttentionMaskGradient<T>& m, int64_t head, int64_t q0, int64_t j, const A* sums, int64_t keys, int64_t ld) {
+    const int64_t rows = m.rows > 1 ? smaller(ld, m.rows - q0) : 1, cols = m.cols > 1 ? smaller(keys, m.cols - j) : 1;
+    const int64_t each_row = m.rows > 1 ? 1 : ld, each_col = m.cols > 1 ? 1 : keys;
+    for (int64_t r = 0; r < rows; ++r)
+        for (int64_t c = 0; c < cols; ++c) {
+            A sum = 0;
+            for (int64_t t = 0; t < each_col; ++t)
+                for (int64_t i = 0; i < each_row; ++i) sum += sums[(c + t) * ld + r + i];
+            m.data[(head * m.rows + q0 + r) * m.cols + j + c] = from_float<T>(sum);
+        }
+}
+
+template <class T, class A = acc_t<T>> void mask_backward(const AttentionBackward<T>& a, const Prepared<A>& x, const Buffer<A>& scratch, int64_t scratch_size) {
+    const AttentionShape& s = a.shape;
+    const AttentionMaskGradient<T>& m = a.dmask;
+    const int64_t ld = smaller(kQueries, round_up(s.tq, W<A>)), keys = smaller(kBackwardKeys, s.tk);
+    const int64_t q_blocks = ceil_div(s.tq, kQueries), k_blocks = ceil_div(s.tk, kBackwardKeys);
+    const int64_t own_q = m.rows > 1 ? q_blocks : 1, own_k = m.cols > 1 ? k_blocks : 1, tiles = m.batch * m.heads * own_q * own_k;
+    const Buffer<A> sums(tiles * ld * keys);
+    for (int64_t i = 0; i < tiles * ld * keys; ++i) sums.data()[i] = 0;
+    for (int64_t b = 0; b < s.batch / m.batch; ++b)                       // one step, or one for each sample ...
+        for (int64_t h = 0; h < s.heads / m.heads; ++h)
+            for (int64_t q = 0; q < q_blocks / own_q; ++q)
+                for (int64_t k = 0; k < k_blocks / own_k; ++k)
+                    parallel_for(tiles, tiles * ld * keys * (s.dim + s.dim_v) / 40, [&](int64_t tile, int worker) {
+                        const int64_t tile_k = tile % own_k, tile_q = tile / own_k % own_q, head = tile / own_k / own_q;
+                        add_score_gradients(a, x, b + head / m.heads, h + head % m.heads, (q + tile_q) * kQueries, (k + tile_k) * kBackwardKeys,
+                                            scratch.data() + worker * scratch_size, sums.data() + tile * ld * keys, ld);
+                    });
+    parallel_for(tiles, tiles * ld * keys, [&](int64_t tile, int) {
+        write_mask_tile(m, tile / own_k / own_q, tile / own_k % own_q * kQueries, tile % own_k * kBackwardKeys, sums.data() + tile * ld * keys, keys, ld);
+    });
+}
+
+// ---- the split ------------------------------------------------------------------------------------------------------------
+
 // Key ranges of one head that different threads take (strips, each with a dq of its own) and that follow each other
 // (rounds, so that a task stays within a few ms). Both depend on the shape alone.
 struct KeySplit {
@@ -453,12 +435,11 @@ template <class T> void attention_forward(const AttentionForward<T>& a) {
     using A = acc_t<T>;
     const AttentionShape& s = a.shape;
     if (s.tq < kFewQueries && a.dropout.probability == 0) {
-        const int64_t size = round_up(s.tk + s.dim_v, 16);
+        const int64_t size = RowScratch<A>::size(s);
         const Buffer<A> scratch(num_threads() * size);
         parallel_for(s.batch * s.heads * s.tq, s.batch * s.heads * s.tq * s.tk * (s.dim + s.dim_v) / 8, [&](int64_t task, int worker) {
-            A* const scores = scratch.data() + worker * size;
             const int64_t head = task / s.tq;
-            forward_row(a, head / s.heads, head % s.heads, task % s.tq, scores, scores + s.tk);
+            forward_row(a, head / s.heads, head % s.heads, task % s.tq, scratch.data() + worker * size);
         });
         return;
     }
@@ -487,6 +468,7 @@ template <class T> void attention_backward(const AttentionBackward<T>& a) {
                 backward_block(a, x, strip, head / s.kv_heads, head % s.kv_heads, j, smaller(kBackwardKeys, end - j), scratch.data() + worker * size);
         });
     each_query_block(s, rows * s.dim, [&](int64_t b, int64_t h, int64_t q0, int) { finish_dq(a, x, split.strips, b, h, q0); });
+    if (a.dmask.data && scores > 0) mask_backward(a, x, scratch, size);
 }
 
 template void attention_forward(const AttentionForward<float>&);

@@ -3,6 +3,7 @@
 #include "cpp/autograd/node.h"
 #include "cpp/core/log.h"
 #include "cpp/ops/copy.h"
+#include "cpp/ops/reduce.h"
 
 namespace lc {
 namespace {
@@ -115,15 +116,41 @@ AttentionMask mask_argument(const Tensor& m) {
     return {m.raw(), m.dtype() == DType::bool_, m.stride(0), m.stride(1), m.stride(2), m.stride(3)};
 }
 
-Tensors backward(const Tensor& dy, const Problem& p, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, const Tensor& o, const Tensor& lse) {
-    const Tensor d_o = four_dims(dy), dq = empty_ordered(q, p.shape.dim), dk = empty_ordered(k, p.shape.dim), dv = empty_ordered(v, p.shape.dim_v);
+// Zeros for the gradient of a mask of these sizes, [batch, heads, tq, tk] with 1 where the kernel is to sum.
+Tensor empty_mask_gradient(const Dims& mask, const Problem& p, DType dtype) {
+    const AttentionShape& s = p.shape;
+    if (p.lead.size() > 2) return Tensor::zeros({s.batch, s.heads, s.tq, s.tk}, dtype);
+    Dims sizes = mask;
+    while (sizes.size() < p.lead.size() + 2) sizes.insert(0, 1);
+    while (sizes.size() < 4) sizes.insert(sizes.size() == 3 ? 1 : 0, 1);
+    return Tensor::zeros(sizes, dtype);
+}
+
+// The kernel's sums as the gradient of a mask of these sizes.
+Tensor as_mask(const Tensor& dmask, const Dims& mask, const Problem& p) {
+    if (p.lead.size() <= 2) return Tensor::view_of(dmask, mask, contiguous_strides(mask), 0);
+    Dims full = p.lead;
+    full.push_back(p.shape.tq);
+    full.push_back(p.shape.tk);
+    return sum_to(Tensor::view_of(dmask, full, contiguous_strides(full), 0), mask);
+}
+
+template <class T> AttentionMaskGradient<T> mask_gradient(const Tensor& dmask) {
+    if (!dmask) return {nullptr, 0, 0, 0, 0};
+    return {dmask.mutable_data<T>(), dmask.size(0), dmask.size(1), dmask.size(2), dmask.size(3)};
+}
+
+Tensors backward(const Grads& dy, const Problem& p, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, const Dims& mask_sizes, const Tensor& o,
+                 const Tensor& lse) {
+    const Tensor d_o = four_dims(dy[0]), dq = empty_ordered(q, p.shape.dim), dk = empty_ordered(k, p.shape.dim), dv = empty_ordered(v, p.shape.dim_v);
+    const Tensor dmask = dy.needs(3) ? empty_mask_gradient(mask_sizes, p, q.dtype()) : Tensor();
     visit_float_storage(q.dtype(), kOp, [&]<class T>() {
         cpu::attention_backward<T>({p.shape, matrix<T>(d_o), matrix<T>(q), matrix<T>(k), matrix<T>(v), matrix<T>(o), mask_argument(mask), p.dropout,
-                                    lse.data<acc_t<T>>(), mutable_matrix<T>(dq), mutable_matrix<T>(dk), mutable_matrix<T>(dv)});
+                                    lse.data<acc_t<T>>(), mutable_matrix<T>(dq), mutable_matrix<T>(dk), mutable_matrix<T>(dv), mask_gradient<T>(dmask)});
     });
     Dims kv_lead = p.lead;
     if (kv_lead.size() >= 2) kv_lead[kv_lead.size() - 1] = k.size(1);
-    return {with_lead(dq, p.lead), with_lead(dk, kv_lead), with_lead(dv, kv_lead)};
+    return {with_lead(dq, p.lead), with_lead(dk, kv_lead), with_lead(dv, kv_lead), dmask ? as_mask(dmask, mask_sizes, p) : Tensor()};
 }
 
 }  // namespace
@@ -147,11 +174,12 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
         });
         y = with_lead(o, p.lead);
     }
-    if (attn_mask && wants_grad({attn_mask})) no_gradient("scaled_dot_product_attention: attn_mask", attn_mask);
-    if (wants_grad({query, key, value}))
-        record(kOp, {query, key, value}, {y}, [p, q = Saved(q), k = Saved(k), v = Saved(v), mask = Saved(mask), o = Saved(o), lse](const Grads& dy) {
-            return backward(dy[0], p, q(), k(), v(), mask(), o(), lse);
+    if (wants_grad({query, key, value, attn_mask})) {
+        const Dims sizes = attn_mask ? attn_mask.sizes() : Dims{};
+        record(kOp, {query, key, value, attn_mask}, {y}, [p, q = Saved(q), k = Saved(k), v = Saved(v), mask = Saved(mask), sizes, o = Saved(o), lse](const Grads& dy) {
+            return backward(dy, p, q(), k(), v(), mask(), sizes, o(), lse);
         });
+    }
     return y;
 }
 

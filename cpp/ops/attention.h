@@ -6,12 +6,13 @@
 //   backward   delta[i] = sum_d do[i,d] o[i,d]
 //              ds[i,j]  = p[i,j] (z[i,j] sum_d do[i,d] v[j,d] - delta[i])
 //              dq[i,:]  = scale * sum_j ds[i,j] k[j,:]     dk[j,:] = scale * sum_i ds[i,j] q[i,:]     dv[j,:] = sum_i z[i,j] p[i,j] do[i,:]
+//              dmask    = ds, summed over what the mask was broadcast along
 //
 // z is 1, or with dropout 0 or 1 / (1 - dropout): made anew in backward from the key and the element's number, r * n + j
 // with r = (b * heads + h) * tq + i and n = tk rounded up to whole groups of 64 words (cpp/core/random.h). Saved: q, k, v, o and lse, [batch, heads, tq].
 // A row whose every key is masked gives o = 0 and no gradient (its lse is +inf). heads is a multiple of kv_heads: query
 // head h reads key head h / (heads / kv_heads), whose gradients are the sums over its query heads, in order.
-// float32, float64, and 16-bit storage with float32 arithmetic. No gradient for the mask.
+// float32, float64, and 16-bit storage with float32 arithmetic. Row i of o has the same bits whatever tq is.
 #pragma once
 #include <optional>
 #include "cpp/core/cpu_kernel.h"
@@ -54,6 +55,11 @@ template <class T> struct AttentionForward {
     AttentionMatrix<T> o;                             // out   [batch, heads, tq, dim_v]
     acc_t<T>* lse;                                    // out   [batch, heads, tq]
 };
+// The gradient of an additive mask, dense: a size of 1 is a sum over the whole dimension. data null: not wanted.
+template <class T> struct AttentionMaskGradient {
+    T* data;
+    int64_t batch, heads, rows, cols;
+};
 template <class T> struct AttentionBackward {
     AttentionShape shape;
     AttentionMatrix<const T> d_o, q, k, v, o;         // in
@@ -61,6 +67,7 @@ template <class T> struct AttentionBackward {
     AttentionDropout dropout;
     const acc_t<T>* lse;
     AttentionMatrix<T> dq, dk, dv;                    // out
+    AttentionMaskGradient<T> dmask;
 };
 
 // PyTorch's name for it. attn_mask broadcasts to [batch..., heads, tq, tk]; scale: none means 1 / sqrt(dim).

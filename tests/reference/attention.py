@@ -1,7 +1,7 @@
 """scaled_dot_product_attention, the whole matrix at once: softmax(q k^T scale + mask) v; q, k, v: [batch, heads, ...].
 
 mask is additive; a row that is -inf everywhere gives 0. A key head serves heads / kv_heads query heads in a row.
-keep holds 0 or 1 / (1 - dropout) for every score.
+keep holds 0 or 1 / (1 - dropout) for every score. Gradients: of q, k, v and of the mask, [batch, heads, tq, tk].
 """
 
 import numpy as np
@@ -39,7 +39,7 @@ def gradients(p, do, q, k, v, scale, keep, sign):
     ds = p * (dp + sign * (dp * p).sum(axis=-1, keepdims=True))
     dq = ds @ shared(k, heads) * q.dtype.type(scale)
     dk = ds.swapaxes(-1, -2) @ q * q.dtype.type(scale)
-    return dq, *(d.reshape(d.shape[0], k.shape[1], group, *d.shape[2:]).sum(axis=2) for d in (dk, dv))
+    return dq, *(d.reshape(d.shape[0], k.shape[1], group, *d.shape[2:]).sum(axis=2) for d in (dk, dv)), ds
 
 
 def causal_mask(tq, tk):
