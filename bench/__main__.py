@@ -1,21 +1,18 @@
-"""python -m bench OP|MODEL ...: one table, and a line of JSON a case under bench/results/."""
+"""python -m bench OP|MODEL ...: one table, and a line of JSON a case under bench/results/; report: README's tables."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import importlib
-import json
 import os
-import platform
 import sys
 import time
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import littlecore as lc
-from bench import harness
+from bench import harness, results
 
 HERE = Path(__file__).parent
 
@@ -26,11 +23,12 @@ def names(kind: str) -> list[str]:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=harness.__doc__)
-    parser.add_argument("what", nargs="*", help="ops or models; none lists them, `ops` and `models` are all of a kind")
+    parser.add_argument("what", nargs="*", help="ops or models, `ops`, `models` or `all` of them; none lists them")
     parser.add_argument("--peer", action="append", help="a library with PyTorch's names; default: torch if installed")
     parser.add_argument("--no-peer", action="store_true", help="ours alone")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--quick", action="store_true", help="the smallest case of each, and less time for it")
+    parser.add_argument("--seconds", type=float, help="spent on each case (1)")
     parser.add_argument("--case", default="", help="only cases whose name contains this")
     return parser.parse_args()
 
@@ -61,28 +59,33 @@ def main() -> None:
     args = arguments()
     if not args.what:
         sys.exit(f"ops: {' '.join(names('ops'))}\nmodels: {' '.join(names('models'))}")
+    if args.what == ["report"]:
+        return results.report()
     lc.set_num_threads(args.threads)
     peers = {} if args.no_peer else load_peers(args.peer, args.threads)
-    machine: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "version": lc.__version__}
-    what = [n for w in args.what for n in (names(w) if w in ("ops", "models") else [w])]
+    seconds = args.seconds or (0.2 if args.quick else 1.0)
+    machine = results.cpu_name()
+    stamp = {"machine": machine, "version": lc.__version__, "commit": results.commit()}
+    stamp |= {name: peer.__version__ for name, peer in peers.items()}
+    known = {"ops": names("ops"), "models": names("models")}
+    known["all"] = known["ops"] + known["models"]
     failed = False
-    for name in what:
-        kind = "ops" if name in names("ops") else "models"
-        if name not in names(kind):
-            sys.exit(f"bench: no op or model is called {name!r}; known: {' '.join(names('ops') + names('models'))}")
+    for name in [n for w in args.what for n in known.get(w, [w])]:
+        if name not in known["all"]:
+            sys.exit(f"bench: no op or model is called {name!r}; known: {' '.join(known['all'])}")
+        kind = "ops" if name in known["ops"] else "models"
         cases = [c for c in importlib.import_module(f"bench.{kind}.{name}").cases() if args.case in c.name]
-        (HERE / "results").mkdir(exist_ok=True)
-        with (HERE / "results" / f"{name}.jsonl").open("a") as results:
-            try:
-                for row in harness.run(
-                    name, cases[:1] if args.quick else cases, peers, args.threads, 0.2 if args.quick else 1.0
-                ):
-                    show(row)
-                    stamp = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-                    results.write(json.dumps(dataclasses.asdict(row) | machine | stamp) + "\n")
-            except harness.WrongResult as error:
-                print(f"WRONG {error}", flush=True)
-                failed = True
+        rows = []
+        try:
+            for row in harness.run(name, cases[:1] if args.quick else cases, peers, args.threads, seconds):
+                show(row)
+                rows.append(row)
+        except harness.WrongResult as error:
+            print(f"WRONG {error}", flush=True)
+            failed = True
+        time_now = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        if not args.quick:
+            results.add(results.file_of(machine), [dataclasses.asdict(row) | stamp | time_now for row in rows])
     sys.exit(failed)
 
 

@@ -226,7 +226,10 @@ def run(op: str, cases: Iterable[Case], peers: dict[str, ModuleType], threads: i
                     raise WrongResult(f"{op} {case.name} {direction}: not {name}'s result: {error}") from None
             if not peers and not case.random:
                 precise = [a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays]
-                agree(ours, prepare(case, lc, direction, precise)[1](), False)
+                try:
+                    agree(ours, prepare(case, lc, direction, precise)[1](), False)
+                except WrongResult as error:
+                    raise WrongResult(f"{op} {case.name} {direction}: not float64's result: {error}") from None
             medians = measure(calls, seconds)
             spent = medians.pop("ours")
             yield Row(
