@@ -131,66 +131,82 @@ LC_NOINLINE void pack_columns(const T* b, int64_t depth, int64_t col, int64_t n,
 
 // Up to this many rows, columns of b that lie along its depth are turned in registers and used at once, never stored.
 constexpr int kStreamRows = 4;
-template <int rows> constexpr int kStreamGroups = rows <= 2 ? 4 : 2;                // registers of columns side by side
+constexpr int kStreamGroups = 4;                      // at most so many registers of columns side by side
 
-// y[rows, groups * lanes] from b's columns `col` apart, k adjacent.
-template <int rows, int groups, class A, class T>
-LC_NOINLINE void stream_tile(int64_t k, const StridedRows<A>& a, const T* b, int64_t col, const TileOut<A>& out) {
-    constexpr int L = lanes<A>;
-    vec<A> acc[size_t(rows)][size_t(groups)];
-#pragma GCC unroll 16
-    for (int i = 0; i < rows; ++i)
-#pragma GCC unroll 8
-        for (int g = 0; g < groups; ++g) acc[i][g] = zero<A>();
+template <class T> LC_INLINE bool streams(const MatmulForward<T>& p) { return p.m <= kStreamRows && p.b_depth == 1 && p.b_col != 1 && p.k > 0; }
 
-    int64_t kk = 0;
-    for (; kk + L <= k; kk += L)
+// c[rows, groups * lanes] over all of k. A whole cache line of each column is used before the next group's: columns a
+// power of two apart share few sets of L1.
+template <int rows, class T>
+LC_NOINLINE void stream_tile(const MatmulForward<T>& p, int groups, const T* a, const T* b, const TileOut<acc_t<T>>& out) {
+    using A = acc_t<T>;
+    constexpr int L = lanes<A>, line = 64 / int(sizeof(T)), step = line > L ? line : L;
+    const int64_t col = p.b_col;
+    const T* next = b + groups * L * col;                         // the next tile, in the order its columns lie in memory
+    bool add = out.add;
+    for (int64_t kk = 0; kk < p.k; add = true) {
+        const int64_t end = smaller(kk + p.plan.k_block, p.k);
+        vec<A> acc[size_t(rows)][kStreamGroups];                  // in L1 between lines
+        for (int i = 0; i < rows; ++i)
+            for (int g = 0; g < groups; ++g) acc[i][g] = zero<A>();
+        for (; kk + step <= end; kk += step) {
+            A x[rows][step];                                      // of a, at addresses known to the loops below
+            for (int i = 0; i < rows; ++i)
+                for (int d = 0; d < step; ++d) x[i][d] = to_float(a[i * p.a_row + (kk + d) * p.a_depth]);
+            const T* from = b + kk;
+            for (int g = 0; g < groups; ++g, from += L * col, next += L * step) {
+                vec<A> sums[size_t(rows)];
+#pragma GCC unroll 16
+                for (int i = 0; i < rows; ++i) sums[i] = acc[i][g];
+#pragma GCC unroll 16
+                for (int j = 0; j < L * step; j += line) __builtin_prefetch(next + j, 0, 2);
+#pragma GCC unroll 4
+                for (int part = 0; part < step; part += L) {
+                    vec<A> r[size_t(L)];
+                    const T* at = from + part;
 #pragma GCC unroll 8
-        for (int g = 0; g < groups; ++g) {
-            vec<A> r[size_t(L)];
+                    for (int j = 0; j < L; j += 2, at += 2 * col) {
+                        r[j] = load(at);
+                        r[j + 1] = load(at + col);
+                    }
+                    transpose(r);
 #pragma GCC unroll 16
-            for (int j = 0; j < L; ++j) r[j] = load(b + (g * L + j) * col + kk);
-            transpose(r);
+                    for (int d = 0; d < L; ++d)
 #pragma GCC unroll 16
-            for (int d = 0; d < L; ++d)
+                        for (int i = 0; i < rows; ++i) sums[i] = fma(splat(x[i][part + d]), r[d], sums[i]);
+                }
 #pragma GCC unroll 16
-                for (int i = 0; i < rows; ++i) acc[i][g] = fma(splat(a.at(i, kk + d)), r[d], acc[i][g]);
+                for (int i = 0; i < rows; ++i) acc[i][g] = sums[i];
+            }
         }
-    for (; kk < k; ++kk)
-#pragma GCC unroll 8
-        for (int g = 0; g < groups; ++g) {
-            A column[L];
-            for (int j = 0; j < L; ++j) column[j] = to_float(b[(g * L + j) * col + kk]);
-#pragma GCC unroll 16
-            for (int i = 0; i < rows; ++i) acc[i][g] = fma(splat(a.at(i, kk)), load(column), acc[i][g]);
-        }
-
-#pragma GCC unroll 16
-    for (int i = 0; i < rows; ++i)
-#pragma GCC unroll 8
-        for (int g = 0; g < groups; ++g) {
-            A* c = out.c + i * out.ldc + g * L;
-            store(c, out.add ? load(c) + acc[i][g] : acc[i][g]);
-        }
+        for (; kk < end; ++kk)
+            for (int g = 0; g < groups; ++g) {
+                A column[L];
+                for (int j = 0; j < L; ++j) column[j] = to_float(b[(g * L + j) * col + kk]);
+                for (int i = 0; i < rows; ++i) acc[i][g] = fma(splat(A(to_float(a[i * p.a_row + kk * p.a_depth]))), load(column), acc[i][g]);
+            }
+        for (int i = 0; i < rows; ++i)
+            for (int g = 0; g < groups; ++g) {
+                A* c = out.c + i * out.ldc + g * L;
+                store(c, add ? load(c) + acc[i][g] : acc[i][g]);
+            }
+    }
 }
 
 // As many of n columns as fill registers; returns how many.
-template <int rows, class A, class T>
-int64_t stream_columns(int64_t k, const StridedRows<A>& a, const T* b, int64_t col, int64_t n, TileOut<A> out) {
-    constexpr int groups = kStreamGroups<rows>, L = lanes<A>;
+template <class T> int64_t stream_columns(const MatmulForward<T>& p, const T* a, const T* b, int64_t n, const TileOut<acc_t<T>>& out) {
+    using Tile = void (*)(const MatmulForward<T>&, int, const T*, const T*, const TileOut<acc_t<T>>&);
+    static constexpr Tile tiles[kStreamRows] = {&stream_tile<1, T>, &stream_tile<2, T>, &stream_tile<3, T>, &stream_tile<4, T>};
+    constexpr int L = lanes<acc_t<T>>;
+    // Wide tiles keep DRAM busy, narrow ones keep to few streams: 19 against 15 GB/s beyond L3, 28 against 33 in it.
+    const int groups = p.n * p.k * int64_t(sizeof(T)) > 16 << 20 ? 4 : 2;
     int64_t j = 0;
-    for (; j + groups * L <= n; j += groups * L) stream_tile<rows, groups>(k, a, b + j * col, col, {out.c + j, out.ldc, groups * L, out.add});
-    for (; j + L <= n; j += L) stream_tile<rows, 1>(k, a, b + j * col, col, {out.c + j, out.ldc, L, out.add});
-    return j;
-}
-template <class A, class T>
-int64_t stream_columns(int64_t m, int64_t k, const StridedRows<A>& a, const T* b, int64_t col, int64_t n, const TileOut<A>& out) {
-    switch (m) {
-        case 1: return stream_columns<1>(k, a, b, col, n, out);
-        case 2: return stream_columns<2>(k, a, b, col, n, out);
-        case 3: return stream_columns<3>(k, a, b, col, n, out);
-        default: return stream_columns<4>(k, a, b, col, n, out);
+    while (j + L <= n) {
+        const int here = int(smaller(groups, (n - j) / L));
+        tiles[p.m - 1](p, here, a, b + j * p.b_col, {out.c + j, out.ldc, here * L, out.add});
+        j += here * L;
     }
+    return j;
 }
 
 // y[m, n], n <= panel_cols, over a block of k: c = a b or c += a b.
@@ -198,13 +214,6 @@ template <class T>
 void panel_product(const MatmulForward<T>& p, int64_t m, int64_t n, int64_t k, const StridedRows<acc_t<T>>& a, const T* b,
                    acc_t<T>* packed, TileOut<acc_t<T>> out) {
     using A = acc_t<T>;
-    if (m <= kStreamRows && p.b_depth == 1 && p.b_col != 1) {
-        const int64_t done = stream_columns(m, k, a, b, p.b_col, n, out);
-        if (done == n) return;
-        b += done * p.b_col;
-        out.c += done;
-        n -= done;
-    }
     int vecs = int(p.plan.panel_cols / lanes<A>);
     while (vecs > 1 && vecs / 2 * lanes<A> >= n) vecs /= 2;
     const A* panel = packed;
@@ -242,22 +251,33 @@ template <class T> void panel_task(const MatmulForward<T>& p, int64_t item, cons
     const PanelScratch size = panel_scratch(p);
     A *packed_b = scratch, *wide_a = packed_b + size.b, *sums = wide_a + size.a;
 
+    // Columns [j, j + n) of the window: where their sums are kept, and what is done to them at the end.
+    const auto result = [&](int64_t j, int64_t n, bool add) {
+        if constexpr (kNarrow<T>) return TileOut<A>{sums + j, w.n, int(n), add};
+        else return TileOut<A>{p.y + at + j, p.y_row, int(n), p.add || add};
+    };
+    const auto complete = [&](int64_t j, int64_t n) {
+        const TileOut<A> out = result(j, n, true);
+        finish<T>({out.c, out.ldc, w.m, n, p.y + at + j, p.before ? p.before + at + j : nullptr, p.y_row, p.bias ? p.bias + w.j + j : nullptr},
+                  p.activation);
+    };
+
+    int64_t streamed = 0;
+    if (streams(p)) {
+        streamed = stream_columns(p, a, b, w.n, result(0, w.n, false));
+        complete(0, streamed);
+    }
     int64_t kk = 0;
     do {                                                          // once for k = 0, which gives zeros
+        if (streamed == w.n) break;
         const int64_t k = smaller(p.plan.k_block, p.k - kk);
         StridedRows<A> rows{};
         if constexpr (kNarrow<T>) rows = widen_rows(p, a + kk * p.a_depth, w.m, k, wide_a);
         else rows = {a + kk * p.a_depth, p.a_row, p.a_depth};
-        for (int64_t j = 0; j < w.n; j += p.plan.panel_cols) {
+        for (int64_t j = streamed; j < w.n; j += p.plan.panel_cols) {
             const int64_t n = smaller(p.plan.panel_cols, w.n - j);
-            TileOut<A> out{};
-            if constexpr (kNarrow<T>) out = {sums + j, w.n, int(n), kk > 0};
-            else out = {p.y + at + j, p.y_row, int(n), p.add || kk > 0};
-            panel_product(p, w.m, n, k, rows, b + kk * p.b_depth + j * p.b_col, packed_b, out);
-            if (kk + k >= p.k)
-                finish<T>({out.c, out.ldc, w.m, n, p.y + at + j, p.before ? p.before + at + j : nullptr, p.y_row,
-                           p.bias ? p.bias + w.j + j : nullptr},
-                          p.activation);
+            panel_product(p, w.m, n, k, rows, b + kk * p.b_depth + j * p.b_col, packed_b, result(j, n, kk > 0));
+            if (kk + k >= p.k) complete(j, n);
         }
         kk += k;
     } while (kk < p.k);
