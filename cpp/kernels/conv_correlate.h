@@ -65,25 +65,34 @@ template <class T> LC_INLINE bool should_pack(const Grid& g, const Planes& plane
     return in_rows * m > flat * (m + 8) || (collides && m >= 16);
 }
 
-// Weights of a panel: [depth][rows]
-template <class T> void pack_weights(const Correlation<T>& c, const Pass& p, const Panels& panels, int64_t group, int64_t panel, T* dst) {
-    constexpr int64_t L = lanes<T>, width = ceil_div(kTileRows<T>, L) * L;
-    const int rows = panels.rows(panel);
-    const int64_t first = panels.first(panel);
-    const T* w = c.w + group * c.w_group + first * c.w_row;
-    dst += (group * c.m + first) * p.depth;
-    const bool copies = c.w_row == 1 && p.tap_rows == 1 && first + width <= c.m;        // whole registers, each spilling into what comes after it
-    for (int64_t ch = 0; ch < c.channels; ++ch)
-        for (int64_t r = 0; r < p.tap_rows; ++r)
-            for (int64_t t = 0; t < p.tap_cols; ++t) {
-                const int64_t kk = (r * c.channels + ch) * p.tap_cols + t;
+// Weights of a panel of `rows`, [depth][rows]: the part of input channels [ch, end).
+template <int rows, class T> LC_NOINLINE void pack_channels(const Correlation<T>& c, const Pass& p, int64_t ch, int64_t end, const T* w, T* dst) {
+    for (; ch < end; ++ch)
+        for (int64_t r = 0; r < p.tap_rows; ++r) {
+            T* to = dst + (r * c.channels + ch) * p.tap_cols * rows;
+            for (int64_t t = 0; t < p.tap_cols; ++t, to += rows) {
                 const T* from = w + ch * c.w_channel + p.tap[r * p.tap_cols + t];
-                if (copies && (kk + 1) * rows + width <= p.depth * rows)
-                    for (int64_t i = 0; i < width; i += L) store(dst + kk * rows + i, load(from + i));
-                else
-                    for (int i = 0; i < rows; ++i) dst[kk * rows + i] = from[i * c.w_row];
+#pragma GCC unroll 16
+                for (int i = 0; i < rows; ++i) to[i] = from[i * c.w_row];
             }
+        }
 }
+
+// Panels [first, last). Where the rows of a channel are neighbours in memory, many panels together read it in long runs.
+template <class T, int... lower>
+void pack_weights(const Correlation<T>& c, const Pass& p, const Panels& panels, int64_t group, int64_t first, int64_t last, T* dst,
+                  std::integer_sequence<int, lower...>) {
+    using Pack = void (*)(const Correlation<T>&, const Pass&, int64_t, int64_t, const T*, T*);
+    static constexpr Pack packs[] = {&pack_channels<lower + 1, T>...};
+    constexpr int64_t chunk = 8;                      // channels: as many streams
+    for (int64_t ch = 0; ch < c.channels; ch += chunk)
+        for (int64_t panel = first; panel < last; ++panel) {
+            const int64_t m = panels.first(panel);
+            packs[panels.rows(panel) - 1](c, p, ch, ch + chunk < c.channels ? ch + chunk : c.channels,
+                                          c.w + group * c.w_group + m * c.w_row, dst + (group * c.m + m) * p.depth);
+        }
+}
+template <class T> LC_INLINE int64_t panels_together(const Correlation<T>& c) { return c.w_row < c.w_channel ? 16 : 1; }
 
 struct Part {
     int64_t group, image, images, first, last, first_panel, last_panel;   // tiles [first, last)
@@ -182,9 +191,11 @@ template <class T> void correlate(const Correlation<T>& c) {
     const bool in_place = c.weights_in_place();
     const Buffer<T> packed(in_place ? 0 : weight_count);
     const T* weights = in_place ? c.w : packed.data();
-    if (!in_place) parallel_for(c.pass_count * c.groups * panels.count, weight_count, [&](int64_t task, int) {
-        const Pass& p = c.passes[task / panels.count / c.groups];
-        pack_weights(c, p, panels, task / panels.count % c.groups, task % panels.count, packed.data() + p.weights);
+    const int64_t together = panels_together(c), bundles = ceil_div(panels.count, together);
+    if (!in_place) parallel_for(c.pass_count * c.groups * bundles, weight_count, [&](int64_t task, int) {
+        const Pass& p = c.passes[task / bundles / c.groups];
+        const int64_t first = task % bundles * together, last = first + together < panels.count ? first + together : panels.count;
+        pack_weights(c, p, panels, task / bundles % c.groups, first, last, packed.data() + p.weights, std::make_integer_sequence<int, kTileRows<T>>());
     });
 
     const Buffer<int64_t> in_panel(kDepthBlock);
