@@ -26,7 +26,7 @@ struct WeightPlan {
     int64_t row_step, col_step;                       // x rows and columns no tap reads are left out where r or s is 1
     int64_t stride_h, stride_w;                       // ... and then neighbours in the copy
     int64_t height, width, pixel, image;              // the channels-last copy: pixels, elements of one pixel and image
-    int64_t vectors, pitch;                           // registers of columns, a multiple of the tile's; elements of a row of sums
+    int64_t per_tap, vectors, pitch;                  // registers of columns of a run or tap, of all, a multiple of the tile's; elements of a row of sums
 };
 
 template <class T> WeightPlan plan_weight(const Conv2dShape& s) {
@@ -65,8 +65,8 @@ template <class T> WeightPlan plan_weight(const Conv2dShape& s) {
     p.width = (s.ow - 1) * p.stride_w + (s.s - 1) * s.dilation_w + 1;
     p.pixel = p.runs ? c : (ceil_div(p.c_block, line) | 1) * line;   // an odd number of lines: neighbours in different sets
     p.image = p.height * p.width * p.pixel;
-    p.vectors = p.runs ? s.r * ceil_div(s.s * c, L) : taps * ceil_div(p.c_block, L);
-    p.vectors = ceil_div(p.vectors, vecs) * vecs;
+    p.per_tap = ceil_div(p.runs ? s.s * c : p.c_block, L);
+    p.vectors = ceil_div((p.runs ? s.r : taps) * p.per_tap, vecs) * vecs;
     p.pitch = p.vectors * L;
     return p;
 }
@@ -175,6 +175,30 @@ void sum_part(const Conv2dBackwardWeight<T>& a, const WeightPlan& p, int64_t tas
     }
 }
 
+// The finished sums of a block: parts in order, then (tap, c) -> (c, tap).
+template <class T> void write_block(const Conv2dBackwardWeight<T>& a, const WeightPlan& p, int64_t block, T* sums, int64_t sums_size) {
+    constexpr int64_t L = lanes<T>;
+    const Conv2dShape& s = a.shape;
+    const Panels panels = cut_panels<T>(s.group_k());
+    const int64_t c = s.group_c(), taps = s.r * s.s, c0 = block % p.c_blocks * p.c_block, channels = c - c0 < p.c_block ? c - c0 : p.c_block;
+    const int64_t k_block = block / p.c_blocks % p.k_blocks, group = block / p.c_blocks / p.k_blocks;
+    const int64_t k0 = panels.first(panels.count * k_block / p.k_blocks), k1 = panels.first(panels.count * (k_block + 1) / p.k_blocks);
+    const int64_t next_x = p.runs ? c : p.per_tap * L, next_r = p.runs ? p.per_tap * L : s.s * next_x;
+    for (int64_t m = 0; m < k1 - k0; ++m) {
+        T* row = sums + m * p.pitch;
+        for (int64_t part = 1; part < p.parts; ++part)
+            each_vec<T>(p.pitch, [&](int64_t i, auto n) { store(row + i, load(row + i, n) + load(row + part * sums_size + i, n), n); });
+        T* dw = a.dw + ((group * s.group_k() + k0 + m) * c + c0) * taps;
+        if (taps == 1) {
+            each_vec<T>(channels, [&](int64_t i, auto n) { store(dw + i, load(row + i, n), n); });
+            continue;
+        }
+        for (int64_t i = 0; i < channels; ++i)
+            for (int64_t r = 0; r < s.r; ++r)
+                for (int64_t x = 0; x < s.s; ++x) *dw++ = row[r * next_r + x * next_x + i];
+    }
+}
+
 template <class T> void weight_gradient(const Conv2dBackwardWeight<T>& a) {
     constexpr int64_t L = lanes<T>;
     const Conv2dShape& s = a.shape;
@@ -190,11 +214,11 @@ template <class T> void weight_gradient(const Conv2dBackwardWeight<T>& a) {
     const Buffer<int64_t> offset(p.images * p.rows * s.ow), column(p.vectors);
     for (int64_t t = 0; t < p.images * p.rows * s.ow; ++t)
         offset[t] = t / (p.rows * s.ow) * p.image + (t / s.ow % p.rows * p.stride_h * p.width + t % s.ow * p.stride_w) * p.pixel;
-    const int64_t per_tap = p.runs ? ceil_div(s.s * c, L) : ceil_div(p.c_block, L), groups_of = p.runs ? s.r : taps;
+    const int64_t groups_of = p.runs ? s.r : taps;
     for (int64_t v = 0; v < p.vectors; ++v) {
-        const int64_t tap = v / per_tap < groups_of ? v / per_tap : 0;               // beyond the last: computed, never read
+        const int64_t tap = v / p.per_tap < groups_of ? v / p.per_tap : 0;           // beyond the last: computed, never read
         const int64_t r = p.runs ? tap : tap / s.s, x = p.runs ? 0 : tap % s.s;
-        column[v] = (r * s.dilation_h * p.width + x * s.dilation_w) * p.pixel + v % per_tap * L;
+        column[v] = (r * s.dilation_h * p.width + x * s.dilation_w) * p.pixel + v % p.per_tap * L;
     }
 
     const Panels panels = cut_panels<T>(k);
@@ -202,33 +226,16 @@ template <class T> void weight_gradient(const Conv2dBackwardWeight<T>& a) {
     const int64_t rows = (ceil_div(panels.count, p.k_blocks)) * kTileRows<T>, sums_size = rows * p.pitch;
     const int64_t copy_size = spread<T>(p.images * p.image), packed_size = p.images > 1 ? rows * p.images * pixels : 0;
     const int64_t work = int64_t(s.flops() / (sizeof(T) == 4 ? 60 : 30));
-    const Buffer<T> scratch(num_threads() * (copy_size + packed_size)), sums(tasks * sums_size);
+    const bool whole = p.parts == 1;                  // sums are finished while in L2, and memory for them used again
+    const Buffer<T> scratch(num_threads() * (copy_size + packed_size)), sums((whole ? num_threads() : tasks) * sums_size);
     parallel_for(tasks, work, [&](int64_t task, int worker) {
-        T* copy = scratch.data() + worker * (copy_size + packed_size);
-        if (tile_vecs<T>(k) == kWide) sum_part<T, kWide>(a, p, task, offset.data(), column.data(), copy, copy + copy_size, sums.data() + task * sums_size);
-        else sum_part<T, kNarrow>(a, p, task, offset.data(), column.data(), copy, copy + copy_size, sums.data() + task * sums_size);
+        T *copy = scratch.data() + worker * (copy_size + packed_size), *to = sums.data() + (whole ? worker : task) * sums_size;
+        if (tile_vecs<T>(k) == kWide) sum_part<T, kWide>(a, p, task, offset.data(), column.data(), copy, copy + copy_size, to);
+        else sum_part<T, kNarrow>(a, p, task, offset.data(), column.data(), copy, copy + copy_size, to);
+        if (whole) write_block(a, p, task, to, sums_size);
     });
-
-    // Parts in order, then (tap, c) -> (c, tap).
-    parallel_for(s.groups * p.k_blocks, s.k * c * taps * p.parts, [&](int64_t task, int) {
-        const int64_t k_block = task % p.k_blocks, group = task / p.k_blocks;
-        const int64_t k0 = panels.first(panels.count * k_block / p.k_blocks), k1 = panels.first(panels.count * (k_block + 1) / p.k_blocks);
-        for (int64_t c_block = 0; c_block < p.c_blocks; ++c_block) {
-            T* first = sums.data() + (task * p.c_blocks + c_block) * p.parts * sums_size;
-            const int64_t c0 = c_block * p.c_block, channels = c - c0 < p.c_block ? c - c0 : p.c_block;
-            for (int64_t m = 0; m < k1 - k0; ++m) {
-                T* row = first + m * p.pitch;
-                for (int64_t part = 1; part < p.parts; ++part)
-                    each_vec<T>(p.pitch, [&](int64_t i, auto n) { store(row + i, load(row + i, n) + load(row + part * sums_size + i, n), n); });
-                T* dw = a.dw + ((group * k + k0 + m) * c + c0) * taps;
-                for (int64_t r = 0; r < s.r; ++r)
-                    for (int64_t x = 0; x < s.s; ++x) {
-                        const T* from = row + (p.runs ? r * per_tap * L + x * c : (r * s.s + x) * per_tap * L);
-                        for (int64_t i = 0; i < channels; ++i) dw[i * taps + r * s.s + x] = from[i];
-                    }
-            }
-        }
-    });
+    if (whole) return;
+    parallel_for(blocks, s.k * c * taps * p.parts, [&](int64_t block, int) { write_block(a, p, block, sums.data() + block * p.parts * sums_size, sums_size); });
 }
 
 // db[k]: every row on its own, then the images in order.
