@@ -1,4 +1,4 @@
-"""The `littlecore` program: info, train, generate, predict."""
+"""The `littlecore` program: info, train, generate, predict, book."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import os
 import sys
 from collections.abc import Sequence
 
-# Exit codes: 0 done, 2 a mistake in the arguments or the data, 130 interrupted, as shells have it.
+# Exit codes: 0 done, 2 a mistake in the arguments or the data, 130 interrupted, as shells have it; `book run` has 1 for
+# a number outside its gate.
 _OK, _ERROR, _INTERRUPTED = 0, 2, 130
 
 
 def _parser() -> argparse.ArgumentParser:
-    from . import generate, info, predict, train
+    from . import book, generate, info, predict, train
 
     parser = argparse.ArgumentParser("littlecore", description="Deep learning on kernels of its own.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (info, train, generate, predict):
+    for module in (info, train, generate, predict, book):
         module.add_arguments(commands)
     return parser
 

@@ -1,0 +1,160 @@
+"""What the programs share: the folder of results, figures in one style, numbers with their gates, a progress bar."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from littlecore.train.files import write_atomically
+
+T = TypeVar("T")
+
+METRICS, CONFIG = "metrics.json", "config.json"
+
+# Okabe and Ito's colours, told apart by colour-blind eyes too.
+BLUE, ORANGE, GREEN, RED, SKY, PURPLE, BLACK = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000",
+)  # fmt: skip
+GREY = "#8C8C8C"
+COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK)
+
+STYLE: dict[Any, Any] = {
+    "axes.prop_cycle": f"cycler(color={list(COLOURS)})",
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 11,
+    "figure.constrained_layout.use": True,
+    "font.size": 11,
+    "grid.alpha": 0.3,
+    "image.cmap": "cividis",
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+    "lines.linewidth": 1.8,
+    "savefig.dpi": 160,
+    "svg.hashsalt": "littlecore",  # the same identifiers, so the same file, in every run
+}
+
+
+class Demo:
+    """One run of one program: where its results go, and how long it may take.
+
+    `full` asks for the long form; `pick` chooses between the two. Figures are written when the program has ended.
+    """
+
+    def __init__(
+        self, name: str, folder: Path, *, full: bool = False, seed: int = 0, console: Console | None = None
+    ) -> None:
+        self.name, self.folder, self.full, self.seed, self.console = name, folder, full, seed, console
+        self.metrics: list[dict[str, Any]] = []
+        self.figures: dict[str, tuple[str, Any]] = {}
+
+    def pick(self, quick: T, full: T) -> T:
+        """`quick`, or `full` in a long run."""
+        return full if self.full else quick
+
+    def metric(
+        self,
+        name: str,
+        value: float,
+        *,
+        at_most: float | None = None,
+        at_least: float | None = None,
+        within: tuple[float, float] | None = None,
+    ) -> None:
+        """Print and keep a number; outside its gate (bounds included) or not a number, it fails the run."""
+        low, high = within if within is not None else (at_least, at_most)
+        value = float(value)
+        gated = low is not None or high is not None
+        passed = not gated or (value >= (-math.inf if low is None else low)
+                               and value <= (math.inf if high is None else high))  # fmt: skip
+        row = {"name": name, "value": value, "at_least": low, "at_most": high, "passed": passed}
+        self.metrics.append(row)
+        self.say(f"  {name:<58} {shown(value):>10}   {gate(row)}{'' if passed else '   MISSED'}")
+
+    def figure(self, name: str, caption: str, size: tuple[float, float] = (6.4, 4.0)) -> Any:
+        """An empty matplotlib figure of `size` inches, saved as NAME.png and NAME.svg; the page shows the caption."""
+        from matplotlib.figure import Figure  # no pyplot: no global state, no display
+
+        figure = Figure(figsize=size)
+        self.figures[name] = (caption, figure)
+        return figure
+
+    def progress(self, items: Iterable[T], text: str = "training") -> Iterator[T]:
+        """`items`, with a bar on a terminal."""
+        if self.console is None or not self.console.is_terminal:
+            yield from items
+        else:
+            from rich.progress import track
+
+            yield from track(items, f"  {text}", console=self.console, transient=True)
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        if self.console is not None:
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    @property
+    def missed(self) -> list[str]:
+        """The names of the metrics outside their gates."""
+        return [row["name"] for row in self.metrics if not row["passed"]]
+
+    def write(self, seconds: float) -> None:
+        """Write the figures, metrics.json and config.json."""
+        import littlecore as lc
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        captions = []
+        for name, (caption, figure) in self.figures.items():
+            figure.savefig(self.folder / f"{name}.png")
+            figure.savefig(self.folder / f"{name}.svg", metadata={"Date": None})
+            captions.append({"name": name, "caption": caption})
+        config = {
+            "program": self.name,
+            "full": self.full,
+            "seed": self.seed,
+            "seconds": round(seconds, 2),
+            "figures": captions,
+            "build": lc.show_config().splitlines(),
+        }
+        for file, content in ((METRICS, self.metrics), (CONFIG, config)):
+            write_atomically(self.folder / file, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def run_program(name: str, folder: Path, *, full: bool = False, seed: int = 0, console: Console | None = None) -> Demo:
+    """Run littlecore.book.NAME and write its results into `folder`. ImportError names the extra for figures."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise ImportError('the book\'s figures need matplotlib: pip install "littlecore[plot]"') from None
+    import littlecore as lc
+
+    demo = Demo(name, folder, full=full, seed=seed, console=console)
+    lc.manual_seed(seed)
+    start = time.monotonic()
+    with matplotlib.rc_context(STYLE):
+        importlib.import_module(f"littlecore.book.{name}").run(demo)
+        demo.write(time.monotonic() - start)
+    return demo
+
+
+def shown(value: float) -> str:
+    """The number in four digits, whole numbers whole."""
+    return f"{value:,.0f}" if value % 1 == 0 and abs(value) < 1e9 else f"{value:.4g}"
+
+
+def gate(row: dict[str, Any]) -> str:
+    """The gate of a metric in words; empty without one."""
+    low, high = row["at_least"], row["at_most"]
+    if low is not None and high is not None:
+        return f"exactly {shown(low)}" if low == high else f"{shown(low)} to {shown(high)}"
+    if high is not None:
+        return f"at most {shown(high)}"
+    return "" if low is None else f"at least {shown(low)}"

@@ -1,0 +1,100 @@
+"""The book's table of contents, and the programs that show each section."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Section:
+    """A numbered section; `programs` are modules of littlecore.book, in the order in which they are best read."""
+
+    number: str
+    title: str
+    programs: tuple[str, ...] = ()
+
+    @property
+    def chapter(self) -> str:
+        return self.number.partition(".")[0]
+
+
+CHAPTERS = {
+    "1": "Machine Learning",
+    "2": "Efficient Computation",
+    "3": "Training",
+    "4": "Model Components",
+    "5": "Architectures",
+    "6": "Prediction",
+    "7": "Synthesis",
+    "8": "The Compute Schism",
+    "bits": "The Missing Bits",
+}
+
+SECTIONS = (
+    Section("1.1", "Learning from data", ("categories_of_models",)),
+    Section("1.2", "Basis function regression", ("basis_function_regression",)),
+    Section("1.3", "Under and overfitting", ("under_and_overfitting",)),
+    Section("1.4", "Categories of models", ("categories_of_models",)),
+    Section("2.1", "GPUs, TPUs, and batches"),
+    Section("2.2", "Tensors"),
+    Section("3.1", "Losses"),
+    Section("3.2", "Autoregressive models"),
+    Section("3.3", "Gradient descent"),
+    Section("3.4", "Backpropagation"),
+    Section("3.5", "The value of depth"),
+    Section("3.6", "Training protocols"),
+    Section("3.7", "The benefits of scale"),
+    Section("4.1", "The notion of layer"),
+    Section("4.2", "Linear layers"),
+    Section("4.3", "Activation functions"),
+    Section("4.4", "Pooling"),
+    Section("4.5", "Dropout"),
+    Section("4.6", "Normalizing layers"),
+    Section("4.7", "Skip connections"),
+    Section("4.8", "Attention layers"),
+    Section("4.9", "Token embedding"),
+    Section("4.10", "Positional encoding"),
+    Section("5.1", "Multi-layer perceptrons"),
+    Section("5.2", "Convolutional networks"),
+    Section("5.3", "Attention models"),
+    Section("6.1", "Image denoising"),
+    Section("6.2", "Image classification"),
+    Section("6.3", "Object detection"),
+    Section("6.4", "Semantic segmentation"),
+    Section("6.5", "Speech recognition"),
+    Section("6.6", "Text-image representations"),
+    Section("6.7", "Reinforcement learning"),
+    Section("7.1", "Text generation"),
+    Section("7.2", "Image generation"),
+    Section("8.1", "Prompt engineering"),
+    Section("8.2", "Quantization"),
+    Section("8.3", "Adapters"),
+    Section("8.4", "Model merging"),
+    Section("bits.1", "Recurrent neural networks"),
+    Section("bits.2", "Autoencoders"),
+    Section("bits.3", "Generative adversarial networks"),
+    Section("bits.4", "Graph neural networks"),
+    Section("bits.5", "Self-supervised training"),
+)
+
+
+def programs(sections: tuple[Section, ...] = SECTIONS) -> dict[str, Section]:
+    """Every program of `sections` once, with the first section that it shows."""
+    found: dict[str, Section] = {}
+    for section in sections:
+        for program in section.programs:
+            found.setdefault(program, section)
+    return found
+
+
+def chosen(what: str) -> dict[str, Section]:
+    """The programs of "all", of a chapter such as "3" or of a section such as "3.2", in the book's order."""
+    sections = tuple(s for s in SECTIONS if what in ("all", s.chapter, s.number))
+    if not sections:
+        raise ValueError(
+            f"there is no section {what!r}: give a number such as 1.2, a chapter such as 3, or all "
+            "(littlecore book list shows them)"
+        )
+    if not (found := programs(sections)):
+        raise ValueError(f"{what} has no program yet (littlecore book list shows which sections have one)")
+    return found

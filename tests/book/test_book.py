@@ -1,0 +1,131 @@
+"""Every program of the book in its quick form, the list, the page."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from littlecore import cli
+from littlecore.book import sections
+from littlecore.book.demo import Demo, gate, run_program, shown
+from littlecore.book.page import write_page
+
+pytest.importorskip("matplotlib")
+BOOK = Path(sections.__file__).parent
+SHARED = {"__init__", "demo", "least_squares", "page", "sections"}
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("book")
+
+
+@pytest.mark.parametrize("name", list(sections.programs()))
+def test_a_program_meets_its_gates(name: str, results: Path):
+    demo = run_program(name, results / name)
+    assert demo.metrics and demo.figures
+    assert any(row["at_least"] is not None or row["at_most"] is not None for row in demo.metrics)
+    assert not demo.missed, [row for row in demo.metrics if not row["passed"]]
+    written = json.loads((results / name / "metrics.json").read_text())
+    assert written == demo.metrics
+    for figure in demo.figures:
+        assert (results / name / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+        ElementTree.parse(results / name / f"{figure}.svg")
+
+
+def test_the_same_bits_in_every_run(tmp_path: Path):
+    for run in "ab":
+        run_program("categories_of_models", tmp_path / run)
+    for file in ("metrics.json", "three_kinds.png", "three_kinds.svg"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_every_program_stands_in_the_table_of_contents():
+    assert {p.stem for p in BOOK.glob("*.py")} - SHARED == set(sections.programs())
+    assert {s.chapter for s in sections.SECTIONS} == set(sections.CHAPTERS)
+    assert len({s.number for s in sections.SECTIONS}) == len(sections.SECTIONS) == 44
+
+
+@pytest.mark.parametrize("name", list(sections.programs()))
+def test_a_program_cites_its_section(name: str):
+    docstring = ast.get_docstring(ast.parse((BOOK / f"{name}.py").read_text())) or ""
+    for section in sections.SECTIONS:
+        if name in section.programs:
+            assert re.search(rf"\b{re.escape(section.number)}\b", docstring), section.number
+
+
+def test_list(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["book", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(sections.SECTIONS)
+    assert any(
+        line.split() == ["1.2", "Basis", "function", "regression", "basis_function_regression"] for line in lines
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "9.9"], "there is no section '9.9'"),
+        (["run", "bits.3"], "bits.3 has no program yet"),
+        (["page", "--out", "nowhere"], "nowhere holds no results"),
+    ],
+)
+def test_mistakes(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["book", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_run_writes_a_folder_for_each_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["book", "run", "1.2", "1.2", "--out", str(tmp_path)]) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["basis_function_regression"]
+    files = {p.name for p in (tmp_path / "basis_function_regression").iterdir()}
+    assert files == {"metrics.json", "config.json", "fit.png", "fit.svg"}
+    assert "at most" in capsys.readouterr().out
+
+
+def test_gates(tmp_path: Path):
+    demo = Demo("x", tmp_path)
+    demo.metric("free", 3)
+    demo.metric("at the bound", 1, at_most=1)
+    demo.metric("inside", 2, within=(1, 3))
+    assert not demo.missed
+    demo.metric("above", 1.1, at_most=1)
+    demo.metric("below", 1.9, within=(2, 3))
+    demo.metric("nan", float("nan"), at_most=1)
+    assert demo.missed == ["above", "below", "nan"]
+    assert [gate(row) for row in demo.metrics] == ["", "at most 1", "1 to 3", "at most 1", "2 to 3", "at most 1"]
+    assert [shown(v) for v in (12345, 0.5, 1e-9, 2e30, float("inf"))] == ["12,345", "0.5", "1e-09", "2e+30", "inf"]
+
+
+def test_a_missed_gate_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from littlecore.book import basis_function_regression
+
+    monkeypatch.setattr(basis_function_regression, "run", lambda demo: demo.metric("wrong", 2, at_most=1))
+    assert cli.main(["book", "run", "1.2", "--out", str(tmp_path)]) == 1
+
+
+def test_the_page(tmp_path: Path):
+    run_program("basis_function_regression", tmp_path / "basis_function_regression")
+    run_program("under_and_overfitting", tmp_path / "under_and_overfitting")
+    tree = ElementTree.parse(write_page(tmp_path)).getroot()  # well-formed as XML, so as HTML
+    images = [image.get("src", "") for image in tree.iter("img")]
+    assert len(images) == 3 and all(image.get("alt") for image in tree.iter("img"))
+    for image in images:
+        assert base64.b64decode(image.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
+    identifiers = {e.get("id") for e in tree.iter() if e.get("id")}
+    links = [a.get("href", "") for a in tree.iter("a")]
+    assert identifiers == {"s1.2", "s1.3"}
+    assert {link[1:] for link in links if link.startswith("#")} == identifiers
+    assert not list(tree.iter("script"))
+    assert tree.find(".//meta[@name='viewport']") is not None
+    code = "".join("".join(pre.itertext()) for pre in tree.iter("pre"))
+    assert (BOOK / "under_and_overfitting.py").read_text() in code
+    text = "".join(tree.itertext())
+    assert "2 programs" in text and "all within their gates" in text and "test MSE, 6 points" in text
