@@ -92,16 +92,21 @@ template <class T> LC_INLINE const T* entry(const T* base, const int64_t* offset
     return base + (offsets ? offsets[item] : item * stride);
 }
 
-// A worker's scratch: one panel of b, a's rows in acc_t, sums in acc_t; each only where needed.
+// All panels of a task are packed at once, to L2, where that reads rows of b in long runs.
+template <class T> LC_INLINE bool packs_together(const MatmulForward<T>& p) {
+    return p.plan.pack_b && p.b_col == 1 && p.plan.panel_cols == kTileCols<acc_t<T>>;
+}
+
+// A worker's scratch: panels of b, a's rows in acc_t, sums in acc_t; each only where needed.
 struct PanelScratch {
     int64_t b, a, c;
     int64_t size() const { return b + a + c; }
 };
 
 template <class T> LC_INLINE PanelScratch panel_scratch(const MatmulForward<T>& p) {
-    const bool partial = p.n % p.plan.panel_cols != 0;
-    const int64_t rows = smaller(p.plan.rows, p.m);
-    return {p.plan.pack_b || partial ? p.plan.k_block * p.plan.panel_cols : 0,
+    const bool packs = p.plan.pack_b || p.n % p.plan.panel_cols != 0;
+    const int64_t rows = smaller(p.plan.rows, p.m), panels = packs_together(p) ? ceil_div(smaller(p.plan.cols, p.n), p.plan.panel_cols) : 1;
+    return {packs ? panels * p.plan.k_block * p.plan.panel_cols : 0,
             kNarrow<T> ? rows * p.plan.k_block : 0,
             kNarrow<T> ? rows * smaller(p.plan.cols, p.n) : 0};
 }
@@ -209,7 +214,7 @@ template <class T> int64_t stream_columns(const MatmulForward<T>& p, const T* a,
     return j;
 }
 
-// y[m, n], n <= panel_cols, over a block of k: c = a b or c += a b.
+// y[m, n], n <= panel_cols, over a block of k: c = a b or c += a b. `packed` has the panel, or takes it.
 template <class T>
 void panel_product(const MatmulForward<T>& p, int64_t m, int64_t n, int64_t k, const StridedRows<acc_t<T>>& a, const T* b,
                    acc_t<T>* packed, TileOut<acc_t<T>> out) {
@@ -226,7 +231,8 @@ void panel_product(const MatmulForward<T>& p, int64_t m, int64_t n, int64_t k, c
             ldb = p.b_depth;
         }
     }
-    if (!in_place) pack_columns(b, p.b_depth, p.b_col, n, k, packed, ldb);
+    if (packs_together(p)) ldb = kTileCols<A>;
+    else if (!in_place) pack_columns(b, p.b_depth, p.b_col, n, k, packed, ldb);
     // Rows in tiles of even height: 4 + 4 keep more sums in flight than 6 + 2.
     const int64_t tiles = ceil_div(m, kTileRows<A>);
     int64_t i = 0;
@@ -274,9 +280,11 @@ template <class T> void panel_task(const MatmulForward<T>& p, int64_t item, cons
         StridedRows<A> rows{};
         if constexpr (kNarrow<T>) rows = widen_rows(p, a + kk * p.a_depth, w.m, k, wide_a);
         else rows = {a + kk * p.a_depth, p.a_row, p.a_depth};
+        const bool together = packs_together(p);
+        if (together) pack_b<A>(b + kk * p.b_depth, p.b_depth, p.b_col, w.n, k, packed_b);
         for (int64_t j = streamed; j < w.n; j += p.plan.panel_cols) {
             const int64_t n = smaller(p.plan.panel_cols, w.n - j);
-            panel_product(p, w.m, n, k, rows, b + kk * p.b_depth + j * p.b_col, packed_b, result(j, n, kk > 0));
+            panel_product(p, w.m, n, k, rows, b + kk * p.b_depth + j * p.b_col, packed_b + (together ? j * k : 0), result(j, n, kk > 0));
             if (kk + k >= p.k) complete(j, n);
         }
         kk += k;

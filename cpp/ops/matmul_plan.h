@@ -78,8 +78,8 @@ constexpr MatmulPlan matmul_plan(const MatmulShape& s, TileSize tile) {
     if (s.m <= 64 || s.n <= 2 * tile.cols || a_stays_in_l2) {
         p.schedule = MatmulPlan::Schedule::panels;
         p.panel_cols = panel_cols(s.m, tile);
-        // Up to two tiles of rows do not repay a copy; more do, as rows of b far apart fall into few sets of L1.
-        p.pack_b = !s.b_packed_rows || s.m > 2 * tile.rows;
+        // Up to one tile of rows does not repay a copy; more do, as rows of b far apart fall into few sets of L1.
+        p.pack_b = !s.b_packed_rows || s.m > tile.rows;
         // Tasks of about 50 us: whole items of a batch when they are smaller than that, else a part of one.
         const double item_us = double(p.work_ns) * 1e-3 / double(at_least(s.batch, 1));
         p.items = item_us < 25 ? at_most(at_least(int64_t(50 / (item_us + 0.01)), 1), at_least(s.batch, 1)) : 1;
