@@ -7,17 +7,24 @@
 namespace lc {
 namespace {
 
+#if defined(__x86_64__)
+// What -mavx2 -mfma -mf16c of CMakeLists.txt let the compiler use.
+[[maybe_unused]] bool has_avx2() {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+#endif
+
 bool supported(Isa i) {
     switch (i) {
 #ifdef LC_HAVE_BASELINE
         case Isa::baseline: return true;
 #endif
 #if defined(__x86_64__) && defined(LC_HAVE_AVX2)
-        case Isa::avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+        case Isa::avx2: return has_avx2();
 #endif
 #if defined(__x86_64__) && defined(LC_HAVE_AVX512)
         case Isa::avx512:
-            return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+            return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 #endif
 #ifdef LC_HAVE_NEON

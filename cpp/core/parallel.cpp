@@ -17,18 +17,18 @@ constexpr int kMaxThreads = 256;
 constexpr int64_t kParallelWork = 20'000;             // ns: below this waking a thread costs more than it brings
 constexpr int64_t kLongCall = 20'000;                 // ns: from here the caller's language is told
 constexpr auto kPollEvery = std::chrono::milliseconds(10);
-constexpr int kSpins = 4000;                          // about 20 us; a parked thread takes some 60 us to wake
 
 LongCallHooks hooks{};
 thread_local bool in_task = false;
 
-inline void relax() {
+// kSpins of relax() are about 20 us; a parked thread takes some 60 us to wake.
 #if defined(__x86_64__)
-    __builtin_ia32_pause();
+constexpr int kSpins = 4000;
+inline void relax() { __builtin_ia32_pause(); }
 #else
-    std::this_thread::yield();
+constexpr int kSpins = 60;                            // each a system call
+inline void relax() { std::this_thread::yield(); }
 #endif
-}
 
 int default_threads() {
     if (const char* value = std::getenv("LITTLECORE_NUM_THREADS"); value && *value) {

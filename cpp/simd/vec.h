@@ -125,9 +125,12 @@ template <class T> LC_INLINE vec<T> sqrt(vec<T> a) {
 #elif defined(__SSE2__)
     if constexpr (sizeof(T) == 4) return {(typename vec<T>::native)_mm_sqrt_ps((__m128)a.v)};
     else return {(typename vec<T>::native)_mm_sqrt_pd((__m128d)a.v)};
-#else
+#elif defined(__ARM_NEON)
     if constexpr (sizeof(T) == 4) return {(typename vec<T>::native)vsqrtq_f32((float32x4_t)a.v)};
     else return {(typename vec<T>::native)vsqrtq_f64((float64x2_t)a.v)};
+#else
+    for (int i = 0; i < lanes<T>; ++i) a.v[i] = sizeof(T) == 4 ? T(__builtin_sqrtf(float(a.v[i]))) : T(__builtin_sqrt(a.v[i]));
+    return a;
 #endif
 }
 
@@ -191,6 +194,8 @@ LC_INLINE vec<float> load(const float16* p, Full = {}) {
     return {(vec<float>::native)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
 #elif defined(__F16C__)
     return {(vec<float>::native)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+#elif defined(__ARM_NEON)
+    return {(vec<float>::native)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)))};
 #else
     vec<float> r;
     for (int i = 0; i < lanes<float>; ++i) r.v[i] = to_float(p[i]);
@@ -211,6 +216,8 @@ LC_INLINE void store(float16* p, vec<float> a, Full = {}) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph((__m512)a.v, _MM_FROUND_TO_NEAREST_INT));
 #elif defined(__F16C__)
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph((__m256)a.v, _MM_FROUND_TO_NEAREST_INT));
+#elif defined(__ARM_NEON)
+    vst1_u16(&p->bits, vreinterpret_u16_f16(vcvt_f16_f32((float32x4_t)a.v)));
 #else
     for (int i = 0; i < lanes<float>; ++i) p[i] = from_float<float16>(a.v[i]);
 #endif
