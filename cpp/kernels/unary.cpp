@@ -127,7 +127,7 @@ struct Elu {
 struct Silu {
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return silu(x); }
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> x, Parameters<T>) {
-        const vec<T> s = sigmoid(x);
+        const vec<T> s = one<T>() / (one<T>() + exp(-x));
         return dy * (s * fma(x, one<T>() - s, one<T>()));
     }
 };

@@ -1,7 +1,7 @@
 // vec_math.h: exp, log, tanh, erf and their kin on vec<float>; vec<double> calls the C library lane by lane.
 //
 // Worst error over all float32 in units in the last place, with FMA (see tests/ops/test_unary.py, which measures them):
-//   exp, log, tanh, sigmoid, erf, sin, cos 1; expm1, log1p, gelu 2. Beyond 1e5 sin and cos are the C library's.
+//   exp, log, tanh, sigmoid, erf, sin, cos 1; expm1, log1p 2; silu 3; gelu 5. Beyond 1e5 sin and cos are the C library's.
 // NaN stays NaN, infinities and zeros follow IEEE, subnormal results are rounded, not flushed.
 #pragma once
 #include <math.h>
@@ -200,11 +200,15 @@ LC_INLINE vec<float> sigmoid(vec<float> x) {
     return select(x == x, detail::scale(y, n), x);
 }
 
-// x sigmoid(x), scaled after the product: sigmoid(x) alone would lose its digits below -87.
+// x sigmoid(x) = x e^min(x, 0) / (1 + e^-|x|), scaled last: sigmoid(x) alone would lose its digits below -87.
 LC_INLINE vec<float> silu(vec<float> x) {
-    detail::vec_i n;
-    const vec<float> y = detail::sigmoid_parts(x, n);
-    return select(x > splat(-150.0f), detail::scale(x * y, n), x * zero<float>());
+    using namespace detail;
+    const vec<float> one = splat(1.0f);
+    const mask<float> negative = x < zero<float>();
+    const Exp e = exp_parts(-min(splat(150.0f), abs(x)));
+    const vec<float> top = one + e.s(), t = pow2(e.n > -60 ? e.n : -60) * top;    // below, 1 + t is 1 in any case
+    const vec<float> y = scale(select(negative, x * top, x) / (one + t), negative.m & e.n);
+    return select(x > splat(-150.0f), y, x * zero<float>());
 }
 LC_INLINE vec<double> silu(vec<double> x) { return x * sigmoid(x); }
 
@@ -242,42 +246,30 @@ namespace detail {
 // Phi(-a), a >= 0, as (tail + tail_low) 2^n: the normal distribution's tail with full relative accuracy, and then some.
 // density is phi(a) / 2^n.
 struct NormalTail {
-    vec<float> tail, tail_low, density;
+    vec<float> tail, density;
     vec_i n;
 };
 LC_INLINE NormalTail normal_tail(vec<float> a) {
     // Phi(-a) exp(a^2 / 2) (a + 3), which varies little, as a polynomial of t = (a - 3) / (a + 3) = 1 - 6 / (a + 3).
-    // The roundings that would add up to more than one unit are carried along as *_low.
-    constexpr float c[] = {-0x1.04c72ap-1f, 0x1.d71386p-3f, -0x1.832c82p-5f, -0x1.56d6ccp-7f, 0x1.c8ap-8f, 0x1.0ca814p-10f,
+    constexpr float c[] = {0x1.754a76p-1f, -0x1.04c72ap-1f, 0x1.d71386p-3f, -0x1.832c82p-5f, -0x1.56d6ccp-7f, 0x1.c8ap-8f, 0x1.0ca814p-10f,
                            -0x1.0d7436p-10f, -0x1.fe56a8p-13f, 0x1.0a590cp-13f, 0x1.b3d8d4p-15f};
-    const vec<float> first = splat(0x1.754a76p-1f), first_low = splat(-0x1.c74118p-26f);
-    a = min(splat(14.5f), a);                                                     // Phi(-14.5) is 0 in float
-    const vec<float> one = splat(1.0f), three = splat(3.0f);
-    const vec<float> square = a * a, square_low = fused(a, a, -square);
-    vec<float> low;
-    const Exp e = exp_parts(square * splat(-0.5f), &low);
-    low = fma(square_low, splat(-0.5f), low);                                     // exp(-a^2 / 2) = 2^n (1 + r + r^2 q) (1 + low)
-    const vec<float> curve = e.r * e.r * e.q, bend = fma(low, one + (e.r + curve), curve);     // = 2^n (1 + r + bend)
-
-    const vec<float> d = a + three, d_low = a - (d - three), f = one / d;
-    const vec<float> f_low = f * (fused(-f, d, one) - f * d_low);                 // f + f_low is 1 / (a + 3)
-    const vec<float> t = fused(f, splat(-6.0f), one) - f_low * splat(6.0f);
-    const vec<float> slope = polynomial(t, c);
-    const vec<float> p = fma(t, slope, first), p_low = fma(t, slope, first - p) + first_low;
-    const vec<float> ratio = p * f, ratio_low = fused(p, f, -ratio) + fma(p, f_low, p_low * f);
-    const vec<float> density = splat(0x1.988454p-2f);                             // 1 / sqrt(2 pi)
-    return {ratio, fma(ratio, e.r, fma(ratio, bend, ratio_low)), fma(density, e.r + bend, density), e.n};
+    const vec<float> one = splat(1.0f), half = splat(-0.5f), square = a * a;
+    const vec<float> square_low = fused(a, a, -square);
+    const Exp e = exp_parts(square * half);
+    const vec<float> f = one / (a + splat(3.0f));
+    const vec<float> ratio = polynomial(fma(f, splat(-6.0f), one), c) * f;
+    const vec<float> low = square_low * half, grown = e.s();
+    const vec<float> bend = fma(low, one + grown, grown);                         // exp(-a^2 / 2) = 2^n (1 + bend)
+    return {fma(ratio, bend, ratio), fma(splat(0x1.988454p-2f), bend, splat(0x1.988454p-2f)), e.n};
 }
 }  // namespace detail
 
 // x Phi(x): gelu
 LC_INLINE vec<float> gelu(vec<float> x) {
     using namespace detail;
-    const NormalTail t = normal_tail(abs(x));
-    const vec<float> head = t.tail * x, rest = fma(t.tail_low, x, fused(t.tail, x, -head));
-    const vec<float> product = scale(head + rest, t.n);
-    const vec<float> y = select(x < zero<float>(), product, x - product);
-    return select(abs(x) < splat(14.5f), y, select(x > zero<float>(), x, x * zero<float>()));
+    const vec<float> a = min(splat(14.5f), abs(x));                               // Phi(-14.5) is 0 in float
+    const NormalTail t = normal_tail(a);
+    return max(zero<float>(), x) - scale(t.tail * a, t.n);
 }
 LC_INLINE vec<double> gelu(vec<double> x) {
     return per_lane(x, [](double v) { return v < -40 ? -0.0 : 0.5 * v * ::erfc(v * -0x1.6a09e667f3bcdp-1); });
@@ -286,10 +278,10 @@ LC_INLINE vec<double> gelu(vec<double> x) {
 // Phi(x) + x phi(x): its derivative
 LC_INLINE vec<float> gelu_slope(vec<float> x) {
     using namespace detail;
-    const vec<float> a = abs(x);
+    const vec<float> a = min(splat(14.5f), abs(x));
     const NormalTail t = normal_tail(a);
-    const vec<float> left = scale(t.tail + (t.tail_low - min(splat(14.5f), a) * t.density), t.n);        // at -a; at a it is one minus that
-    return select(x == x, select(x < zero<float>(), left, splat(1.0f) - left), x);
+    const vec<float> left = scale(fma(-a, t.density, t.tail), t.n);               // at -a; at a it is one minus that
+    return select(x < zero<float>(), left, splat(1.0f) - left);
 }
 LC_INLINE vec<double> gelu_slope(vec<double> x) {
     return per_lane(x, [](double v) {

@@ -24,7 +24,7 @@ def normal_cdf(x):
 
 
 def gelu(x):
-    return x * normal_cdf(x)
+    return np.where(x == -np.inf, -0.0, x * normal_cdf(x))  # the limit, not the NaN of inf * 0
 
 
 def tanh_argument(x):
