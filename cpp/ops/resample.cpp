@@ -18,7 +18,7 @@ Tensor run(const Tensor& x, int dim, const AxisMap& map) {
     const Tensor in = contiguous(x), y = Tensor::empty(sizes, x.dtype());
     const auto launch = [&]<class T>() {
         cpu::resample_forward<T>({outer, map.in, map.out(), inner, map.start.data(), map.from.data(), map.weight.empty() ? nullptr : map.weight.data(),
-                                  map.fill, in.data<T>(), y.mutable_data<T>()});
+                                  in.data<T>(), y.mutable_data<T>()});
     };
     visit_any(x.dtype(), [&]<class T>() {
         if constexpr (std::is_same_v<T, bool>) launch.template operator()<uint8_t>();
@@ -75,23 +75,47 @@ Border border_of(const std::string& mode) {
     return Border::circular;
 }
 
-AxisMap padded_axis(int64_t size, int64_t before, int64_t after, Border border, double value) {
+AxisMap padded_axis(int64_t size, int64_t before, int64_t after, Border border) {
     const int64_t most = border == Border::reflect ? size - 1 : border == Border::circular ? size
         : size                                                                             ? INT32_MAX
                                                                                            : 0;
-    LC_CHECK(border == Border::constant || (before <= most && after <= most), ValueError, "pad: ", before, " before and ", after,
-             " after a dim of size ", size, "; this mode allows at most ", std::max<int64_t>(most, 0));
+    LC_CHECK(before <= most && after <= most, ValueError, "pad: ", before, " before and ", after, " after a dim of size ", size,
+             "; this mode allows at most ", std::max<int64_t>(most, 0));
     AxisMap map;
     map.in = size;
-    map.fill = value;
     for (int64_t i = -before; i < size + after; ++i) {
         if (i >= 0 && i < size) map.add(i);
         else if (border == Border::reflect) map.add(i < 0 ? -i : 2 * (size - 1) - i);
         else if (border == Border::replicate) map.add(i < 0 ? 0 : size - 1);
-        else if (border == Border::circular) map.add(i < 0 ? i + size : i - size);
+        else map.add(i < 0 ? i + size : i - size);
         map.close();
     }
     return map;
+}
+
+// The elements that x keeps stand in a window of y; the rest of y is `value`.
+Tensor constant_pad(const Tensor& x, const Dims& padding, double value) {
+    Dims sizes = x.sizes(), window = sizes;
+    int64_t from = x.offset();
+    Dims skipped = Dims::filled(x.dim(), 0);
+    for (int i = 0; i < padding.size(); ++i) {
+        const int dim = x.dim() - 1 - i / 2;
+        sizes[dim] += padding[i];
+        window[dim] += std::min<int64_t>(padding[i], 0);
+        if (i % 2 == 0) {
+            from -= std::min<int64_t>(padding[i], 0) * x.stride(dim);
+            skipped[dim] = std::max<int64_t>(padding[i], 0);
+        }
+    }
+    const Tensor y = Tensor::empty(sizes, x.dtype());
+    for (int64_t& n : window) n = std::max<int64_t>(n, 0);
+    const int64_t kept = element_count(window);
+    if (kept < y.numel()) fill_(y, value);
+    if (kept == 0) return y;
+    int64_t to = 0;
+    for (int d = 0; d < x.dim(); ++d) to += skipped[d] * y.stride(d);
+    detail::copy_into(Tensor::view_of(y, window, y.strides(), to), Tensor::view_of(x, window, x.strides(), from));
+    return y;
 }
 
 }  // namespace
@@ -100,13 +124,24 @@ Tensor pad(const Tensor& x, const Dims& padding, const std::string& mode, double
     const Border border = border_of(mode);
     LC_CHECK(padding.size() % 2 == 0 && padding.size() / 2 <= x.dim(), ValueError, "pad: takes (before, after) for each of at most ",
              x.dim(), " dims, last dim first, got ", padding);
-    Tensor y = x;
+    Dims opposite = padding;
     for (int i = 0; i < padding.size(); i += 2) {
         const int dim = x.dim() - 1 - i / 2;
         const int64_t before = padding[i], after = padding[i + 1], size = x.size(dim);
         LC_CHECK(std::max(before, after) <= INT32_MAX && std::min(before, after) >= INT32_MIN && size + before + after >= 0, ValueError, "pad: ", before,
                  " and ", after, " leave nothing sensible of dim ", dim, " of size ", size);
-        if (before != 0 || after != 0) y = resample("pad", y, dim, padded_axis(size, before, after, border, value));
+        opposite[i] = -before, opposite[i + 1] = -after;
+    }
+    if (border == Border::constant) {
+        const Tensor y = constant_pad(x, padding, value);
+        if (is_floating(x.dtype()) && wants_grad({x}))
+            record("pad", {x}, {y}, [opposite](const Grads& dy) -> Tensors { return {constant_pad(dy[0], opposite, 0)}; });
+        return y;
+    }
+    Tensor y = x;
+    for (int i = 0; i < padding.size(); i += 2) {
+        const int dim = x.dim() - 1 - i / 2;
+        if (padding[i] != 0 || padding[i + 1] != 0) y = resample("pad", y, dim, padded_axis(x.size(dim), padding[i], padding[i + 1], border));
     }
     return y.impl() == x.impl() ? clone(x) : y;
 }
@@ -235,7 +270,8 @@ Axis axis_of(const char* op, int64_t size, const Unfolding& u, int axis) {
     return a;
 }
 
-AxisMap unfolded_axis(const Axis& a) {
+// What lands on one position of the axis: (tap, window) -> position, by position.
+AxisMap folded_axis(const Axis& a) {
     AxisMap map;
     map.in = a.size;
     for (int64_t tap = 0; tap < a.kernel; ++tap)
@@ -244,7 +280,25 @@ AxisMap unfolded_axis(const Axis& a) {
             if (at >= 0 && at < a.size) map.add(at);
             map.close();
         }
-    return map;
+    return map.transposed();
+}
+
+// x: [n, c, h, w] with its padding is seen as [n, c, taps of h, taps of w, windows of h, windows of w], and copied.
+Tensor unfolded(const Tensor& x, const Axis& h, const Axis& w) {
+    const Tensor wide = h.padding || w.padding ? constant_pad(x, {w.padding, w.padding, h.padding, h.padding}, 0) : x.detach();
+    const Dims sizes{x.size(0), x.size(1), h.kernel, w.kernel, h.windows(), w.windows()};
+    const Dims strides{wide.stride(0), wide.stride(1), wide.stride(2) * h.dilation, wide.stride(3) * w.dilation,
+                       wide.stride(2) * h.stride, wide.stride(3) * w.stride};
+    const Tensor y = Tensor::empty(sizes, x.dtype());
+    detail::copy_into(y, Tensor::view_of(wide, sizes, strides, wide.offset()));
+    return reshape(y, {x.size(0), x.size(1) * h.kernel * w.kernel, h.windows() * w.windows()});
+}
+
+Tensor folded(const Tensor& x, const Axis& h, const Axis& w) {
+    const int64_t n = x.size(0), c = x.size(1) / (h.kernel * w.kernel);
+    const Tensor split = permute(reshape(x.detach(), {n, c, h.kernel, w.kernel, h.windows(), w.windows()}), {0, 1, 2, 4, 3, 5});
+    const Tensor placed = reshape(split, {n, c, h.kernel * h.windows(), w.kernel * w.windows()});
+    return run(run(placed, 2, folded_axis(h)), 3, folded_axis(w));
 }
 
 }  // namespace
@@ -253,9 +307,10 @@ Tensor unfold(const Tensor& x, const Unfolding& u) {
     if (x.dim() == 3) return squeeze(unfold(unsqueeze(x, 0), u), Dims{0});
     LC_CHECK(x.dim() == 4, ValueError, "unfold: input must be [n, c, h, w] or [c, h, w], got shape ", x.sizes());
     const Axis h = axis_of("unfold", x.size(2), u, 0), w = axis_of("unfold", x.size(3), u, 1);
-    const Tensor taps = resample("unfold", resample("unfold", x, 2, unfolded_axis(h)), 3, unfolded_axis(w));
-    const Tensor split = reshape(taps, {x.size(0), x.size(1), h.kernel, h.windows(), w.kernel, w.windows()});
-    return reshape(permute(split, {0, 1, 2, 4, 3, 5}), {x.size(0), x.size(1) * h.kernel * w.kernel, h.windows() * w.windows()});
+    const Tensor y = unfolded(x, h, w);
+    if (is_floating(x.dtype()) && wants_grad({x}))
+        record("unfold", {x}, {y}, [h, w](const Grads& dy) -> Tensors { return {folded(dy[0], h, w)}; });
+    return y;
 }
 
 Tensor fold(const Tensor& x, const Dims& output_size, const Unfolding& u) {
@@ -268,10 +323,10 @@ Tensor fold(const Tensor& x, const Dims& output_size, const Unfolding& u) {
     const int64_t taps = h.kernel * w.kernel, windows = h.windows() * w.windows();
     LC_CHECK(x.size(1) % taps == 0 && x.size(2) == windows, ValueError, "fold: input of shape ", x.sizes(), " must have a multiple of ", taps,
              " rows and ", windows, " windows");
-    const int64_t n = x.size(0), c = x.size(1) / taps;
-    const Tensor split = permute(reshape(x, {n, c, h.kernel, w.kernel, h.windows(), w.windows()}), {0, 1, 2, 4, 3, 5});
-    const Tensor placed = reshape(split, {n, c, h.kernel * h.windows(), w.kernel * w.windows()});
-    return resample("fold", resample("fold", placed, 2, unfolded_axis(h).transposed()), 3, unfolded_axis(w).transposed());
+    const Tensor y = folded(x, h, w);
+    if (is_floating(x.dtype()) && wants_grad({x}))
+        record("fold", {x}, {y}, [h, w](const Grads& dy) -> Tensors { return {unfolded(dy[0], h, w)}; });
+    return y;
 }
 
 }  // namespace lc

@@ -1,13 +1,13 @@
 // resample: a sparse matrix applied along one axis. Members of the family: pad, interpolate, unfold, fold.
 //
-//   forward    y[o, i, :] = sum over entries e of i of weight[e] * x[o, from[e], :], or `fill` where i has no entry
-//   backward   the transposed matrix along the same axis, fill 0
+//   forward    y[o, i, :] = sum over entries e of i of weight[e] * x[o, from[e], :]
+//   backward   the transposed matrix along the same axis
 //
-// Each member is a table or a chain of tables, one per axis:
-//   pad          one entry per place: the reflected, clamped or wrapped index; none where the constant goes
+// A member is a table or a chain of tables, one per axis, or a copy:
+//   pad          one entry per place: the reflected, clamped or wrapped index; with a constant, a copy into a window
 //   interpolate  nearest: one entry; linear: two; cubic: four; area: the mean of a window. Axes after one another.
-//   unfold       (tap, window) along each axis <- position, none in the padding; then the axes are reordered
-//   fold         the transpose of unfold
+//   fold         by position, the (tap, window) that land on it
+//   unfold       the transpose of fold, a copy of overlapping windows
 //
 // Saved: nothing. Sums in table order, in acc_t<T>. A gather in both directions, so no two threads write one place.
 #pragma once
@@ -24,7 +24,6 @@ template <class T> struct ResampleForward {
     int64_t outer, in, out, inner;                    // x: [outer, in, inner], y: [outer, out, inner]
     const int64_t *start, *from;                      // entries of i: start[i] .. start[i + 1]
     const double* weight;                             // null: all 1
-    double fill;
     const T* x;
     T* y;
 };
@@ -37,7 +36,6 @@ struct AxisMap {
     int64_t in = 0;
     std::vector<int64_t> start{0}, from;
     std::vector<double> weight;                       // empty: all 1
-    double fill = 0;
 
     int64_t out() const { return int64_t(start.size()) - 1; }
     void add(int64_t index) { from.push_back(index); }
