@@ -186,14 +186,32 @@ template <class T> LC_INLINE bool goes_before(bool largest, T a, T b) {
     return (largest ? a > b : a < b) || a != a;
 }
 
+// Whether any of x[0..n) goes before `best`, which is not NaN.
+template <class T> LC_INLINE bool improves(bool largest, const T* x, int64_t n, T best) {
+    if constexpr (sizeof(T) < 4) {
+        return true;
+    } else {
+        const vec<T> b = splat(best);
+        mask<T> none = b == b;
+        if (largest) each_vec<T>(n, [&](int64_t i, auto k) { none = none & (first(load(x + i, k), k, b) <= b); });
+        else each_vec<T>(n, [&](int64_t i, auto k) { none = none & (first(load(x + i, k), k, b) >= b); });
+        return max_of(select(none, zero<T>(), splat(T(1)))) > 0;
+    }
+}
+
 template <class T> void index_row(const ReduceIndexForward<T>& a, const T* x, int64_t row) {
+    constexpr int64_t kStep = 128;                    // looked at one by one only where something improves
     int64_t at = 0;
     T best = x[0];
-    for (int64_t i = 1; i < a.n; ++i)
-        if (LC_UNLIKELY(goes_before(a.largest, x[i], best))) {
-            best = x[i];
-            at = i;
-        }
+    for (int64_t from = 1; from < a.n && best == best; from += kStep) {
+        const int64_t end = a.n - from < kStep ? a.n : from + kStep;
+        if (!improves(a.largest, x + from, end - from, best)) continue;
+        for (int64_t i = from; i < end; ++i)
+            if (goes_before(a.largest, x[i], best)) {
+                best = x[i];
+                at = i;
+            }
+    }
     a.values[row] = best;
     a.indices[row] = at;
 }

@@ -113,6 +113,19 @@ def test_largest_and_where(case: Case):
     return values, indices
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint8"])
+def test_where_the_largest_is_in_long_rows(dtype):
+    random = np.random.default_rng(3)
+    x = np.stack([random.integers(0, 100, 1000), np.arange(1000) // 9, np.zeros(1000)]).astype(dtype)
+    for rows in (x, x[:, ::-1].copy()):
+        check.equal(lc.argmax(lc.from_numpy(rows), 1), rows.argmax(1))
+        check.equal(lc.argmin(lc.from_numpy(rows), 1), rows.argmin(1))
+    if dtype.startswith("float"):
+        x[:, [500, 700]] = np.nan
+        check.equal(lc.max(lc.from_numpy(x), 1).indices, np.full(3, 500))
+        check.equal(lc.min(lc.from_numpy(x), 1).values, np.full(3, np.nan))
+
+
 @pytest.mark.parametrize("name", SMOOTH)
 @pytest.mark.parametrize(
     "shape, axes", [((3, 5), (1,)), ((3, 5), (0,)), ((2, 3, 4), (0, 2)), ((4, 4), (0, 1)), ((2, 3, 2), (1,))]
