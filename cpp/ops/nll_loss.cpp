@@ -17,10 +17,10 @@ struct Problem {
 template <class T, class F> void each_row(const Problem& p, const Tensor& target, const Tensor& weight, F&& f) {
     const int64_t* t = target.data<int64_t>();
     const T* w = weight ? weight.data<T>() : nullptr;
-    for (int64_t r = 0; r < target.numel(); ++r) {
-        if (t[r] == p.ignore_index) continue;
-        f(r, (r / p.rows.inner * p.rows.n + t[r]) * p.rows.inner + r % p.rows.inner, w ? w[t[r]] : T(1));
-    }
+    const int64_t inner = p.rows.inner, n = p.rows.n, count = target.numel();
+    for (int64_t begin = 0, r = 0; r < count; begin += n * inner)
+        for (int64_t i = 0; i < inner; ++i, ++r)
+            if (t[r] != p.ignore_index) f(r, begin + t[r] * inner + i, w ? w[t[r]] : T(1));
 }
 
 Tensor backward(const Tensor& dy_any, const Problem& p, const Dims& sizes, const Tensor& target, const Tensor& weight) {
@@ -50,7 +50,9 @@ Tensor nll_loss(const Tensor& x_any, const Tensor& target_any, const Tensor& wei
         visit_float(x.dtype(), "nll_loss", [&]<class T>() {
             const double counted = counted_weight<T>("nll_loss", target, weight, p.rows.n, ignore_index);
             if (p.reduction == Reduction::mean) p.total = counted;
-            each_row<T>(p, target, weight, [&](int64_t r, int64_t at, T w) { losses.mutable_data<T>()[r] = -w * x.data<T>()[at]; });
+            const T* from = x.data<T>();
+            T* loss = losses.mutable_data<T>();
+            each_row<T>(p, target, weight, [=](int64_t r, int64_t at, T w) { loss[r] = -w * from[at]; });
         });
         y = p.reduction == Reduction::none ? losses : sum_over_total(losses, p.total);
     }

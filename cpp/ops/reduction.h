@@ -78,12 +78,14 @@ template <class T> double counted_weight(const char* op, const Tensor& target, c
     const int64_t* t = target.data<int64_t>();
     const T* w = weight ? weight.data<T>() : nullptr;
     LongSum total;
-    for (int64_t i = 0; i < target.numel(); ++i) {
+    int64_t counted = 0;
+    for (int64_t i = 0, rows = target.numel(); i < rows; ++i) {
         if (t[i] == ignore_index) continue;
         LC_CHECK(t[i] >= 0 && t[i] < n, IndexError, op, ": target ", t[i], " is not a class: there are ", n);
-        total.add(w ? double(w[t[i]]) : 1);
+        ++counted;
+        if (w) total.add(double(w[t[i]]));
     }
-    return total.value();
+    return w ? total.value() : double(counted);
 }
 
 }  // namespace lc
