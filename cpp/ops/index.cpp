@@ -274,8 +274,10 @@ void setitem(const Tensor& x, const std::vector<IndexItem>& items, const Tensors
     NoGrad guard;
     const Tensor view = basic_index(x, items);
     const Caller caller{"setitem", x, &items};
-    if (none(indices)) copy_(view, fitted("setitem", v, view.sizes()));
-    else put(caller, view, indices, v, false);
+    if (none(indices)) {
+        const Tensor source = fitted("setitem", v, view.sizes());
+        detail::copy_into(view, source.storage() == x.storage() ? clone(source) : source);
+    } else put(caller, view, indices, v, false);
 }
 
 }  // namespace lc

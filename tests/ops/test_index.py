@@ -61,6 +61,14 @@ def dressed(case: Case, key):
     return out[0] if len(out) == 1 else out
 
 
+@pytest.mark.vacuous
+@pytest.mark.parametrize("key", [1, slice(1, 3), lc.tensor([0, 2]), lc.tensor([True, False, True, True])])
+def test_setitem_is_one_change(key):
+    x = lc.zeros(4, 3)
+    x[key] = 2.0
+    assert x._version == 1
+
+
 @cases(1500)
 def test_getitem(case: Case):
     dtype = case.draw_dtype(*DTYPES)
