@@ -106,7 +106,7 @@ void backward_row(const Rows<T>& rows, const T* x, const int64_t* index, const T
 template <class T>
 void forward_block(const Rows<T>& rows, const T* x, const int64_t* index, const T* probability, T* max, T* sum, T* loss, int64_t width) {
     const auto& p = rows.p;
-    T m[kBlock<T>], s[kBlock<T>], log_s[kBlock<T>], l[kBlock<T>], low[kBlock<T>] = {};
+    T m[kBlock<T>], s[kBlock<T>], log_s[kBlock<T>], l[kBlock<T>], low[kBlock<T>] = {}, lost[kBlock<T>] = {};
     each_vec<T>(width, [&](int64_t j, auto) {
         store(m + j, splat(T(-__builtin_inf())));
         store(s + j, zero<T>());
@@ -123,7 +123,7 @@ void forward_block(const Rows<T>& rows, const T* x, const int64_t* index, const 
             each_vec<T>(width, [&](int64_t j, auto k) {
                 const int64_t at = c * p.inner + j;
                 const vec<T> t = probability ? load(probability + at, k) : zero<T>();
-                store(l + j, load(l + j) + rows.share(w, t) * (load(log_s + j) - (load(x + at, k) - load(m + j))));
+                add_compensated(l + j, lost + j, rows.share(w, t) * (load(log_s + j) - (load(x + at, k) - load(m + j))));
             });
         }
     for (int64_t j = 0; j < width; ++j) {

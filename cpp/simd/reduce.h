@@ -64,8 +64,8 @@ template <class T> LC_INLINE T max_row(const T* x, int64_t n) {
 // A running sum per lane, for columns that are walked down: sum += x, and low gathers what rounding loses (Kahan), so
 // that the error does not grow with the number of terms.
 template <class T> LC_INLINE void add_compensated(T* sum, T* low, vec<T> x) {
-    const vec<T> old = load(sum), y = x - load(low), t = old + y;
-    store(low, (t - old) - y);
+    const vec<T> old = load(sum), y = x - load(low), t = old + y, rest = (t - old) - y;
+    store(low, select(rest == rest, rest, zero<T>()));            // an infinite sum stays one
     store(sum, t);
 }
 

@@ -14,7 +14,8 @@ def distribution(target, classes, ignore_index, dtype):
     return np.moveaxis(q, -1, 1), counted
 
 
-def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0, dy=1):
+def weighted(x, target, weight, ignore_index, label_smoothing):
+    """(weight * q for every row and class, weight, the divisor of the mean)"""
     classes = x.shape[1]
     w = (np.ones(classes, x.dtype) if weight is None else weight).reshape(-1, *[1] * (x.ndim - 2))
     if target.dtype.kind == "f":
@@ -23,15 +24,25 @@ def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", l
         q, counted = distribution(target, classes, ignore_index, x.dtype)
         divisor = (w * q).sum()
     smooth = x.dtype.type(label_smoothing)
-    q = ((1 - smooth) * q + smooth / classes) * counted[:, None]
+    return w * ((1 - smooth) * q + smooth / classes) * counted[:, None], w, divisor
+
+
+def reduce(rows, reduction, divisor):
+    return rows if reduction == "none" else rows.sum() / (divisor if reduction == "mean" else 1)
+
+
+def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0, dy=1):
+    wq, w, divisor = weighted(x, target, weight, ignore_index, label_smoothing)
     shifted = x - x.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    loss = -(w * q * log_p).sum(axis=1)
+    rows = -(wq * log_p).sum(axis=1)
 
-    g = np.broadcast_to(np.asarray(dy, x.dtype), loss.shape)[:, None]
-    if reduction == "mean":
-        loss, g = loss.sum() / divisor, g / divisor
-    elif reduction == "sum":
-        loss = loss.sum()
-    dx = g * (np.exp(log_p) * (w * q).sum(axis=1, keepdims=True) - w * q)
-    return loss, dx, -g * w * (1 - smooth) * log_p
+    g = np.broadcast_to(np.asarray(dy, x.dtype), rows.shape)[:, None] / (divisor if reduction == "mean" else 1)
+    dx = g * (np.exp(log_p) * wq.sum(axis=1, keepdims=True) - wq)
+    return reduce(rows, reduction, divisor), dx, -g * w * (1 - x.dtype.type(label_smoothing)) * log_p
+
+
+def magnitude(x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+    """The loss with |x - max| + 8 for each logarithm, which is known to as many roundings of one."""
+    wq, _, divisor = weighted(x, target, weight, ignore_index, label_smoothing)
+    return reduce((np.abs(wq) * (x.max(axis=1, keepdims=True) - x + 8)).sum(axis=1), reduction, divisor)
