@@ -54,20 +54,24 @@ void bind_unary(Module& m) {
         return gelu(x, approximate == "tanh"); }, "x times the normal distribution function of x, exact or by tanh.", "input"_a, py::kw_only(), "approximate"_a = "none");
     m.function("softplus", &softplus, "log(1 + exp(beta x)) / beta, and x where beta x is above threshold", "input"_a, "beta"_a = 1.0,
                "threshold"_a = 20.0);
-    const auto bounded = [](const char* op, const std::optional<double>& min, const std::optional<double>& max) {
+    using Bound = std::optional<Operand>;
+    const auto numbers = [](const char* op, const Bound& min, const Bound& max) -> std::optional<std::pair<double, double>> {
         LC_CHECK(min || max, ValueError, op, ": give min or max");
+        if ((min && !min->tensor.impl()->weak) || (max && !max->tensor.impl()->weak)) return {};
         const double inf = std::numeric_limits<double>::infinity();
-        return std::pair(min.value_or(-inf), max.value_or(inf));
+        return std::pair(min ? item_as_double(*min) : -inf, max ? item_as_double(*max) : inf);
     };
-    const auto clamped = [bounded](const Tensor& x, std::optional<double> min, std::optional<double> max) {
-        const auto [low, high] = bounded("clamp", min, max);
-        return clamp(x, low, high);
+    const auto among = [](const Tensor& x, const Bound& min, const Bound& max) { return clamp(x, min ? min->tensor : Tensor(), max ? max->tensor : Tensor()); };
+    const auto clamped = [numbers, among](const Tensor& x, const Bound& min, const Bound& max) {
+        const auto range = numbers("clamp", min, max);
+        return range ? clamp(x, range->first, range->second) : among(x, min, max);
     };
-    m.both("clamp", clamped, "x cut to [min, max]; None is no bound.", "input"_a, "min"_a = py::none(), "max"_a = py::none());
+    m.both("clamp", clamped, "x cut to [min, max], numbers or tensors; None is no bound.", "input"_a, "min"_a = py::none(), "max"_a = py::none());
     m.both("clip", clamped, "The same as clamp.", "input"_a, "min"_a = py::none(), "max"_a = py::none());
-    m.method("clamp_", [bounded](const Tensor& x, std::optional<double> min, std::optional<double> max) {
-        const auto [low, high] = bounded("clamp_", min, max);
-        clamp_(x, low, high);
+    m.method("clamp_", [numbers, among](const Tensor& x, const Bound& min, const Bound& max) {
+        const auto range = numbers("clamp_", min, max);
+        if (range) clamp_(x, range->first, range->second);
+        else copy_(x, among(x.detach(), min, max));
         return x; }, "min"_a = py::none(), "max"_a = py::none(), "clamp in place.");
     m.both("logical_not", &logical_not, "True where x is 0.", "input"_a);
     m.both("isnan", &isnan, "True where x is NaN.", "input"_a);
@@ -92,11 +96,9 @@ void bind_binary(Module& m) {
     m.both("sub", [](const Operand& a, const Operand& b, const Operand& alpha) { return sub(a, scaled(b, alpha)); }, "input - alpha * other", "input"_a, "other"_a, py::kw_only(), "alpha"_a);
     operation<mul>(m, "mul", "input * other");
     const auto divide = [](const Operand& a, const Operand& b, const std::optional<std::string>& rounding_mode) {
-        if (!rounding_mode) return div(a, b);
-        LC_CHECK(*rounding_mode == "floor", ValueError, "div: rounding_mode must be None or 'floor', not '", *rounding_mode, "'");
-        return floor_divide(a, b);
+        return rounding_mode ? div(a, b, *rounding_mode) : div(a, b);
     };
-    m.both("div", divide, "input / other; rounding_mode 'floor' rounds down.", "input"_a, "other"_a, py::kw_only(), "rounding_mode"_a = py::none());
+    m.both("div", divide, "input / other; rounding_mode 'floor' rounds down, 'trunc' towards 0.", "input"_a, "other"_a, py::kw_only(), "rounding_mode"_a = py::none());
     m.both("pow", [](const Operand& a, const Operand& b) { return pow(a, b); }, "input to the power of exponent.", "input"_a, "exponent"_a);
     operation<maximum>(m, "maximum", "The larger of two; NaN if either is.");
     operation<minimum>(m, "minimum", "The smaller of two; NaN if either is.");
@@ -122,7 +124,12 @@ void bind_binary(Module& m) {
         sub_(a, alpha ? scaled(b, *alpha) : b.tensor);
         return a; }, "other"_a, py::kw_only(), "alpha"_a = py::none(), "input -= alpha * other");
     inplace<mul_>(m, "mul_", "input *= other");
-    inplace<div_>(m, "div_", "input /= other");
+    m.method("div_", [](const Tensor& a, const Operand& b, const std::optional<std::string>& rounding_mode) {
+        if (rounding_mode) div_(a, b, *rounding_mode);
+        else div_(a, b);
+        return a; }, "other"_a, py::kw_only(), "rounding_mode"_a = py::none(), "input /= other; rounding_mode as div().");
+    inplace<remainder_>(m, "remainder_", "input %= other");
+    inplace<floor_divide_>(m, "floor_divide_", "input //= other");
     inplace<pow_>(m, "pow_", "input **= other");
 
     m.function("result_type", [](const Operand& a, const Operand& b) { return result_type(a, b); }, "The dtype of input + other.", "tensor1"_a, "tensor2"_a);

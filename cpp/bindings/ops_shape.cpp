@@ -121,11 +121,15 @@ void bind_ordering(Module& m) {
         if (return_inverse && return_counts) return py::make_tuple(values, inverse, counts);
         if (return_inverse || return_counts) return py::make_tuple(values, return_inverse ? inverse : counts);
         return py::cast(values); }, "The different elements in ascending order; on demand where each element is among them, and how often each occurs.", "input"_a, "sorted"_a = true, "return_inverse"_a = false, "return_counts"_a = false);
+    m.function("searchsorted", [](const Tensor& sorted, const Operand& values, bool right, const std::optional<std::string>& side) {
+        LC_CHECK(!side || *side == "left" || *side == "right", ValueError, "searchsorted: side must be 'left' or 'right', not '", *side, "'");
+        return searchsorted(sorted, values, side ? *side == "right" : right); }, "Where each of input belongs in the ascending sequence: before its equals, or after them.", "sorted_sequence"_a, "input"_a, py::kw_only(), "right"_a = false, "side"_a = py::none());
     m.both("cumsum", &cumsum, "Running sums along dim.", "input"_a, "dim"_a);
     m.both("cumprod", &cumprod, "Running products along dim.", "input"_a, "dim"_a);
     m.both("tril", &tril, "The lower triangle of the last two dims, zero above the diagonal.", "input"_a, "diagonal"_a = 0);
     m.both("triu", &triu, "The upper triangle of the last two dims, zero below the diagonal.", "input"_a, "diagonal"_a = 0);
     m.function("one_hot", &one_hot, "tensor"_a, "num_classes"_a = -1, "Classes as rows with a single 1, int64.");
+    m.both("bincount", &bincount, "How often each class from 0 on occurs, or the sum of its weights.", "input"_a, "weights"_a = py::none(), "minlength"_a = 0);
 }
 
 }  // namespace

@@ -115,6 +115,16 @@ struct FloorDivide {
         return per_lane(a, b, [](T a, T b) { return floor_quotient(a, b); });
     }
 };
+struct TruncDivide {
+    template <class T> static LC_INLINE T forward(T a, T b) {
+        if (std::is_signed_v<T> && b == T(-1)) return T(0) - a;
+        return a / b;
+    }
+    template <class T> static LC_INLINE vec<T> forward(vec<T> a, vec<T> b) {
+        const vec<T> q = a / b, r = abs(round_even(q));
+        return copy_sign(r - select(r > abs(q), splat(T(1)), zero<T>()), q);
+    }
+};
 struct And {
     template <class T> static LC_INLINE T forward(T a, T b) { return a & b; }
 };
@@ -174,6 +184,7 @@ template <class T> Loop<T> forward_loop(BinaryOp op) {
         case BinaryOp::minimum: return apply<Minimum, T>;
         case BinaryOp::remainder: return apply<Remainder, T>;
         case BinaryOp::floor_divide: return apply<FloorDivide, T>;
+        case BinaryOp::trunc_divide: return apply<TruncDivide, T>;
         default: break;
     }
     if constexpr (std::is_integral_v<T>) {

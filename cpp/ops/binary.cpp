@@ -10,7 +10,7 @@
 namespace lc {
 namespace {
 
-constexpr const char* kName[] = {"add", "sub", "mul", "div", "pow", "maximum", "minimum", "remainder", "floor_divide",
+constexpr const char* kName[] = {"add", "sub", "mul", "div", "pow", "maximum", "minimum", "remainder", "floor_divide", "trunc_divide",
                                  "bitwise_and", "bitwise_or", "bitwise_xor"};
 constexpr const char* kCompareName[] = {"eq", "ne", "lt", "le", "gt", "ge"};
 const char* name(BinaryOp op) { return kName[int(op)]; }
@@ -90,7 +90,8 @@ DType compute_type(BinaryOp op, const Tensor& a, const Tensor& b) {
 }
 
 void check_divisor(BinaryOp op, DType t, const Tensor& b) {
-    if ((op != BinaryOp::remainder && op != BinaryOp::floor_divide && op != BinaryOp::pow) || !is_integral(t) || b.numel() == 0) return;
+    const bool divides = op == BinaryOp::remainder || op == BinaryOp::floor_divide || op == BinaryOp::trunc_divide;
+    if ((!divides && op != BinaryOp::pow) || !is_integral(t) || b.numel() == 0) return;
     if (op == BinaryOp::pow)
         LC_CHECK(b.dtype() == DType::uint8 || item_as_double(amin(b, {}, false)) >= 0, ValueError,
                  "pow: integers to negative powers are not integers; convert the base with float()");
@@ -199,6 +200,11 @@ Tensor compare(CompareOp op, const Tensor& a, const Tensor& b) {
     return y;
 }
 
+BinaryOp rounded_division(const std::string& rounding) {
+    LC_CHECK(rounding == "floor" || rounding == "trunc", ValueError, "div: rounding_mode must be None, 'floor' or 'trunc', not '", rounding, "'");
+    return rounding == "floor" ? BinaryOp::floor_divide : BinaryOp::trunc_divide;
+}
+
 Tensor logical(BinaryOp op, const Tensor& a, const Tensor& b) {
     return binary(op, detail::converted(a, DType::bool_), detail::converted(b, DType::bool_));
 }
@@ -231,6 +237,18 @@ Tensor add(const Tensor& a, const Tensor& b) { return binary(BinaryOp::add, a, b
 Tensor sub(const Tensor& a, const Tensor& b) { return binary(BinaryOp::sub, a, b); }
 Tensor mul(const Tensor& a, const Tensor& b) { return binary(BinaryOp::mul, a, b); }
 Tensor div(const Tensor& a, const Tensor& b) { return binary(BinaryOp::div, a, b); }
+Tensor div(const Tensor& a, const Tensor& b, const std::string& rounding) {
+    Tensor y;
+    {
+        const NoGrad none;
+        y = binary(rounded_division(rounding), a, b);
+    }
+    if (wants_grad({a, b}))
+        record("div", {a, b}, {y}, [ta = a.dtype(), tb = b.dtype(), sa = a.sizes(), sb = b.sizes()](const Grads& dy) -> Tensors {
+            return {dy.needs(0) ? Tensor::zeros(sa, ta) : Tensor(), dy.needs(1) ? Tensor::zeros(sb, tb) : Tensor()};
+        });
+    return y;
+}
 Tensor maximum(const Tensor& a, const Tensor& b) { return binary(BinaryOp::maximum, a, b); }
 Tensor minimum(const Tensor& a, const Tensor& b) { return binary(BinaryOp::minimum, a, b); }
 Tensor remainder(const Tensor& a, const Tensor& b) { return binary(BinaryOp::remainder, a, b); }
@@ -264,7 +282,10 @@ void add_(const Tensor& a, const Tensor& b) { binary_(BinaryOp::add, "add_", a, 
 void sub_(const Tensor& a, const Tensor& b) { binary_(BinaryOp::sub, "sub_", a, b); }
 void mul_(const Tensor& a, const Tensor& b) { binary_(BinaryOp::mul, "mul_", a, b); }
 void div_(const Tensor& a, const Tensor& b) { binary_(BinaryOp::div, "div_", a, b); }
+void div_(const Tensor& a, const Tensor& b, const std::string& rounding) { binary_(rounded_division(rounding), "div_", a, b); }
 void pow_(const Tensor& a, const Tensor& b) { binary_(BinaryOp::pow, "pow_", a, b); }
+void remainder_(const Tensor& a, const Tensor& b) { binary_(BinaryOp::remainder, "remainder_", a, b); }
+void floor_divide_(const Tensor& a, const Tensor& b) { binary_(BinaryOp::floor_divide, "floor_divide_", a, b); }
 
 // The tape's sum. a is overwritten when nothing else can see its memory: no other handle, no view, no Python object.
 Tensor sum_gradients(const Tensor& a, const Tensor& b) {

@@ -9,7 +9,8 @@
 //   maximum        a > b ? a : b, NaN wins    da = dy [a > b] + dy/2 [a = b], db likewise
 //   minimum        a < b ? a : b, NaN wins    the same with <
 //   remainder      a - b floor(a / b)         da = dy                      db = -dy floor(a / b)
-//   floor_divide   floor(a / b)               none: raises
+//   floor_divide   floor(a / b)               none: raises; div(a, b, "floor") gives 0
+//   trunc_divide   a / b without its fraction div(a, b, "trunc"): 0
 //   bitwise_and, bitwise_or, bitwise_xor      integers and bool
 //   eq ne lt le gt ge -> bool                 none: raises
 //   logical_and, logical_or, logical_xor -> bool
@@ -18,6 +19,7 @@
 // later group only counts if it is of a higher kind (bool < integer < float). Division of integers gives float32.
 // 16-bit floats are computed in float32 and rounded once.
 #pragma once
+#include <string>
 #include "cpp/core/cpu_kernel.h"
 #include "cpp/core/strided.h"
 #include "cpp/core/tensor.h"
@@ -33,6 +35,7 @@ enum class BinaryOp : uint8_t { add,
                                 minimum,
                                 remainder,
                                 floor_divide,
+                                trunc_divide,
                                 bitwise_and,
                                 bitwise_or,
                                 bitwise_xor };
@@ -76,6 +79,7 @@ LC_API Tensor add(const Tensor& a, const Tensor& b);
 LC_API Tensor sub(const Tensor& a, const Tensor& b);
 LC_API Tensor mul(const Tensor& a, const Tensor& b);
 LC_API Tensor div(const Tensor& a, const Tensor& b);
+LC_API Tensor div(const Tensor& a, const Tensor& b, const std::string& rounding);      // "floor" or "trunc"
 LC_API Tensor pow(const Tensor& a, const Tensor& b);
 LC_API Tensor maximum(const Tensor& a, const Tensor& b);
 LC_API Tensor minimum(const Tensor& a, const Tensor& b);
@@ -106,6 +110,9 @@ LC_API void add_(const Tensor& a, const Tensor& b);
 LC_API void sub_(const Tensor& a, const Tensor& b);
 LC_API void mul_(const Tensor& a, const Tensor& b);
 LC_API void div_(const Tensor& a, const Tensor& b);
+LC_API void div_(const Tensor& a, const Tensor& b, const std::string& rounding);
 LC_API void pow_(const Tensor& a, const Tensor& b);
+LC_API void remainder_(const Tensor& a, const Tensor& b);
+LC_API void floor_divide_(const Tensor& a, const Tensor& b);
 
 }  // namespace lc

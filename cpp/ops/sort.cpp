@@ -1,7 +1,8 @@
-// sort, argsort, topk, unique. Contract: cpp/ops/sort.h
+// sort, argsort, topk, unique, searchsorted. Contract: cpp/ops/sort.h
 #include "cpp/ops/sort.h"
 #include "cpp/autograd/node.h"
 #include "cpp/core/parallel.h"
+#include "cpp/ops/binary.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/gather.h"
 #include "cpp/ops/views.h"
@@ -81,6 +82,40 @@ std::tuple<Tensor, Tensor, Tensor> unique(const Tensor& x) {
         counts.mutable_data<int64_t>()[u] = (u + 1 < starts.size() ? starts[u + 1] : n) - starts[u];
     }
     return {gather(sorted, 0, first), inverse, counts};
+}
+
+Tensor searchsorted(const Tensor& sorted, const Tensor& values, bool right) {
+    LC_CHECK(sorted.dim() >= 1, ValueError, "searchsorted: the sorted sequence needs a dim to search along");
+    const bool shared = sorted.dim() == 1;
+    bool fits = shared || sorted.dim() == values.dim();
+    for (int d = 0; fits && d < sorted.dim() - 1; ++d) fits = sorted.size(d) == values.size(d);
+    LC_CHECK(fits, ValueError, "searchsorted: sequences of shape ", sorted.sizes(), " do not belong to values of shape ", values.sizes(),
+             "; give one sequence, or one for each row of values");
+    DType t = result_type(sorted, values);
+    if (is_floating(t) && t != DType::float64) t = DType::float32;        // exact
+    if (is_integral(t)) t = DType::int64;
+    const Tensor s = detail::dense(detail::converted(sorted, t)), v = detail::dense(detail::converted(values, t));
+    const Tensor y = Tensor::empty(values.sizes(), DType::int64, values.device());
+    const int64_t n = s.size(-1), each = shared ? v.numel() : v.size(-1);
+    const auto search = [&]<class T>() {
+        const T *row = s.data<T>(), *x = v.data<T>();
+        int64_t* found = y.mutable_data<int64_t>();
+        parallel_ranges(v.numel(), 1024, v.numel() * 50, [=](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; ++i) {
+                const T* at = shared ? row : row + i / each * n;
+                int64_t low = 0, high = n;
+                while (low < high) {
+                    const int64_t middle = low + (high - low) / 2;
+                    const bool before = right ? !(at[middle] > x[i]) : !(at[middle] >= x[i]);
+                    before ? low = middle + 1 : high = middle;
+                }
+                found[i] = low;
+            }
+        });
+    };
+    if (t == DType::int64) search.template operator()<int64_t>();
+    else visit_float(t, "searchsorted", search);
+    return y;
 }
 
 }  // namespace lc

@@ -1,4 +1,4 @@
-// sort: order along a dim. Members: sort, argsort, topk, unique.
+// sort: order along a dim. Members: sort, argsort, topk, unique, searchsorted.
 //
 //   forward    y[i] = x[index[i]], with y ascending or descending; equal elements keep their order (topk: the first ones stay)
 //   backward   dx = 0, then dx[index[i]] = dy[i]
@@ -27,6 +27,10 @@ LC_API std::pair<Tensor, Tensor> sort(const Tensor& x, int64_t dim = -1, bool de
 LC_API Tensor argsort(const Tensor& x, int64_t dim = -1, bool descending = false);
 LC_API std::pair<Tensor, Tensor> topk(const Tensor& x, int64_t k, int64_t dim = -1, bool largest = true);     // in order
 LC_API std::tuple<Tensor, Tensor, Tensor> unique(const Tensor& x);     // ascending values, where each x is among them, counts
+
+// How many of `sorted` come before each of `values`: those below it, or with right those not above it. int64. sorted has
+// one dim, or its rows belong to those of values.
+LC_API Tensor searchsorted(const Tensor& sorted, const Tensor& values, bool right = false);
 
 }  // namespace lc
 

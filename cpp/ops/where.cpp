@@ -4,6 +4,7 @@
 #include "cpp/ops/binary.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/reduce.h"
+#include "cpp/ops/unary.h"
 
 namespace lc {
 namespace {
@@ -46,6 +47,13 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
 Tensor masked_fill(const Tensor& x, const Tensor& mask, const Tensor& value) {
     LC_CHECK(value.dim() == 0, ValueError, "masked_fill: value must be one number, it is ", value.sizes());
     return choose_recorded("masked_fill", mask, value, x, x.dtype());
+}
+
+Tensor clamp(const Tensor& x, const Tensor& min, const Tensor& max) {
+    Tensor y = x;
+    if (min) y = where(logical_or(lt(y, min), isnan(min)), min, y);
+    if (max) y = where(logical_or(gt(y, max), isnan(max)), max, y);
+    return y;
 }
 
 void masked_fill_(const Tensor& x, const Tensor& mask, const Tensor& value) {

@@ -97,3 +97,25 @@ def test_scalars_and_ties():
 def test_wrong_uses_are_refused(call, error, words):
     with pytest.raises(error, match=words):
         call(lc.ones(2, 3))
+
+
+@cases(100)
+def test_searchsorted(case: Case):
+    dtype = case.draw_dtype("float32", "float64", "bfloat16", "int64", "int32", "uint8")
+    rows, n, wanted = case.size("rows", low=1, high=5), case.size("n", high=200), case.size("wanted", high=50)
+    sequence = np.sort(check.array(case.integers("s", (rows, n), 0, 100, "int64")), -1)
+    values = check.array(case.integers("v", (rows, wanted), 0, 100, "int64"))
+    right = case.pick("right", (False, True))
+    s, v = (lc.from_numpy(a).to(getattr(lc, dtype)) for a in (sequence, values))
+    side = "right" if right else "left"
+    want = np.stack([np.searchsorted(a, b, side) for a, b in zip(sequence, values, strict=True)])
+    check.equal(lc.searchsorted(s, v, right=right), want)
+    check.equal(lc.searchsorted(s[0], v, side=side), np.searchsorted(sequence[0], values, side))
+
+
+def test_searchsorted_by_hand():
+    edges = lc.tensor([0.0, 1.0, 1.0, float("inf")])
+    check.equal(lc.searchsorted(edges, lc.tensor([-1.0, 1.0, float("nan"), 7.0])), np.array([0, 1, 4, 3]))
+    assert lc.searchsorted(edges, 1, right=True).item() == 3
+    with pytest.raises(ValueError, match="searchsorted"):
+        lc.searchsorted(lc.zeros(2, 3), lc.zeros(3, 1))

@@ -57,3 +57,26 @@ def test_a_dropped_nan_leaves_no_trace_in_the_gradient():
 def test_the_condition_is_bool():
     with pytest.raises(TypeError, match="where"):
         lc.where(lc.tensor([1, 0]), 1.0, 2.0)
+
+
+@pytest.mark.parametrize("shapes", [((4, 5), (5,), (4, 1)), ((3,), (2, 3), ()), ((6,), (6,), (6,))])
+def test_clamp_between_tensors(shapes):
+    random = np.random.default_rng(1)
+    x, low, high = (random.integers(-4, 5, s).astype(np.float32) for s in shapes)  # bounds that cross, and equals
+    x.flat[0], low.flat[-1] = np.nan, np.nan
+    tensors = [lc.from_numpy(a) for a in (x, low, high)]
+    check.equal(lc.clamp(*tensors), np.minimum(np.maximum(x, low), high))
+    check.equal(tensors[0].clamp(min=tensors[1]), np.maximum(x, low))
+    check.equal(tensors[0].clamp(max=tensors[2], min=-1), np.minimum(np.maximum(x, -1), high))
+    if np.broadcast_shapes(*shapes) == shapes[0]:
+        check.equal(tensors[0].clone().clamp_(*tensors[1:]), np.minimum(np.maximum(x, low), high))
+
+
+def test_gradients_of_clamp_between_tensors():
+    x, low, high = lc.tensor([-3.0, 0, 1, 5, 2]), lc.tensor([-1.0, 0, -1, -1, 4]), lc.tensor([2.0, 2, 1, 2, 3])
+    for t in (x, low, high):
+        t.requires_grad_()
+    lc.clamp(x, low, high).sum().backward()
+    check.equal(x.grad, np.array([0, 1, 1, 0, 0]))  # a bound that is met leaves the gradient with x
+    check.equal(low.grad, np.array([1, 0, 0, 0, 0]))
+    check.equal(high.grad, np.array([0, 0, 0, 1, 1]))  # also where the bounds cross
