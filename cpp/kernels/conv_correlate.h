@@ -168,8 +168,7 @@ void run_part(const Correlation<T>& c, const Pass& p, const Part& part, const T*
 }
 
 template <class T> void run_part(const Correlation<T>& c, const Pass& p, const Part& part, const T* planes, const T* weights, const int64_t* in_panel, T* panel) {
-    if (tile_vecs<T>(c.m) == kWide) run_part<T, kWide>(c, p, part, planes, weights + p.weights, in_panel, panel);
-    else run_part<T, kNarrow>(c, p, part, planes, weights + p.weights, in_panel, panel);
+    with_tile_vecs<T>(c.m, [&](auto vecs) { run_part<T, vecs>(c, p, part, planes, weights + p.weights, in_panel, panel); });
 }
 
 // Images that are worked on together: enough pixels that neither the last tile's empty lanes nor reading the weights

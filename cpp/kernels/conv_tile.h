@@ -22,10 +22,17 @@ template <class T> LC_INLINE Panels cut_panels(int64_t m) {
     return count ? Panels{count, m / count, m % count} : Panels{0, 0, 0};
 }
 
-// Few rows leave registers free: then a tile is twice as wide.
+// Few rows leave registers free: then a tile is twice as wide. Not for float64, whose speed nobody waits for.
 constexpr int kNarrow = 2, kWide = 4;
 template <class T> inline constexpr int kWideRows = kTileRows<T> / 2;
-template <class T> LC_INLINE int tile_vecs(int64_t m) { return m <= kWideRows<T> ? kWide : kNarrow; }
+template <class T> LC_INLINE int tile_vecs(int64_t m) { return sizeof(T) == 4 && m <= kWideRows<T> ? kWide : kNarrow; }
+
+// f(std::integral_constant<int, tile_vecs<T>(m)>())
+template <class T, class F> LC_INLINE void with_tile_vecs(int64_t m, F&& f) {
+    if constexpr (sizeof(T) == 4)
+        if (tile_vecs<T>(m) == kWide) return f(std::integral_constant<int, kWide>());
+    f(std::integral_constant<int, kNarrow>());
+}
 
 template <class T> struct ConvTile {
     int64_t depth;
@@ -50,20 +57,18 @@ template <class T> struct MatrixRows {
     LC_INLINE T at(int i, int64_t kk) const { return p[i * row + kk]; }
 };
 
-template <class T, int rows, int vecs>
-LC_INLINE void scatter(const ConvTile<T>& t, int v, int64_t m, const T* bias, const vec<T> (&acc)[size_t(rows)][size_t(vecs)]) {
-#pragma GCC unroll 16
-    for (int i = 0; i < rows; ++i) {                  // unrolled: acc must stay in registers
-        T lane[lanes<T>];
-        store(lane, acc[i][v]);
-        T* y = t.y[v] + (m + i) * t.row;
-        for (int l = 0; l < t.count[v]; ++l) {
-            T& out = y[t.step ? l * t.step : t.lane[v][l]];
-            out = (t.add ? out : bias ? bias[m + i]
-                                      : T(0)) +
-                lane[l];
+// Where lanes do not follow each other in y. sums: [rows][vecs][lanes]
+template <class T> LC_NOINLINE void scatter(const ConvTile<T>& t, int rows, int vecs, int64_t m, const T* bias, const T* sums) {
+    for (int i = 0; i < rows; ++i)
+        for (int v = 0; v < vecs; ++v, sums += lanes<T>) {
+            T* y = t.y[v] + (m + i) * t.row;
+            for (int l = 0; l < t.count[v]; ++l) {
+                T& out = y[t.step ? l * t.step : t.lane[v][l]];
+                out = (t.add ? out : bias ? bias[m + i]
+                                          : T(0)) +
+                    sums[l];
+            }
         }
-    }
 }
 
 // Rows m .. m + rows - 1 of the result.
@@ -90,13 +95,17 @@ template <int rows, int vecs, class T, class Rows> LC_NOINLINE void run_tile(con
         }
     }
 
+    if (t.step != 1) {
+        T sums[rows * vecs * lanes<T>];
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+            for (int v = 0; v < vecs; ++v) store(sums + (i * vecs + v) * lanes<T>, acc[i][v]);
+        return scatter(t, rows, vecs, m, bias, sums);
+    }
 #pragma GCC unroll 4
     for (int v = 0; v < vecs; ++v) {
         if (t.count[v] == 0) continue;
-        if (t.step != 1) {
-            scatter<T, rows, vecs>(t, v, m, bias, acc);
-            continue;
-        }
         const bool whole = t.count[v] == lanes<T>;
 #pragma GCC unroll 16
         for (int i = 0; i < rows; ++i) {

@@ -230,8 +230,7 @@ template <class T> void weight_gradient(const Conv2dBackwardWeight<T>& a) {
     const Buffer<T> scratch(num_threads() * (copy_size + packed_size)), sums((whole ? num_threads() : tasks) * sums_size);
     parallel_for(tasks, work, [&](int64_t task, int worker) {
         T *copy = scratch.data() + worker * (copy_size + packed_size), *to = sums.data() + (whole ? worker : task) * sums_size;
-        if (tile_vecs<T>(k) == kWide) sum_part<T, kWide>(a, p, task, offset.data(), column.data(), copy, copy + copy_size, to);
-        else sum_part<T, kNarrow>(a, p, task, offset.data(), column.data(), copy, copy + copy_size, to);
+        with_tile_vecs<T>(k, [&](auto vecs) { sum_part<T, vecs>(a, p, task, offset.data(), column.data(), copy, copy + copy_size, to); });
         if (whole) write_block(a, p, task, to, sums_size);
     });
     if (whole) return;
