@@ -9,6 +9,7 @@ import pytest
 
 import littlecore as lc
 import littlecore.nn.functional as F
+from littlecore import data, nn
 
 N = 200_000
 Z = 4.5  # standard deviations allowed; with a fixed seed a constant, not a chance
@@ -84,3 +85,83 @@ def test_permutation_and_integers():
     assert len(counts) == 7
     chi2 = float(((counts - N / 7) ** 2 / (N / 7)).sum())
     assert chi2 < 6 + Z * math.sqrt(12)
+
+
+# ---- generators of one's own ---------------------------------------------------------------------
+
+DRAWS = {
+    "rand": lambda g: lc.rand(3, 5, generator=g),
+    "rand_like": lambda g: lc.rand_like(lc.zeros(9), generator=g),
+    "randn": lambda g: lc.randn((9,), generator=g, dtype=lc.float64),
+    "randint": lambda g: lc.randint(-5, 50, (9,), generator=g),
+    "randint from 0": lambda g: lc.randint(50, (9,), generator=g),
+    "randperm": lambda g: lc.randperm(20, generator=g),
+    "normal": lambda g: lc.normal(lc.zeros(9), 2.0, generator=g),
+    "bernoulli": lambda g: lc.bernoulli(lc.full((40,), 0.5), generator=g),
+    "multinomial": lambda g: lc.multinomial(lc.ones(30), 9, generator=g),
+    "uniform_": lambda g: lc.empty(9).uniform_(-1, 1, generator=g),
+    "normal_": lambda g: lc.empty(9).normal_(generator=g),
+    "bernoulli_": lambda g: lc.empty(40).bernoulli_(0.5, generator=g),
+    "random_": lambda g: lc.empty(9).random_(0, 99, generator=g),
+    "init.uniform_": lambda g: nn.init.uniform_(lc.empty(9), generator=g),
+    "init.normal_": lambda g: nn.init.normal_(lc.empty(9), generator=g),
+    "init.trunc_normal_": lambda g: nn.init.trunc_normal_(lc.empty(9), generator=g),
+    "init.trunc_normal_ of a tail": lambda g: nn.init.trunc_normal_(lc.empty(9), a=2.0, b=3.0, generator=g),
+    "init.xavier_uniform_": lambda g: nn.init.xavier_uniform_(lc.empty(3, 4), generator=g),
+    "init.xavier_normal_": lambda g: nn.init.xavier_normal_(lc.empty(3, 4), generator=g),
+    "init.kaiming_uniform_": lambda g: nn.init.kaiming_uniform_(lc.empty(3, 4), generator=g),
+    "init.kaiming_normal_": lambda g: nn.init.kaiming_normal_(lc.empty(3, 4), generator=g),
+    "init.orthogonal_": lambda g: nn.init.orthogonal_(lc.empty(3, 4), generator=g),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_a_generator_draws_what_the_default_one_would_and_leaves_it_alone(name):
+    draw = DRAWS[name]
+    lc.manual_seed(7)
+    want = [draw(None).numpy().tobytes() for _ in range(2)]
+    before = lc.get_rng_state().tolist()
+    generator = lc.Generator().manual_seed(7)
+    assert [draw(generator).numpy().tobytes() for _ in range(2)] == want and want[0] != want[1]
+    assert lc.get_rng_state().tolist() == before
+    assert draw(lc.default_generator).numpy().tobytes() == draw(generator).numpy().tobytes()
+
+
+def test_a_generators_state_goes_back_and_over():
+    one, two = lc.Generator("cpu").manual_seed(3), lc.Generator()
+    assert one.initial_seed() == 3 and two.initial_seed() == 0 and str(one.device) == "cpu"
+    lc.rand(5, generator=one)
+    state = one.get_state()
+    want = lc.rand(5, generator=one).tolist()
+    assert two.set_state(state) is two and lc.rand(5, generator=two).tolist() == want
+    assert one.set_state(state).initial_seed() == 3 and lc.rand(5, generator=one).tolist() == want
+    assert one.seed() == one.initial_seed() != two.seed()
+    assert lc.manual_seed(4) is lc.default_generator and lc.initial_seed() == 4
+    for wrong in (lc.zeros(16), lc.zeros(3, dtype=lc.uint8)):
+        with pytest.raises(ValueError, match="set_state"):
+            one.set_state(wrong)
+    with pytest.raises(TypeError):
+        lc.rand(3, generator=5)
+    with pytest.raises(RuntimeError, match="cuda"):
+        lc.Generator("cuda")
+
+
+def test_loaders_and_splits_take_a_generators_seed():
+    dataset = data.TensorDataset(np.arange(40))
+
+    def order(generator):
+        loader = data.DataLoader(dataset, 7, shuffle=True, generator=generator)
+        return [x.tolist() for _ in range(2) for (x,) in loader]
+
+    def parts(generator):
+        return [part.indices.tolist() for part in data.random_split(dataset, [30, 10], generator)]
+
+    def seeded(n):
+        return lc.Generator().manual_seed(n)
+
+    for draw in (order, parts):
+        assert draw(seeded(1)) == draw(seeded(1)) != draw(seeded(2))
+        again = seeded(1)
+        assert draw(again) != draw(again)  # it has moved on
+    before = lc.get_rng_state().tolist()
+    assert order(None) == order(None) and lc.get_rng_state().tolist() == before

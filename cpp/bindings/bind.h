@@ -43,6 +43,15 @@ public:
     py::object tensor;                                // the Tensor type
 };
 
+// What creation functions share: f(*size) takes ints or one sequence of them, and a leaf may ask for a gradient.
+inline Dims sizes_of(const py::args& args) {
+    return args.size() == 1 && !PyIndex_Check(py::handle(args[0]).ptr()) ? args[0].cast<Dims>() : args.cast<Dims>();
+}
+inline Tensor leaf(const Tensor& x, bool requires_grad) {
+    if (requires_grad) x.set_requires_grad(true);
+    return x;
+}
+
 void set_python_error(std::exception_ptr);            // the Python exception of a C++ one
 
 void bind_elementwise(Module&);

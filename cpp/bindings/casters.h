@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include "cpp/autograd/node.h"
 #include "cpp/bindings/tensor_type.h"
+#include "cpp/core/random.h"
 
 PYBIND11_DECLARE_HOLDER_TYPE(T, lc::Ref<T>, true)
 
@@ -21,6 +22,12 @@ bool read_dtype(PyObject*, DType&);
 struct Operand {
     Tensor tensor;
     operator const Tensor&() const { return tensor; }
+};
+
+// A Generator, or None for the default one (null).
+struct OptionalGenerator {
+    Generator* generator = nullptr;
+    operator Generator*() const { return generator; }
 };
 
 }  // namespace lc::python
@@ -44,6 +51,16 @@ template <> struct type_caster<lc::python::Operand> {
         if (lc::python::is_tensor(source.ptr())) value.tensor = lc::python::tensor_of(source.ptr());
         else value.tensor = lc::python::number_tensor(source.ptr());
         return bool(value.tensor);
+    }
+};
+
+template <> struct type_caster<lc::python::OptionalGenerator> {
+    PYBIND11_TYPE_CASTER(lc::python::OptionalGenerator, const_name("Generator | None"));
+    bool load(handle source, bool) {
+        if (source.is_none()) return true;
+        if (!isinstance<lc::Generator>(source)) return false;
+        value.generator = source.cast<lc::Generator*>();
+        return true;
     }
 };
 

@@ -83,21 +83,24 @@ Key parse(const Tensor& x, PyObject* key) {
     }
     std::vector<Item> read_items;
     read_items.reserve(size_t(n));
-    int used = 0, ellipses = 0;
+    int used = 0;
     for (Py_ssize_t i = 0; i < n; ++i) {
         read_items.push_back(read(many ? PyTuple_GET_ITEM(key, i) : key));
         used += uses(read_items.back());
-        ellipses += read_items.back().what == Item::What::ellipsis;
     }
-    LC_CHECK(ellipses <= 1, IndexError, "getitem: only one Ellipsis may stand between the brackets");
     LC_CHECK(used <= x.dim(), IndexError, "getitem: too many indices: ", used, " dims are indexed, shape ", x.sizes(), " has ", x.dim());
-    for (Item& item : read_items) switch (item.what) {
+    const int left = x.dim() - used;                  // dims that each Ellipsis stands for: a second one finds them taken
+    int ellipses = 0;
+    for (Item& item : read_items) {
+        LC_CHECK(ellipses < 2 || left == 0 || item.what == Item::What::ellipsis, IndexError, "getitem: nothing may follow a second Ellipsis");
+        switch (item.what) {
             case Item::What::basic:
                 out.items.push_back(item.basic);
                 if (item.basic.kind != Kind::index) out.indices.emplace_back();
                 break;
             case Item::What::ellipsis:
-                for (int i = used; i < x.dim(); ++i) out.items.emplace_back(), out.indices.emplace_back();
+                for (int i = 0; i < left && ellipses == 0; ++i) out.items.emplace_back(), out.indices.emplace_back();
+                ++ellipses;
                 break;
             case Item::What::truth: {                     // a new dim of one element, or of none
                 out.items.push_back({Kind::new_axis});
@@ -109,6 +112,7 @@ Key parse(const Tensor& x, PyObject* key) {
                 out.indices.push_back(std::move(item.array));
                 break;
         }
+    }
     return out;
 }
 

@@ -73,6 +73,7 @@ void bind_conv(Module& m) {
         if (scale) how.scale = scale->index() == 0 ? std::vector<double>{std::get<0>(*scale)} : std::get<1>(*scale);
         return interpolate(x, how); }, "Resizes all dims after the first two.", "input"_a, "size"_a = py::none(), "scale_factor"_a = py::none(), "mode"_a = "nearest", "align_corners"_a = py::none(), "recompute_scale_factor"_a = py::none(), "antialias"_a = false);
     m.function("unfold", [](const Tensor& x, const Dims& kernel, const Dims& dilation, const Dims& padding, const Dims& stride) { return unfold(x, {kernel, dilation, padding, stride}); }, "The windows of images [n, c, h, w] as columns: [n, c * r * s, windows].", "input"_a, "kernel_size"_a, "dilation"_a = 1, "padding"_a = 0, "stride"_a = 1);
+    m.method("unfold", [](const Tensor& x, int64_t dim, int64_t size, int64_t step) { return unfold(x, dim, size, step); }, "dimension"_a, "size"_a, "step"_a, "A view with every window of `size` elements, `step` apart, along a dim; the elements become the last dim.");
     m.function("fold", [](const Tensor& x, const Dims& output_size, const Dims& kernel, const Dims& dilation, const Dims& padding, const Dims& stride) { return fold(x, output_size, {kernel, dilation, padding, stride}); }, "Sums windows [n, c * r * s, windows] back into images: the adjoint of unfold.", "input"_a, "output_size"_a, "kernel_size"_a, "dilation"_a = 1, "padding"_a = 0, "stride"_a = 1);
 }
 

@@ -8,15 +8,6 @@
 namespace lc::python {
 namespace {
 
-Dims sizes_of(const py::args& args) {
-    return args.size() == 1 && !PyIndex_Check(py::handle(args[0]).ptr()) ? args[0].cast<Dims>() : args.cast<Dims>();
-}
-
-Tensor leaf(const Tensor& x, bool requires_grad) {
-    if (requires_grad) x.set_requires_grad(true);
-    return x;
-}
-
 // zeros, ones, empty: name(*size), name_like(x), x.new_name(*size)
 template <class Make> void family(Module& m, const char* name, Make make, const char* doc) {
     const std::string like = std::string(name) + "_like", fresh = std::string("new_") + name;

@@ -1,30 +1,27 @@
 #include "cpp/core/random.h"
 
-#include <mutex>
-
 namespace lc {
-namespace {
-std::mutex mutex;
-RandomKey state;                                      // of the default generator
-}  // namespace
 
-RandomKey next_random_key() {
-    const std::lock_guard lock(mutex);
-    const RandomKey key = state;
-    ++state.offset;
+RandomKey Generator::next() {
+    const std::lock_guard lock(mutex_);
+    const RandomKey key = state_;
+    ++state_.offset;
     return key;
 }
 
-RandomKey random_state() {
-    const std::lock_guard lock(mutex);
-    return state;
+RandomKey Generator::state() const {
+    const std::lock_guard lock(mutex_);
+    return state_;
 }
 
-void set_random_state(RandomKey key) {
-    const std::lock_guard lock(mutex);
-    state = key;
+void Generator::set_state(RandomKey key) {
+    const std::lock_guard lock(mutex_);
+    state_ = key;
 }
 
-void manual_seed(uint64_t seed) { set_random_state({seed, 0}); }
+const Ref<Generator>& default_generator() {
+    static const Ref<Generator> generator = make<Generator>();
+    return generator;
+}
 
 }  // namespace lc

@@ -5,7 +5,9 @@
 // word i is word (i / 16) % 4 of block (i / 64) * 16 + i % 16.
 #pragma once
 #include <cstdint>
+#include <mutex>
 #include "cpp/core/macros.h"
+#include "cpp/core/ref.h"
 
 namespace lc {
 
@@ -13,10 +15,20 @@ struct RandomKey {
     uint64_t seed = 0, offset = 0;
 };
 
-LC_API RandomKey next_random_key();                   // of the default generator; its offset goes up by one
-LC_API RandomKey random_state();                      // the key the next op will take
-LC_API void set_random_state(RandomKey);
-LC_API void manual_seed(uint64_t seed);               // offset 0
+// Where keys come from. Ops that may be given one take keys of the default generator where they are given none.
+class LC_API Generator final : public RefCounted {
+public:
+    RandomKey next();                                 // the offset goes up by one
+    RandomKey state() const;                          // the key the next op will take
+    void set_state(RandomKey);
+
+private:
+    mutable std::mutex mutex_;
+    RandomKey state_;
+};
+LC_API const Ref<Generator>& default_generator();
+
+inline RandomKey next_random_key(Generator* from = nullptr) { return (from ? from : default_generator().get())->next(); }
 
 struct PhiloxBlock {
     uint32_t word[4];

@@ -11,8 +11,8 @@
 namespace lc {
 namespace {
 
-void fill(const Tensor& x, RandomKind kind, double a, double b) {
-    const RandomKey key = next_random_key();
+void fill(const Tensor& x, RandomKind kind, double a, double b, Generator* generator) {
+    const RandomKey key = next_random_key(generator);
     if (x.numel() == 0) return;
     const DType t = x.dtype() == DType::float64 ? DType::float64 : DType::float32;
     const bool direct = x.is_contiguous() && x.dtype() == t;
@@ -48,57 +48,57 @@ private:
 
 }  // namespace
 
-void uniform_(const Tensor& x, double low, double high) {
+void uniform_(const Tensor& x, double low, double high, Generator* generator) {
     check_target("uniform_", x);
     LC_CHECK(low <= high, ValueError, "uniform_: low must not be above high: ", low, ", ", high);
-    fill(x, RandomKind::uniform, low, high);
+    fill(x, RandomKind::uniform, low, high, generator);
 }
 
-void normal_(const Tensor& x, double mean, double std) {
+void normal_(const Tensor& x, double mean, double std, Generator* generator) {
     check_target("normal_", x);
     LC_CHECK(std >= 0, ValueError, "normal_: std must not be negative, is ", std);
-    fill(x, RandomKind::normal, mean, std);
+    fill(x, RandomKind::normal, mean, std, generator);
 }
 
-void bernoulli_(const Tensor& x, double p) {
+void bernoulli_(const Tensor& x, double p, Generator* generator) {
     check_inplace("bernoulli_", x);
     LC_CHECK(p >= 0 && p <= 1, ValueError, "bernoulli_: p must lie in [0, 1], is ", p);
     x.mutable_raw();                                  // refuses read-only memory
-    detail::copy_into(x, lt(rand(x.sizes(), DType::float64), number(p)));
+    detail::copy_into(x, lt(rand(x.sizes(), DType::float64, generator), number(p)));
 }
 
-void randint_(const Tensor& x, int64_t low, int64_t high) {
+void randint_(const Tensor& x, int64_t low, int64_t high, Generator* generator) {
     check_inplace("randint", x);
     LC_CHECK(low < high, ValueError, "randint: low must be below high: ", low, ", ", high);
     x.mutable_raw();
-    const RandomKey key = next_random_key();
+    const RandomKey key = next_random_key(generator);
     if (x.numel() == 0) return;
     const Tensor y = Tensor::empty(x.sizes(), DType::int64);
     cpu::random_integers<int64_t>({key, low, uint64_t(high) - uint64_t(low), y.mutable_data<int64_t>(), y.numel()});
     detail::copy_into(x, y);
 }
 
-Tensor rand(const Dims& sizes, DType dtype) {
+Tensor rand(const Dims& sizes, DType dtype, Generator* generator) {
     const Tensor x = Tensor::empty(sizes, dtype);
-    uniform_(x);
+    uniform_(x, 0, 1, generator);
     return x;
 }
 
-Tensor randn(const Dims& sizes, DType dtype) {
+Tensor randn(const Dims& sizes, DType dtype, Generator* generator) {
     const Tensor x = Tensor::empty(sizes, dtype);
-    normal_(x);
+    normal_(x, 0, 1, generator);
     return x;
 }
 
-Tensor randint(int64_t low, int64_t high, const Dims& sizes, DType dtype) {
+Tensor randint(int64_t low, int64_t high, const Dims& sizes, DType dtype, Generator* generator) {
     const Tensor x = Tensor::empty(sizes, dtype);
-    randint_(x, low, high);
+    randint_(x, low, high, generator);
     return x;
 }
 
-Tensor randperm(int64_t n, DType dtype) {
+Tensor randperm(int64_t n, DType dtype, Generator* generator) {
     LC_CHECK(n >= 0, ValueError, "randperm: n must not be negative, is ", n);
-    Words words(next_random_key());
+    Words words(next_random_key(generator));
     const Tensor y = Tensor::empty({n}, DType::int64);
     int64_t* p = y.mutable_data<int64_t>();
     for (int64_t i = 0; i < n; ++i) p[i] = i;
@@ -106,20 +106,20 @@ Tensor randperm(int64_t n, DType dtype) {
     return detail::converted(y, dtype);
 }
 
-Tensor bernoulli(const Tensor& p) {
+Tensor bernoulli(const Tensor& p, Generator* generator) {
     no_gradient("bernoulli", p);
     if (!is_floating(p.dtype())) throw_dtype("bernoulli", p.dtype(), "probabilities of a floating-point dtype");
-    return detail::converted(lt(rand(p.sizes(), p.dtype() == DType::float64 ? DType::float64 : DType::float32), p), p.dtype());
+    return detail::converted(lt(rand(p.sizes(), p.dtype() == DType::float64 ? DType::float64 : DType::float32, generator), p), p.dtype());
 }
 
-Tensor multinomial(const Tensor& weights, int64_t samples, bool replacement) {
+Tensor multinomial(const Tensor& weights, int64_t samples, bool replacement, Generator* generator) {
     const int rank = weights.dim();
     LC_CHECK(rank == 1 || rank == 2, ValueError, "multinomial: weights must be [n] or [rows, n], they are ", weights.sizes());
     const int64_t n = weights.size(-1), rows = rank == 2 ? weights.size(0) : 1;
     LC_CHECK(samples > 0 && (replacement || samples <= n), ValueError, "multinomial: ", samples, " samples of ", n, replacement ? "" : " without replacement");
     const Tensor wide = detail::dense(detail::converted(weights, DType::float64));
     const Tensor y = Tensor::empty(rank == 2 ? Dims{rows, samples} : Dims{samples}, DType::int64);
-    Words words(next_random_key());
+    Words words(next_random_key(generator));
     std::vector<double> weight(n, 0.0), cumulative(n, 0.0);
     for (int64_t r = 0; r < rows; ++r) {
         std::copy_n(wide.data<double>() + r * n, n, weight.begin());

@@ -36,17 +36,18 @@ LC_CPU_KERNEL(random_fill, RandomFill)
 LC_CPU_KERNEL(random_integers, RandomIntegers)
 namespace lc {
 
-// In place, any strides.
-LC_API void uniform_(const Tensor& x, double low = 0, double high = 1);
-LC_API void normal_(const Tensor& x, double mean = 0, double std = 1);
-LC_API void bernoulli_(const Tensor& x, double p = 0.5);                       // 0 or 1
-LC_API void randint_(const Tensor& x, int64_t low, int64_t high);
+// In place, any strides. generator: null is the default one.
+LC_API void uniform_(const Tensor& x, double low = 0, double high = 1, Generator* generator = nullptr);
+LC_API void normal_(const Tensor& x, double mean = 0, double std = 1, Generator* generator = nullptr);
+LC_API void bernoulli_(const Tensor& x, double p = 0.5, Generator* generator = nullptr);     // 0 or 1
+LC_API void randint_(const Tensor& x, int64_t low, int64_t high, Generator* generator = nullptr);
 
-LC_API Tensor rand(const Dims& sizes, DType = DType::float32);
-LC_API Tensor randn(const Dims& sizes, DType = DType::float32);
-LC_API Tensor randint(int64_t low, int64_t high, const Dims& sizes, DType = DType::int64);
-LC_API Tensor randperm(int64_t n, DType = DType::int64);
-LC_API Tensor bernoulli(const Tensor& p);                                      // 1 with probability p, else 0
-LC_API Tensor multinomial(const Tensor& weights, int64_t samples, bool replacement = false);   // indices of the last dimension
+LC_API Tensor rand(const Dims& sizes, DType = DType::float32, Generator* generator = nullptr);
+LC_API Tensor randn(const Dims& sizes, DType = DType::float32, Generator* generator = nullptr);
+LC_API Tensor randint(int64_t low, int64_t high, const Dims& sizes, DType = DType::int64, Generator* generator = nullptr);
+LC_API Tensor randperm(int64_t n, DType = DType::int64, Generator* generator = nullptr);
+LC_API Tensor bernoulli(const Tensor& p, Generator* generator = nullptr);                    // 1 with probability p, else 0
+// Indices of the last dimension.
+LC_API Tensor multinomial(const Tensor& weights, int64_t samples, bool replacement = false, Generator* generator = nullptr);
 
 }  // namespace lc

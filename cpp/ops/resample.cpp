@@ -313,6 +313,28 @@ Tensor unfold(const Tensor& x, const Unfolding& u) {
     return y;
 }
 
+Tensor unfold(const Tensor& x, int64_t dim, int64_t size, int64_t step) {
+    if (x.dim() == 0) return select(unfold(reshape(x, {1}), dim, size, step), 0, 0);
+    const int d = wrap_dim("unfold", dim, x.dim());
+    LC_CHECK(size >= 0 && size <= x.size(d) && step > 0, ValueError, "unfold: size must lie in [0, ", x.size(d), "] and step be positive, got ", size, " and ", step);
+    const Axis axis{x.size(d), size, 1, 0, step};
+    Dims sizes = x.sizes(), strides = x.strides();
+    sizes[d] = axis.windows();
+    strides[d] *= step;
+    sizes.push_back(size);
+    strides.push_back(x.stride(d));
+    const Tensor y = Tensor::view_of(x, sizes, strides, x.offset());
+    if (wants_grad({x}))
+        record("unfold", {x}, {y}, [d, axis](const Grads& dy) -> Tensors {
+            const Tensor taps = movedim(dy[0], {-1}, {d});                    // [..., tap, window, ...]
+            Dims joined = taps.sizes();
+            joined[d] *= joined[d + 1];
+            joined.erase(d + 1);
+            return {run(reshape(taps, joined), d, unfolded_axis(axis).transposed())};
+        });
+    return y;
+}
+
 Tensor fold(const Tensor& x, const Dims& output_size, const Unfolding& u) {
     if (x.dim() == 2) return squeeze(fold(unsqueeze(x, 0), output_size, u), Dims{0});
     LC_CHECK(x.dim() == 3, ValueError, "fold: input must be [n, c * taps, windows] or [c * taps, windows], got shape ", x.sizes());

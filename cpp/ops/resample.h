@@ -66,6 +66,7 @@ struct Unfolding {
     Dims kernel, dilation{1}, padding{0}, stride{1};
 };
 LC_API Tensor unfold(const Tensor& x, const Unfolding& u);        // [n, c, h, w] -> [n, c * r * s, windows]
+LC_API Tensor unfold(const Tensor& x, int64_t dim, int64_t size, int64_t step);   // a view: dim becomes windows, their elements a last dim
 LC_API Tensor fold(const Tensor& x, const Dims& output_size, const Unfolding& u);
 
 }  // namespace lc

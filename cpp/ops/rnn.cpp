@@ -11,23 +11,24 @@ const char* name_of(RnnMode mode) { return mode == RnnMode::lstm ? "lstm" : mode
                                                                                                  : "rnn"; }
 
 struct Sizes {
-    int64_t steps, batch, in, hidden, gates;
+    int64_t steps, batch, in, hidden, gates, out;     // out: of h, hidden or what w_hr makes of it
 };
 
 Sizes check(RnnMode mode, const Tensor& x, const Tensor& h0, const Tensor& c0, const RnnWeights& w) {
     const char* op = name_of(mode);
     LC_CHECK(x.dim() == 3, ValueError, op, ": input must be [steps, batch, features], got ", x.sizes());
     LC_CHECK(w.w_ih.dim() == 2 && w.w_hh.dim() == 2, ValueError, op, ": weights must be matrices, got ", w.w_ih.sizes(), " and ", w.w_hh.sizes());
-    const Sizes s{x.size(0), x.size(1), x.size(2), w.w_hh.size(1), rnn_gates(mode)};
+    LC_CHECK(!w.w_hr || w.w_hr.dim() == 2, ValueError, op, ": weight_hr must be a matrix, got ", w.w_hr.sizes());
+    const Sizes s{x.size(0), x.size(1), x.size(2), w.w_hr ? w.w_hr.size(1) : w.w_hh.size(1), rnn_gates(mode), w.w_hr ? w.w_hr.size(0) : w.w_hh.size(1)};
     LC_CHECK(w.w_ih.sizes() == Dims({s.gates * s.hidden, s.in}), ValueError, op, ": weight_ih is ", w.w_ih.sizes(), ", ", s.gates,
              " gates of ", s.hidden, " units on ", s.in, " features want ", Dims({s.gates * s.hidden, s.in}));
-    LC_CHECK(w.w_hh.size(0) == s.gates * s.hidden, ValueError, op, ": weight_hh is ", w.w_hh.sizes(), ", must be ", Dims({s.gates * s.hidden, s.hidden}));
+    LC_CHECK(w.w_hh.sizes() == Dims({s.gates * s.hidden, s.out}), ValueError, op, ": weight_hh is ", w.w_hh.sizes(), ", must be ", Dims({s.gates * s.hidden, s.out}));
     LC_CHECK(bool(w.b_ih) == bool(w.b_hh), ValueError, op, ": give both biases or neither");
     for (const Tensor* b : {&w.b_ih, &w.b_hh})
         LC_CHECK(!*b || b->sizes() == Dims({s.gates * s.hidden}), ValueError, op, ": a bias is ", b->sizes(), ", must be ", Dims({s.gates * s.hidden}));
-    for (const Tensor* state : {&h0, &c0})
-        LC_CHECK(!*state || state->sizes() == Dims({s.batch, s.hidden}), ValueError, op, ": a state is ", state->sizes(), ", must be ", Dims({s.batch, s.hidden}));
-    for (const Tensor* t : {&h0, &c0, &w.w_ih, &w.w_hh, &w.b_ih, &w.b_hh})
+    for (const auto& [state, width] : {std::pair{&h0, s.out}, std::pair{&c0, s.hidden}})
+        LC_CHECK(!*state || state->sizes() == Dims({s.batch, width}), ValueError, op, ": a state is ", state->sizes(), ", must be ", Dims({s.batch, width}));
+    for (const Tensor* t : {&h0, &c0, &w.w_ih, &w.w_hh, &w.b_ih, &w.b_hh, &w.w_hr})
         LC_CHECK(!*t || t->dtype() == x.dtype(), TypeError, op, ": input is ", x.dtype(), " but a state or weight is ", t->dtype());
     return s;
 }
@@ -35,9 +36,10 @@ Sizes check(RnnMode mode, const Tensor& x, const Tensor& h0, const Tensor& c0, c
 detail::Matrix matrix(const void* data, int64_t cols) { return {data, cols, 1}; }
 detail::Matrix transposed(const void* data, int64_t cols) { return {data, 1, cols}; }
 
-// What backward needs. gates: [steps, batch, gates * hidden]; extra: c [steps, batch, hidden] (lstm), q_n (gru).
+// What backward needs. gates: [steps, batch, gates * hidden]; extra: c [steps, batch, hidden] (lstm), q_n (gru);
+// whole: h before w_hr, or y itself.
 struct Run {
-    Tensor x, h0, c0, w_ih, w_hh, y, gates, extra;
+    Tensor x, h0, c0, w_ih, w_hh, w_hr, y, whole, gates, extra;
 };
 
 // The step that is computed i-th, and the one before it in that order.
@@ -56,11 +58,14 @@ template <class T> Tensor sum_of_biases(const RnnWeights& w) {
 }
 
 template <class T> Run forward(RnnMode mode, const Sizes& s, const Tensor& x, const Tensor& h0, const Tensor& c0, const RnnWeights& w, Order order) {
-    const int64_t H = s.hidden, G = s.gates * H, state = s.batch * H, width = s.batch * G;
-    const DType dtype = x.dtype();
-    Run r{contiguous(x), contiguous(h0), c0 ? contiguous(c0) : c0, contiguous(w.w_ih), contiguous(w.w_hh), Tensor::empty({s.steps, s.batch, H}, dtype),
-          Tensor::empty({s.steps, s.batch, G}, dtype), mode == RnnMode::lstm || mode == RnnMode::gru ? Tensor::empty({s.steps, s.batch, H}, dtype) : Tensor()};
+    const int64_t H = s.hidden, G = s.gates * H, state = s.batch * H, width = s.batch * G, out = s.batch * s.out;
     const bool gru = mode == RnnMode::gru, lstm = mode == RnnMode::lstm;
+    const DType dtype = x.dtype();
+    const auto dense = [](const Tensor& a) { return a ? contiguous(a) : a; };
+    const auto sequence = [&](int64_t cols) { return Tensor::empty({s.steps, s.batch, cols}, dtype); };
+    const Tensor all = sequence(s.out);
+    const Run r{dense(x), dense(h0), dense(c0), dense(w.w_ih), dense(w.w_hh), dense(w.w_hr), all, w.w_hr ? sequence(H) : all, sequence(G),
+                lstm || gru ? sequence(H) : Tensor()};
     const Tensor b_p = !w.b_ih ? Tensor() : gru ? contiguous(w.b_ih)
                                                 : sum_of_biases<T>(w);
     const Tensor b_q = w.b_hh && gru ? contiguous(w.b_hh) : Tensor();
@@ -68,13 +73,15 @@ template <class T> Run forward(RnnMode mode, const Sizes& s, const Tensor& x, co
 
     T* z = r.gates.mutable_data<T>();
     detail::multiply(dtype, {.a = matrix(r.x.raw(), s.in), .b = transposed(r.w_ih.raw(), s.in), .y = z, .y_row = G, .m = s.steps * s.batch, .n = G, .k = s.in, .bias = b_p ? b_p.raw() : nullptr});
-    T *y = r.y.mutable_data<T>(), *extra = r.extra ? r.extra.mutable_data<T>() : nullptr;
+    T *y = r.y.mutable_data<T>(), *whole = r.whole.mutable_data<T>(), *extra = r.extra ? r.extra.mutable_data<T>() : nullptr;
     const T *h = r.h0.template data<T>(), *c = lstm ? r.c0.template data<T>() : nullptr;
     for (int64_t i = 0; i < s.steps; ++i) {
         const int64_t t = order.step(i);
-        detail::multiply(dtype, {.a = matrix(h, H), .b = transposed(r.w_hh.raw(), H), .y = gru ? q.mutable_raw() : z + t * width, .y_row = G, .m = s.batch, .n = G, .k = H, .add = !gru, .bias = b_q ? b_q.raw() : nullptr});
-        cpu::rnn_forward<T>({.mode = mode, .batch = s.batch, .hidden = H, .z = z + t * width, .q = gru ? q.template data<T>() : nullptr, .h_before = h, .c_before = c, .q_n = gru ? extra + t * state : nullptr, .h = y + t * state, .c = lstm ? extra + t * state : nullptr});
-        h = y + t * state;
+        detail::multiply(dtype, {.a = matrix(h, s.out), .b = transposed(r.w_hh.raw(), s.out), .y = gru ? q.mutable_raw() : z + t * width, .y_row = G, .m = s.batch, .n = G, .k = s.out, .add = !gru, .bias = b_q ? b_q.raw() : nullptr});
+        cpu::rnn_forward<T>({.mode = mode, .batch = s.batch, .hidden = H, .z = z + t * width, .q = gru ? q.template data<T>() : nullptr, .h_before = h, .c_before = c, .q_n = gru ? extra + t * state : nullptr, .h = whole + t * state, .c = lstm ? extra + t * state : nullptr});
+        if (r.w_hr)
+            detail::multiply(dtype, {.a = matrix(whole + t * state, H), .b = transposed(r.w_hr.raw(), H), .y = y + t * out, .y_row = s.out, .m = s.batch, .n = s.out, .k = H});
+        h = y + t * out;
         if (lstm) c = extra + t * state;
     }
     return r;
@@ -96,7 +103,7 @@ template <class T> Tensor column_sums(const Tensor& dz, int64_t cols) {
 
 // dw_hh = sum over steps of dq' h[before]: all steps but the first at once, then the first, whose h is h0.
 Tensor recurrent_weight_gradient(const Run& r, const Sizes& s, const Tensor& dq, Order order) {
-    const int64_t H = s.hidden, G = s.gates * H, size = int64_t(item_size(dq.dtype()));
+    const int64_t H = s.out, G = s.gates * s.hidden, size = int64_t(item_size(dq.dtype()));
     const Tensor dw = Tensor::zeros({G, H}, dq.dtype());
     if (s.steps == 0) return dw;
     const int64_t later = order.reverse ? 0 : 1, earlier = 1 - later, first = order.step(0);
@@ -107,33 +114,39 @@ Tensor recurrent_weight_gradient(const Run& r, const Sizes& s, const Tensor& dq,
 }
 
 struct Needs {
-    bool x, w_ih, w_hh, bias;
+    bool x, w_ih, w_hh, bias, w_hr;
 };
 
 template <class T> Tensors backward(RnnMode mode, const Sizes& s, const Run& r, const Tensors& dys, const Needs& needs, Order order) {
-    const int64_t H = s.hidden, G = s.gates * H, state = s.batch * H, width = s.batch * G;
+    const int64_t H = s.hidden, G = s.gates * H, state = s.batch * H, width = s.batch * G, out = s.batch * s.out;
     const bool gru = mode == RnnMode::gru, lstm = mode == RnnMode::lstm;
     const DType dtype = r.x.dtype();
     const Tensor dy = dys[0] ? contiguous(dys[0]) : Tensor();
-    const Tensor dh = dys[1] ? clone(dys[1]) : Tensor::zeros({s.batch, H}, dtype);
+    const Tensor dh = dys[1] ? clone(dys[1]) : Tensor::zeros({s.batch, s.out}, dtype);
     const Tensor dc = !lstm ? Tensor() : dys[2] ? clone(dys[2])
                                                 : Tensor::zeros({s.batch, H}, dtype);
     const Tensor dz = Tensor::empty_like(r.gates), dq = gru ? Tensor::empty_like(r.gates) : dz;
+    const Tensor dp = r.w_hr ? Tensor::empty_like(r.y) : Tensor(), d_whole = r.w_hr ? Tensor::empty({s.batch, H}, dtype) : dh;     // dp: all that reaches y
 
-    const T *y = r.y.template data<T>(), *extra = r.extra ? r.extra.template data<T>() : nullptr;
+    const T *y = r.whole.template data<T>(), *extra = r.extra ? r.extra.template data<T>() : nullptr;
     for (int64_t i = s.steps - 1; i >= 0; --i) {
         const int64_t t = order.step(i), before = i > 0 ? order.step(i - 1) : 0;
+        if (r.w_hr) {
+            T* sum = dp.template mutable_data<T>() + t * out;
+            for (int64_t j = 0; j < out; ++j) sum[j] = dh.template data<T>()[j] + (dy ? dy.template data<T>()[t * out + j] : T(0));
+            detail::multiply(dtype, {.a = matrix(sum, s.out), .b = matrix(r.w_hr.raw(), H), .y = d_whole.mutable_raw(), .y_row = H, .m = s.batch, .n = H, .k = s.out});
+        }
         cpu::rnn_backward<T>({.mode = mode, .batch = s.batch, .hidden = H, .gates = r.gates.template data<T>() + t * width, .q_n = gru ? extra + t * state : nullptr, .h = y + t * state, .h_before = i > 0 ? y + before * state : r.h0.template data<T>(), .c = lstm ? extra + t * state : nullptr, .c_before = !lstm ? nullptr : i > 0 ? extra + before * state
                                                                                                                                                                                                                                                                                                                                          : r.c0.template data<T>(),
-                              .dy = dy ? dy.template data<T>() + t * state : nullptr,
-                              .dh = dh.template mutable_data<T>(),
+                              .dy = dy && !r.w_hr ? dy.template data<T>() + t * state : nullptr,
+                              .dh = d_whole.template mutable_data<T>(),
                               .dc = lstm ? dc.template mutable_data<T>() : nullptr,
                               .dz = dz.template mutable_data<T>() + t * width,
                               .dq = gru ? dq.template mutable_data<T>() + t * width : nullptr});
-        detail::multiply(dtype, {.a = matrix(dq.template data<T>() + t * width, G), .b = matrix(r.w_hh.raw(), H), .y = dh.mutable_raw(), .y_row = H, .m = s.batch, .n = H, .k = G, .add = gru});
+        detail::multiply(dtype, {.a = matrix(dq.template data<T>() + t * width, G), .b = matrix(r.w_hh.raw(), s.out), .y = dh.mutable_raw(), .y_row = s.out, .m = s.batch, .n = s.out, .k = G, .add = gru});
     }
 
-    Tensor dx, dw_ih, dw_hh, db_ih, db_hh;
+    Tensor dx, dw_ih, dw_hh, db_ih, db_hh, dw_hr;
     const int64_t rows = s.steps * s.batch;
     if (needs.x) {
         dx = Tensor::empty_like(r.x);
@@ -148,8 +161,15 @@ template <class T> Tensors backward(RnnMode mode, const Sizes& s, const Run& r, 
         db_ih = column_sums<T>(dz, G);
         db_hh = gru ? column_sums<T>(dq, G) : clone(db_ih);
     }
+    if (needs.w_hr) {
+        dw_hr = Tensor::empty_like(r.w_hr);
+        detail::multiply(dtype, {.a = transposed(dp.raw(), s.out), .b = matrix(r.whole.raw(), H), .y = dw_hr.mutable_raw(), .y_row = H, .m = s.out, .n = H, .k = rows});
+    }
     Tensors grads{dx, dh, dw_ih, dw_hh, db_ih, db_hh};
-    if (lstm) grads.insert(grads.begin() + 2, dc);
+    if (lstm) {
+        grads.insert(grads.begin() + 2, dc);
+        grads.push_back(dw_hr);
+    }
     return grads;
 }
 
@@ -165,19 +185,22 @@ Tensors layer(RnnMode mode, const Tensor& x, const Tensor& h0, const Tensor& c0,
         if (lstm) ys.push_back(step_of(r.extra, order.step(s.steps - 1), r.c0));
 
         Tensors xs{x, h0, w.w_ih, w.w_hh, w.b_ih, w.b_hh};
-        if (lstm) xs.insert(xs.begin() + 2, c0);
+        if (lstm) {
+            xs.insert(xs.begin() + 2, c0);
+            xs.push_back(w.w_hr);
+        }
         bool wanted = false;
         for (const Tensor& t : xs) wanted |= wants_grad({t});
         if (wanted) {
             struct Kept {
-                Saved x, h0, c0, w_ih, w_hh, y, gates, extra;
+                Saved x, h0, c0, w_ih, w_hh, w_hr, y, whole, gates, extra;
             };
-            Kept kept{Saved(r.x), Saved(r.h0), Saved(r.c0), Saved(r.w_ih), Saved(r.w_hh), Saved(r.y), Saved(r.gates), Saved(r.extra)};
+            Kept kept{Saved(r.x), Saved(r.h0), Saved(r.c0), Saved(r.w_ih), Saved(r.w_hh), Saved(r.w_hr), Saved(r.y), Saved(r.whole), Saved(r.gates), Saved(r.extra)};
             record(name_of(mode), xs, ys, [mode, s, order, lstm, kept = std::move(kept)](const Grads& g) {
-                const Run run{kept.x(), kept.h0(), kept.c0(), kept.w_ih(), kept.w_hh(), kept.y(), kept.gates(), kept.extra()};
+                const Run run{kept.x(), kept.h0(), kept.c0(), kept.w_ih(), kept.w_hh(), kept.w_hr(), kept.y(), kept.whole(), kept.gates(), kept.extra()};
                 const int w_at = lstm ? 3 : 2;
                 return backward<T>(mode, s, run, {g[0], g[1], lstm ? g[2] : Tensor()},
-                                   {g.needs(0), g.needs(w_at), g.needs(w_at + 1), g.needs(w_at + 2) || g.needs(w_at + 3)}, order);
+                                   {g.needs(0), g.needs(w_at), g.needs(w_at + 1), g.needs(w_at + 2) || g.needs(w_at + 3), lstm && g.needs(w_at + 4)}, order);
             });
         }
         return ys;

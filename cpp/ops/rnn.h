@@ -2,7 +2,7 @@
 // composed in nn. Gate order, weight shapes and the two biases are PyTorch's.
 //
 //   x: [steps, batch, in]    h0 (and c0): [batch, hidden]    w_ih: [gates * hidden, in]    w_hh: [gates * hidden, hidden]
-//   b_ih, b_hh: [gates * hidden], both or neither
+//   b_ih, b_hh: [gates * hidden], both or neither    w_hr (lstm): [proj, hidden] or none
 //
 //   p = x w_ih' + b_ih                      for all steps in one product
 //   q = h[t-1] w_hh' + b_hh                 one product a step; here z = p[t] + q where the gates only need the sum
@@ -14,8 +14,10 @@
 //   backward   through time from the last step: dz of a step from dh and dc, then dh[t-1] = dz w_hh (+ direct paths)
 //              dx = dz w_ih    dw_ih = dz' x    dw_hh = dq' h[t-1]    db = sum dz    each one product over all steps
 //
+// With w_hr the lstm's h is o tanh(c) w_hr', [batch, proj], and w_hh [gates * hidden, proj].
+//
 // reverse walks the sequence from its end: y[t] then depends on x[t..]. Saved: x, the weights, y, the gates after their
-// nonlinearity, c (lstm), q_n (gru). float32 and float64; sums as in matmul.
+// nonlinearity, c and o tanh(c) before w_hr (lstm), q_n (gru). float32 and float64; sums as in matmul.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
 #include "cpp/core/tensor.h"
@@ -53,8 +55,8 @@ LC_CPU_KERNEL(rnn_backward, RnnBackward)
 namespace lc {
 
 struct RnnWeights {
-    Tensor w_ih, w_hh, b_ih, b_hh;
-}; // biases may be undefined
+    Tensor w_ih, w_hh, b_ih, b_hh, w_hr;              // biases and w_hr may be undefined
+};
 
 // {y, h_n}: y [steps, batch, hidden], h_n [batch, hidden] the last step's state (with reverse: that of step 0).
 LC_API Tensors rnn_layer(const Tensor& x, const Tensor& h0, const RnnWeights& w, bool relu, bool reverse);
@@ -65,6 +67,7 @@ LC_API Tensors lstm_layer(const Tensor& x, const Tensor& h0, const Tensor& c0, c
 // In Python, in littlecore._core:
 //   rnn_layer(input, hx, weight_ih, weight_hh, bias_ih=None, bias_hh=None, nonlinearity="tanh", reverse=False) -> (output, h_n)
 //   gru_layer(input, hx, weight_ih, weight_hh, bias_ih=None, bias_hh=None, reverse=False) -> (output, h_n)
-//   lstm_layer(input, hx, cx, weight_ih, weight_hh, bias_ih=None, bias_hh=None, reverse=False) -> (output, h_n, c_n)
+//   lstm_layer(input, hx, cx, weight_ih, weight_hh, bias_ih=None, bias_hh=None, weight_hr=None, reverse=False)
+//       -> (output, h_n, c_n)
 
 }  // namespace lc

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import littlecore as lc
+from littlecore import nn
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
@@ -159,6 +160,20 @@ def test_recurrent(kind, options):
         compare(recurrent(kind), normal(6, 3, 5), *state, call=call)
     if kind == "RNN":
         compare(recurrent(kind, nonlinearity="relu", **options), normal(6, 3, 5))
+    if kind == "LSTM":
+        compare(recurrent(kind, proj_size=2, **options), normal(6, 3, 5))
+
+
+def test_a_projected_lstm_takes_states_of_two_widths_and_prints_as_pytorchs():
+    h, c = normal(2, 3, 2, seed=2), normal(2, 3, 4, seed=3)
+    make = recurrent("LSTM", proj_size=2, bidirectional=True)
+    compare(make, normal(6, 3, 5), h, c, call=lambda m, x, h, c: m(x, (h, c)))
+    assert repr(make(lc.nn)) == repr(make(torch.nn))
+    for wrong in (-1, 4):
+        with pytest.raises(ValueError, match="proj_size"):
+            nn.LSTM(5, 4, proj_size=wrong)
+    with pytest.raises(ValueError, match=r"state is \(1, 3, 4\), expected \(1, 3, 2\)"):
+        nn.LSTM(5, 4, proj_size=2)(lc.zeros(6, 3, 5), (lc.zeros(1, 3, 4), lc.zeros(1, 3, 4)))
 
 
 CAUSAL = np.triu(np.ones((5, 5), dtype=bool), 1)

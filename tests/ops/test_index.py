@@ -207,7 +207,7 @@ def test_written_through_itself():
         ((slice(None), None, [0, 3]), IndexError, r"index 3 is out of range for dim 1 of size 3 \(shape \[2, 3, 4\]\)"),
         ((0, slice(None), [4]), IndexError, r"index 4 is out of range for dim 2 of size 4"),
         ((0, 0, 0, 0), IndexError, "too many indices"),
-        ((..., ...), IndexError, "Ellipsis"),
+        ((..., ..., 0), IndexError, "Ellipsis"),
         (1.5, IndexError, "got float"),
         ("a", IndexError, "got str"),
         (np.array([0.5]), IndexError, "float64"),

@@ -156,9 +156,28 @@ def test_fold(case: Case):
     lambda x: lc.interpolate(x, size=(3, 5), mode="bicubic", align_corners=True),
     lambda x: lc.unfold(x, (2, 3), padding=1, stride=2),
     lambda x: lc.fold(lc.unfold(x, 2), (3, 4), 2),
+    lambda x: x.unfold(-1, 3, 1),
+    lambda x: x.unfold(2, 2, 1)[:, :, 1:].unfold(3, 2, 2),
 ])  # fmt: skip
 def test_gradients(call):
     check.gradients(call, np.random.default_rng(0).standard_normal((1, 2, 3, 4)))
+
+
+@pytest.mark.parametrize("dim, size, step", [(0, 1, 1), (1, 3, 1), (1, 2, 3), (2, 5, 2), (-1, 9, 4)])
+def test_windows_along_a_dim_are_a_view_and_its_adjoint(dim, size, step):
+    a = np.random.default_rng(1).integers(-8, 9, (4, 7, 9)).astype(np.float32)
+    x = lc.from_numpy(a.copy()).requires_grad_()
+    y = x.unfold(dim, size, step)
+    windows = np.lib.stride_tricks.sliding_window_view(a, size, dim)
+    want = np.moveaxis(np.moveaxis(windows, dim % 3, 0)[::step], 0, dim % 3)
+    check.equal(y, want)
+    assert y.data_ptr() == x.data_ptr()
+    dy = np.random.default_rng(2).integers(-8, 9, want.shape).astype(np.float32)
+    y.backward(lc.from_numpy(dy))
+    dx, along = np.zeros_like(a), np.moveaxis(dy, dim % 3, 0)
+    for i, window in enumerate(along):  # [..., size]
+        np.moveaxis(dx, dim, -1)[..., i * step : i * step + size] += window
+    check.equal(x.grad, dx)
 
 
 REFUSED = [

@@ -8,10 +8,14 @@ from reference.rnn import gru_forward, lstm_forward, rnn_forward
 
 import littlecore as lc
 
-KINDS = {"rnn": (1, 1), "rnn_relu": (1, 1), "gru": (3, 1), "lstm": (4, 2)}  # gates, states
+KINDS = {"rnn": (1, 1), "rnn_relu": (1, 1), "gru": (3, 1), "lstm": (4, 2), "projected": (4, 2)}  # gates, states
+PROJECTED = 3  # width of h where an lstm's is projected
 
 
 def run(kind, x, states, weights, reverse=False):
+    if kind == "projected":
+        *weights, projection = weights
+        return lc.lstm_layer(x, *states, *weights, weight_hr=projection, reverse=reverse)
     if kind == "lstm":
         return lc.lstm_layer(x, *states, *weights, reverse=reverse)
     if kind == "gru":
@@ -21,7 +25,10 @@ def run(kind, x, states, weights, reverse=False):
 
 def reference(kind, x, states, weights, reverse=False):
     x = x[::-1] if reverse else x
-    if kind == "lstm":
+    if kind == "projected":
+        *weights, projection = weights
+        y, *last = lstm_forward(x, *states, *weights, w_hr=projection)
+    elif kind == "lstm":
         y, *last = lstm_forward(x, *states, *weights)
     elif kind == "gru":
         y, *last = gru_forward(x, *states, *weights)
@@ -33,10 +40,11 @@ def reference(kind, x, states, weights, reverse=False):
 def shapes(kind, steps, batch, inputs, hidden, bias=True):
     gates, states = KINDS[kind]
     biases = [(gates * hidden,)] * 2 if bias else []
+    out = PROJECTED if kind == "projected" else hidden
     return (
         (steps, batch, inputs),
-        [(batch, hidden)] * states,
-        [(gates * hidden, inputs), (gates * hidden, hidden), *biases],
+        [(batch, out), (batch, hidden)][:states],
+        [(gates * hidden, inputs), (gates * hidden, out), *biases, *([(out, hidden)] if kind == "projected" else [])],
     )
 
 
@@ -65,7 +73,7 @@ def test_forward(case: Case):
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm", "projected"])
 def test_gradients(kind, reverse, bias):
     random = np.random.default_rng(0)
     x_shape, state_shapes, weight_shapes = shapes(kind, 3, 2, 3, 2, bias)
@@ -79,13 +87,14 @@ def test_gradients(kind, reverse, bias):
         check.gradients(call, *values)
 
 
-def test_gradients_of_all_outputs_together():
+@pytest.mark.parametrize("kind", ["lstm", "projected"])
+def test_gradients_of_all_outputs_together(kind):
     random = np.random.default_rng(1)
-    x_shape, state_shapes, weight_shapes = shapes("lstm", 4, 3, 2, 3)
+    x_shape, state_shapes, weight_shapes = shapes(kind, 4, 3, 2, 3)
     values = [random.standard_normal(s) for s in (x_shape, *state_shapes, *weight_shapes)]
 
     def call(x, h, c, *weights):
-        y, h_n, c_n = run("lstm", x, (h, c), weights)
+        y, h_n, c_n = run(kind, x, (h, c), weights)
         return lc.cat([y.reshape(-1), h_n.reshape(-1), c_n.reshape(-1)])
 
     check.gradients(call, *values)
@@ -128,8 +137,9 @@ def test_no_steps(kind):
     x, states, weights = lc.ones(*x_shape), [lc.ones(*s) for s in state_shapes], [lc.ones(*s) for s in weight_shapes]
     leaf = weights[0].requires_grad_()
     y, h_n = run(kind, x, states, weights)[:2]
-    assert tuple(y.shape) == (0, 2, 4)
-    check.equal(h_n, np.ones((2, 4)))
+    width = state_shapes[0][1]
+    assert tuple(y.shape) == (0, 2, width)
+    check.equal(h_n, np.ones((2, width)))
     y.sum().backward()
     check.equal(leaf.grad, np.zeros(leaf.shape))
 
@@ -141,10 +151,12 @@ def test_no_steps(kind):
         ({1: (2, 9)}, "a state is"),
         ({3: (16, 5)}, "lstm: weight_ih is"),
         ({5: (15,)}, "a bias is"),
+        ({7: (3, 5)}, "lstm: weight_ih is"),
+        ({7: (2, 4)}, "lstm: weight_hh is"),
     ],
 )
 def test_wrong_shapes_are_refused(change, text):
-    x_shape, state_shapes, weight_shapes = shapes("lstm", 3, 2, 3, 4)
+    x_shape, state_shapes, weight_shapes = shapes("projected" if 7 in change else "lstm", 3, 2, 3, 4)
     given = [change.get(i, s) for i, s in enumerate((x_shape, *state_shapes, *weight_shapes))]
     with pytest.raises(ValueError, match=text):
         lc.lstm_layer(*[lc.ones(*s) for s in given])

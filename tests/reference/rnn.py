@@ -28,11 +28,12 @@ def gru_forward(x, h, w_ih, w_hh, b_ih=0, b_hh=0):
     return np.array(ys), h
 
 
-def lstm_forward(x, h, c, w_ih, w_hh, b_ih=0, b_hh=0):
+def lstm_forward(x, h, c, w_ih, w_hh, b_ih=0, b_hh=0, w_hr=None):
     ys = []
     for x_t in x:
         i, f, g, o = np.split(x_t @ w_ih.T + b_ih + h @ w_hh.T + b_hh, 4, axis=-1)
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
         h = sigmoid(o) * np.tanh(c)
+        h = h if w_hr is None else h @ w_hr.T
         ys.append(h)
     return np.array(ys), h, c

@@ -7,8 +7,13 @@ batch size, any number of workers, any NumPy version, and after a resume in the 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from littlecore import Generator
 
 UInt32Array = npt.NDArray[np.uint32]
 
@@ -20,6 +25,15 @@ _WEYL = (0x9E3779B9, 0xBB67AE85)
 # Draws 0, 1, 2, ... belong to augmentations; the other users count down from the end.
 _DRAW_SHUFFLE = 0xFFFFFFFF
 _DRAW_SPLIT = 0xFFFFFFFE
+
+
+def seed_from(generator: Generator | None, seed: int) -> int:
+    """`seed`, or one drawn from the generator where there is one."""
+    if generator is None:
+        return seed
+    from littlecore import randint
+
+    return int(randint(2**63 - 1, (), generator=generator).item())
 
 
 def philox(counter: npt.NDArray[np.uint64], key: tuple[int, int]) -> UInt32Array:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from .counter_random import SampleRandom, split_order
+from .counter_random import SampleRandom, seed_from, split_order
+
+if TYPE_CHECKING:
+    from littlecore import Generator
 
 Array = npt.NDArray[Any]
 Batch = tuple[Array, ...]
@@ -129,10 +132,13 @@ class Transformed(Dataset):
         return first, *rest
 
 
-def random_split(dataset: Dataset, lengths: Sequence[int | float], seed: int = 0) -> list[Subset]:
+def random_split(
+    dataset: Dataset, lengths: Sequence[int | float], generator: Generator | None = None, *, seed: int = 0
+) -> list[Subset]:
     """Cut `dataset` into disjoint random parts, the same ones for the same (length, seed).
 
     `lengths` are counts that sum to the dataset's length, or fractions that sum to 1 (the last part takes the rest).
+    A `generator` draws the seed.
     """
     n = len(dataset)
     if lengths and all(isinstance(length, float) for length in lengths):
@@ -144,5 +150,5 @@ def random_split(dataset: Dataset, lengths: Sequence[int | float], seed: int = 0
         counts = [int(length) for length in lengths]
     if any(count < 0 for count in counts) or sum(counts) != n:
         raise ValueError(f"random_split: lengths {list(lengths)} do not add up to the dataset's {n} samples")
-    order = split_order(n, seed)
+    order = split_order(n, seed_from(generator, seed))
     return [Subset(dataset, part) for part in np.split(order, np.cumsum(counts)[:-1])]

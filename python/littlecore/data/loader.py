@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .counter_random import SampleRandom, shuffled
+from .counter_random import SampleRandom, seed_from, shuffled
 from .dataset import Dataset
+
+if TYPE_CHECKING:
+    from littlecore import Generator
 
 CollateFn = Callable[[Sequence[tuple[Any, ...]]], Any]
 
@@ -27,9 +30,10 @@ class DataLoader:
     """Iterates a dataset in batches; each `iter()` is one epoch.
 
     A batch is the tuple of `dataset.batch`'s fields as tensors, or, with `collate_fn`, what that makes of the list of
-    samples `dataset[i]`. The order depends on nothing but (len(dataset), seed, epoch). With `num_workers` threads the
-    next `num_workers * prefetch_factor` batches are made while one is used, with the same content and order; an
-    exception in a worker is raised in place of its batch.
+    samples `dataset[i]`. The order depends on nothing but (len(dataset), seed, epoch); a `generator` stands for the
+    seed that it draws when the loader is made. With `num_workers` threads the next `num_workers * prefetch_factor`
+    batches are made while one is used, with the same content and order; an exception in a worker is raised in place of
+    its batch.
 
     Epochs count from 0, one for every `iter()`. `state_dict()` after k batches, given to `load_state_dict()` of an
     equally made loader, makes its next `iter()` continue with batch k, bit for bit.
@@ -46,6 +50,7 @@ class DataLoader:
         prefetch_factor: int = 2,
         collate_fn: CollateFn | None = None,
         seed: int = 0,
+        generator: Generator | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"DataLoader: batch_size must be at least 1, got {batch_size}")
@@ -55,7 +60,7 @@ class DataLoader:
             )
         self.dataset, self.batch_size, self.shuffle, self.drop_last = dataset, batch_size, shuffle, drop_last
         self.num_workers, self.prefetch_factor = num_workers, prefetch_factor
-        self.collate_fn, self.seed = collate_fn, seed
+        self.collate_fn, self.seed = collate_fn, seed_from(generator, seed)
         self._epoch, self._batches = 0, 0  # the epoch in progress or next, and how many of its batches were given
         self._started = False  # whether an iteration of this epoch has begun
 

@@ -21,10 +21,11 @@ class _Recurrent(Module):
     """
 
     gates: int
+    proj_size = 0  # LSTM only
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int, bias: bool, batch_first: bool, dropout: float,
-        bidirectional: bool, device: Any, dtype: Any,
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
+        dropout: float = 0.0, bidirectional: bool = False, device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__()
         if hidden_size <= 0 or num_layers <= 0:
@@ -41,12 +42,14 @@ class _Recurrent(Module):
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
         self.suffixes = ("", "_reverse") if bidirectional else ("",)
-        rows = self.gates * hidden_size
+        rows, out = self.gates * hidden_size, self.proj_size or hidden_size
         for layer in range(num_layers):
-            columns = input_size if layer == 0 else hidden_size * len(self.suffixes)
-            shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, columns), "weight_hh": (rows, hidden_size)}
+            columns = input_size if layer == 0 else out * len(self.suffixes)
+            shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, columns), "weight_hh": (rows, out)}
             if bias:
                 shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+            if self.proj_size:
+                shapes |= {"weight_hr": (out, hidden_size)}
             for suffix in self.suffixes:
                 for name, shape in shapes.items():
                     value = uninitialized(shape, device, dtype)
@@ -72,8 +75,10 @@ class _Recurrent(Module):
         """(output, final states...) of one layer in one direction.    x [T, N, in], state [N, H] each"""
         raise NotImplementedError
 
-    def run(self, input: Tensor, states: tuple[Tensor, ...] | None, kinds: int) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """All layers. `kinds`: how many state tensors the cell has (LSTM: 2)."""
+    def run(
+        self, input: Tensor, states: tuple[Tensor, ...] | None, widths: tuple[int, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """All layers. `widths`: of the state tensors the cell has (LSTM: 2)."""
         batched = input.dim() == 3
         if input.dim() not in (2, 3) or input.shape[-1] != self.input_size:
             raise ValueError(
@@ -83,15 +88,12 @@ class _Recurrent(Module):
         x = (input.transpose(0, 1) if self.batch_first else input) if batched else input.unsqueeze(1)  # [T, N, in]
         total, n = self.num_layers * len(self.suffixes), x.shape[1]
         if states is None:
-            zero = _core.zeros((total, n, self.hidden_size), dtype=x.dtype, device=x.device)
-            states = (zero,) * kinds
+            states = tuple(_core.zeros((total, n, width), dtype=x.dtype, device=x.device) for width in widths)
         elif not batched:
             states = tuple(s.unsqueeze(1) for s in states)
-        for s in states:
-            if tuple(s.shape) != (total, n, self.hidden_size):
-                raise ValueError(
-                    f"{type(self).__name__}: state is {tuple(s.shape)}, expected {(total, n, self.hidden_size)}"
-                )
+        for s, width in zip(states, widths, strict=True):
+            if tuple(s.shape) != (total, n, width):
+                raise ValueError(f"{type(self).__name__}: state is {tuple(s.shape)}, expected {(total, n, width)}")
 
         finals: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
@@ -110,9 +112,20 @@ class _Recurrent(Module):
             return x.squeeze(1), tuple(s.squeeze(1) for s in last)
         return (x.transpose(0, 1) if self.batch_first else x), last
 
+    def forward(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
+        y, (h,) = self.run(input, None if hx is None else (hx,), (self.hidden_size,))
+        return y, h
+
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
-        shown = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        shown = {
+            "proj_size": 0,
+            "num_layers": 1,
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0.0,
+            "bidirectional": False,
+        }
         return text + "".join(
             f", {k}={getattr(self, k)}" for k, default in shown.items() if getattr(self, k) != default
         )
@@ -136,44 +149,34 @@ class RNN(_Recurrent):
     def one_layer(self, x: Tensor, state: tuple[Tensor, ...], layer: int, suffix: str) -> tuple[Tensor, ...]:
         return self.call(_core.rnn_layer, x, *state, *self.weights(layer, suffix), self.nonlinearity, bool(suffix))
 
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        y, (h,) = self.run(input, None if hx is None else (hx,), 1)
-        return y, h
-
 
 class GRU(_Recurrent):
     """r, z gates and candidate n: h = (1 - z) n + z h."""
 
     gates = 3
 
-    def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
-        dropout: float = 0.0, bidirectional: bool = False, device: Any = None, dtype: Any = None,
-    ) -> None:  # fmt: skip
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
-
     def one_layer(self, x: Tensor, state: tuple[Tensor, ...], layer: int, suffix: str) -> tuple[Tensor, ...]:
         return self.call(_core.gru_layer, x, *state, *self.weights(layer, suffix), bool(suffix))
 
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        y, (h,) = self.run(input, None if hx is None else (hx,), 1)
-        return y, h
-
 
 class LSTM(_Recurrent):
-    """i, f, g, o gates: c = f c + i g, h = o tanh(c)."""
+    """i, f, g, o gates: c = f c + i g, h = o tanh(c); with proj_size P, h = W_hr (o tanh(c)) is P wide."""
 
     gates = 4
 
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
-        dropout: float = 0.0, bidirectional: bool = False, device: Any = None, dtype: Any = None,
+        dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0, device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
+        if proj_size and not 0 < proj_size < hidden_size:
+            raise ValueError(f"proj_size {proj_size} must be 0 (none) or smaller than hidden_size {hidden_size}")
+        object.__setattr__(self, "proj_size", proj_size)
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
 
     def one_layer(self, x: Tensor, state: tuple[Tensor, ...], layer: int, suffix: str) -> tuple[Tensor, ...]:
-        return self.call(_core.lstm_layer, x, *state, *self.weights(layer, suffix), bool(suffix))
+        projection = self._parameters.get(f"weight_hr_l{layer}{suffix}")
+        return self.call(_core.lstm_layer, x, *state, *self.weights(layer, suffix), projection, bool(suffix))
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        y, (h, c) = self.run(input, hx, 2)
+        y, (h, c) = self.run(input, hx, (self.proj_size or self.hidden_size, self.hidden_size))
         return y, (h, c)
