@@ -330,7 +330,7 @@ Tensor unfold(const Tensor& x, int64_t dim, int64_t size, int64_t step) {
             Dims joined = taps.sizes();
             joined[d] *= joined[d + 1];
             joined.erase(d + 1);
-            return {run(reshape(taps, joined), d, unfolded_axis(axis).transposed())};
+            return {run(reshape(taps, joined), d, folded_axis(axis))};
         });
     return y;
 }
