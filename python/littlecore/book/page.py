@@ -9,6 +9,7 @@ import ast
 import base64
 import inspect
 import json
+import struct
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -29,6 +30,7 @@ h1 { font-size: 1.6rem; line-height: 1.25; } h2 { margin-top: 3rem; border-botto
 h3 { margin-top: 2.2rem; } h4 { margin: 1.6rem 0 .4rem; font-size: 1rem; }
 a { color: #0b5fa5; } nav ul { list-style: none; padding: 0; columns: 17rem; } nav .none, .quiet { color: #6b6b6b; }
 figure { margin: 1rem 0; } img { display: block; width: 100%; height: auto; }
+img.wide { min-width: 36rem; }
 figcaption { font-size: .92rem; color: #444; margin-top: .3rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #e4e4e4; vertical-align: top; }
@@ -126,12 +128,7 @@ def _program(name: str, folder: Path, result: dict[str, Any]) -> str:
     docstring = inspect.cleandoc(ast.get_docstring(ast.parse(source)) or "")
     parts = [f"<p>{escape(paragraph)}</p>" for paragraph in docstring.split("\n\n")]
     for figure in result["figures"]:
-        image = base64.b64encode((folder / f"{figure['name']}.png").read_bytes()).decode()
-        caption = escape(figure["caption"])
-        parts.append(
-            f'<figure><img src="data:image/png;base64,{image}" alt="{caption}"/>'
-            f"<figcaption>{caption}</figcaption></figure>"
-        )
+        parts.append(_figure(folder / f"{figure['name']}.png", escape(figure["caption"])))
     rows = "\n".join(_metric(row) for row in result["metrics"])
     parts.append(
         '<div class="scroll"><table><thead><tr><th>number</th><th>value</th><th>gate</th></tr></thead>'
@@ -141,6 +138,16 @@ def _program(name: str, folder: Path, result: dict[str, Any]) -> str:
     parts.append(f'<p class="quiet">{form}, seed {result["seed"]}, {result["seconds"]:.1f} s</p>')
     parts.append(f"<details><summary>{name}.py</summary><pre><code>{escape(source)}</code></pre></details>")
     return "\n".join(parts)
+
+
+def _figure(path: Path, caption: str) -> str:
+    content = path.read_bytes()
+    width, height = struct.unpack(">II", content[16:24])  # of the PNG's first chunk
+    kind = ' class="wide"' if width > 2 * height else ""
+    return (
+        f'<figure><div class="scroll"><img{kind} src="data:image/png;base64,{base64.b64encode(content).decode()}" '
+        f'width="{width}" height="{height}" alt="{caption}"/></div><figcaption>{caption}</figcaption></figure>'
+    )
 
 
 def _metric(row: dict[str, Any]) -> str:

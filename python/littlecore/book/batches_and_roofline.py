@@ -1,0 +1,92 @@
+"""Batches make a processor efficient, up to the limits of its arithmetic and its memory (section 2.1).
+
+A layer's weights are read once a batch, so a large batch does more arithmetic for every byte it moves. The roofline
+(Williams, Waterman, Patterson, CACM 52(4), 2009) bounds what can be reached: the processor's peak, or the memory's
+bandwidth times the operations done on every byte, whichever is less. Both limits are measured here, so every number
+of this section differs from run to run and machine to machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import littlecore as lc
+from littlecore import models, nn
+
+from .demo import BLACK, BLUE, GREEN, RED, Demo
+
+WIDTH = 1536  # of a fully connected layer whose weights exceed the caches near the cores
+SQUARES = (64, 256, 768)  # of matrix products
+
+
+def shortest(actions: Mapping[str, Callable[[], object]], rounds: Iterable[int]) -> dict[str, float]:
+    """Seconds of every action at its fastest; they take turns, so that a busy moment of the machine hits all alike."""
+    best = dict.fromkeys(actions, float("inf"))
+    for _ in rounds:
+        for name, action in actions.items():
+            start = time.perf_counter()
+            action()
+            best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def run(demo: Demo) -> None:
+    batches = [2**k for k in range(0, demo.pick(10, 12))]
+    lenet, layer = models.lenet(), nn.Linear(WIDTH, WIDTH)
+    long, another = lc.randn(4 << 20), lc.randn(4 << 20)  # too long for the caches
+    actions: dict[str, Callable[[], object]] = {"addition": lambda: long.add_(another)}
+    for n in batches:
+        images, x = lc.randn(n, 1, 28, 28), lc.randn(n, WIDTH)
+        actions[f"LeNet {n}"] = lambda x=images: lenet(x)  # type: ignore[misc]
+        actions[f"linear {n}"] = lambda x=x: layer(x)  # type: ignore[misc]
+    for size in SQUARES:
+        m = lc.randn(size, size)
+        actions[f"matmul {size}"] = lambda m=m: m @ m  # type: ignore[misc]
+    limits = []
+
+    def rounds() -> Iterator[int]:
+        for i in demo.progress(range(demo.pick(10, 100)), "timing"):
+            limits.append((lc.fma_peak(), lc.copy_bandwidth(64 << 20)))
+            yield i
+
+    with lc.no_grad():
+        seconds = shortest(actions, rounds())
+    batching(demo, batches, seconds)
+    roofline(demo, batches, seconds, max(peak for peak, _ in limits), max(width for _, width in limits))
+
+
+def batching(demo: Demo, batches: list[int], seconds: dict[str, float]) -> None:
+    demo.metric("fully connected, time of 64 samples / of 1", seconds["linear 64"] / seconds["linear 1"], at_most=32)
+    demo.metric("LeNet, time of 64 samples / of 1", seconds["LeNet 64"] / seconds["LeNet 1"])
+    figure = demo.figure("batches", "Time a sample against the batch size: the weights of the layer are read once.")
+    axes = figure.subplots()
+    for name, text, colour in (("LeNet", "LeNet", BLUE), ("linear", f"linear {WIDTH} to {WIDTH}", RED)):
+        axes.loglog(batches, [1e6 * seconds[f"{name} {n}"] / n for n in batches], "o-", color=colour, label=text)
+    axes.set(xlabel="batch size", ylabel="time a sample (µs)")
+    axes.set_xscale("log", base=2)
+    axes.legend()
+
+
+def roofline(demo: Demo, batches: list[int], seconds: dict[str, float], peak: float, bandwidth: float) -> None:
+    """`peak` in GFLOP/s, `bandwidth` in GB/s."""
+    work: dict[str, tuple[float, float]] = {"addition": (4 << 20, 12 * (4 << 20))}  # operations, bytes moved
+    work |= {f"linear {n}": (2.0 * n * WIDTH**2, 4.0 * (WIDTH**2 + 2 * n * WIDTH)) for n in batches}
+    work |= {f"matmul {n}": (2.0 * n**3, 12.0 * n**2) for n in SQUARES}
+    reached = {name: operations / seconds[name] / 1e9 for name, (operations, _) in work.items()}
+    demo.metric("measured peak (GFLOP/s)", peak)
+    demo.metric("measured bandwidth of main memory (GB/s)", bandwidth)
+    demo.metric("best matrix product / measured peak", max(reached.values()) / peak, at_least=0.3)
+    demo.metric("addition out of main memory / its roof", reached["addition"] * 12 / bandwidth, at_least=0.2)
+
+    figure = demo.figure(
+        "roofline", "Operations a second against operations a byte moved; the line is what the machine allows."
+    )
+    axes = figure.subplots()
+    intensity = [2.0**k for k in range(-4, 10)]
+    axes.loglog(intensity, [min(peak, bandwidth * i) for i in intensity], color=BLACK, label="measured limits")
+    for kind, colour, marker in (("linear", RED, "o"), ("matmul", BLUE, "^"), ("addition", GREEN, "s")):
+        points = [(work[name][0] / work[name][1], reached[name]) for name in work if name.startswith(kind)]
+        axes.loglog([i for i, _ in points], [r for _, r in points], marker, color=colour, label=kind)
+    axes.set(xlabel="operations a byte (FLOP/B)", ylabel="achieved (GFLOP/s)")
+    axes.legend()
