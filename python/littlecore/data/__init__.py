@@ -3,6 +3,7 @@
 Everything here is NumPy until `DataLoader` hands out littlecore tensors.
 """
 
+from .bpe import BytePairTokenizer
 from .counter_random import SampleRandom
 from .dataset import Dataset, ImageDataset, Subset, TensorDataset, Transformed, random_split, stack
 from .errors import DataError
@@ -23,6 +24,7 @@ from .transforms import (
 )
 
 __all__ = [
+    "BytePairTokenizer",
     "ByteTokenizer",
     "CharTokenizer",
     "Cutout",
