@@ -30,7 +30,27 @@ template <class S> using wide_t = typename wide<S>::type;
 
 template <class T> constexpr bool is_half = std::is_same_v<T, bfloat16> || std::is_same_v<T, float16>;
 
-template <class S> const wide_t<S>* widen(const S* x, int64_t n, wide_t<S>* buffer) {
+// The type that stands for all of its size.
+template <int bytes> struct bits;
+template <> struct bits<1> {
+    using type = uint8_t;
+};
+template <> struct bits<2> {
+    using type = bfloat16;
+};
+template <> struct bits<4> {
+    using type = int32_t;
+};
+template <> struct bits<8> {
+    using type = int64_t;
+};
+template <class S> using bits_t = typename bits<sizeof(S)>::type;
+
+template <class W> using Widen = const W* (*)(const void*, int64_t, W* buffer);
+template <class W> using Narrow = void (*)(const W*, void*, int64_t);
+
+template <class S> const wide_t<S>* widen(const void* from, int64_t n, wide_t<S>* buffer) {
+    const S* x = static_cast<const S*>(from);
     if constexpr (std::is_same_v<S, wide_t<S>>) {
         return x;
     } else if constexpr (is_half<S>) {
@@ -42,7 +62,8 @@ template <class S> const wide_t<S>* widen(const S* x, int64_t n, wide_t<S>* buff
     }
 }
 
-template <class W, class D> void narrow(const W* x, D* y, int64_t n) {
+template <class W, class D> void narrow(const W* x, void* to, int64_t n) {
+    D* y = static_cast<D*>(to);
     if constexpr (std::is_same_v<D, bool>) {
         for (int64_t i = 0; i < n; ++i) y[i] = x[i] != 0;
     } else if constexpr (is_half<D> && std::is_same_v<W, float>) {
@@ -56,12 +77,28 @@ template <class W, class D> void narrow(const W* x, D* y, int64_t n) {
     }
 }
 
-template <class S, class D> void convert(const S* x, const Strided<2>& walk, D* y, int64_t begin, int64_t end) {
+template <class W> Narrow<W> narrow_to(DType to) {
+    switch (to) {
+        case DType::float32: return narrow<W, float>;
+        case DType::float64: return narrow<W, double>;
+        case DType::bfloat16: return narrow<W, bfloat16>;
+        case DType::float16: return narrow<W, float16>;
+        case DType::int64: return narrow<W, int64_t>;
+        case DType::int32: return narrow<W, int32_t>;
+        case DType::uint8: return narrow<W, uint8_t>;
+        case DType::bool_: return narrow<W, bool>;
+    }
+    __builtin_unreachable();
+}
+
+// One copy of the walk for all dtypes of a size.
+template <class W, class S, class D>
+void convert(const S* x, const Strided<2>& walk, D* y, int64_t begin, int64_t end, Widen<W> widened, Narrow<W> narrowed) {
     ChunkReader<S> read(x);
     ChunkWriter<D> write(y);
-    alignas(64) wide_t<S> buffer[kChunk];
+    alignas(64) W buffer[kChunk];
     each_chunk(walk, begin, end, [&](const Position<2>& at, int64_t n) {
-        narrow(widen(read(walk, 1, at, n), n, buffer), write.open(walk, 0, at, n), n);
+        narrowed(widened(read(walk, 1, at, n), n, buffer), write.open(walk, 0, at, n), n);
         write.close(walk, 0, at, n);
     });
 }
@@ -135,16 +172,15 @@ template <class S> void copy_transposed(const CopyForward<S>& a, int d) {
 }
 
 template <class S> void copy_range(const CopyForward<S>& a, int64_t begin, int64_t end) {
-    if (a.to == dtype_of<S>) return move(a.x, a.walk, static_cast<S*>(a.y), begin, end);
-    switch (a.to) {
-        case DType::float32: return convert(a.x, a.walk, static_cast<float*>(a.y), begin, end);
-        case DType::float64: return convert(a.x, a.walk, static_cast<double*>(a.y), begin, end);
-        case DType::bfloat16: return convert(a.x, a.walk, static_cast<bfloat16*>(a.y), begin, end);
-        case DType::float16: return convert(a.x, a.walk, static_cast<float16*>(a.y), begin, end);
-        case DType::int64: return convert(a.x, a.walk, static_cast<int64_t*>(a.y), begin, end);
-        case DType::int32: return convert(a.x, a.walk, static_cast<int32_t*>(a.y), begin, end);
-        case DType::uint8: return convert(a.x, a.walk, static_cast<uint8_t*>(a.y), begin, end);
-        case DType::bool_: return convert(a.x, a.walk, static_cast<bool*>(a.y), begin, end);
+    using W = wide_t<S>;
+    const auto* x = reinterpret_cast<const bits_t<S>*>(a.x);
+    if (a.to == dtype_of<S>) return move(x, a.walk, static_cast<bits_t<S>*>(a.y), begin, end);
+    const Narrow<W> narrowed = narrow_to<W>(a.to);
+    switch (item_size(a.to)) {
+        case 1: return convert<W>(x, a.walk, static_cast<uint8_t*>(a.y), begin, end, widen<S>, narrowed);
+        case 2: return convert<W>(x, a.walk, static_cast<bfloat16*>(a.y), begin, end, widen<S>, narrowed);
+        case 4: return convert<W>(x, a.walk, static_cast<int32_t*>(a.y), begin, end, widen<S>, narrowed);
+        default: return convert<W>(x, a.walk, static_cast<int64_t*>(a.y), begin, end, widen<S>, narrowed);
     }
 }
 
