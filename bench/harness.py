@@ -171,7 +171,7 @@ def _gradient(shape: tuple[int, ...]) -> np.ndarray:
 
 def values(result: Any) -> list[np.ndarray]:
     several = result if isinstance(result, (tuple, list)) else (result,)
-    return [t.detach().to(lc.float32 if isinstance(t, lc.Tensor) else t.dtype).numpy() for t in several]
+    return [(t.float() if "float16" in str(t.dtype) else t).detach().numpy() for t in several]
 
 
 def agree(ours: Any, theirs: Any, random: bool) -> None:

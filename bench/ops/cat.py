@@ -1,4 +1,4 @@
-"""cat, stack, pad and roll: every byte read once and written once."""
+"""cat, stack, roll and flip: every byte read once and written once."""
 
 from bench.harness import Case, Work, normal
 
@@ -11,6 +11,7 @@ def cases() -> list[Case]:
         Case("cat_dim0", lambda lib, a, b: lib.cat([a, b], 0), pair, Work(bytes=4 * size)),
         Case("cat_dim1", lambda lib, a, b: lib.cat([a, b], 1), pair, Work(bytes=4 * size)),
         Case("stack", lambda lib, a, b: lib.stack([a, b], 1), pair, Work(bytes=4 * size)),
-        Case("pad", lambda lib, a: lib.nn.functional.pad(a, (1, 1, 1, 1)), pair[:1], Work(bytes=2 * size)),
         Case("roll", lambda lib, a: lib.roll(a, 7, 0), pair[:1], Work(bytes=2 * size)),
+        Case("flip_dim0", lambda lib, a: lib.flip(a, (0,)), pair[:1], Work(bytes=2 * size)),
+        Case("flip_dim1", lambda lib, a: lib.flip(a, (1,)), pair[:1], Work(bytes=2 * size)),
     ]

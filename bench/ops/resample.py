@@ -20,13 +20,14 @@ def case(name: str, call: Callable[..., Any], x: tuple[int, ...], y: tuple[int, 
 
 def cases() -> list[Case]:
     return [
+        case("pad", lambda f, v: f.pad(v, (1, 1, 1, 1)), (1024, 1536), (1026, 1538)),
         case("pad_reflect", lambda f, v: f.pad(v, (2, 2, 2, 2), "reflect"), (32, 64, 32, 32), (32, 64, 36, 36)),
-        case("nearest", lambda f, v: f.interpolate(v, scale_factor=2), (16, 64, 16, 16), (16, 64, 32, 32)),
+        case("nearest", lambda f, v: f.interpolate(v, scale_factor=2), (16, 64, 32, 32), (16, 64, 64, 64)),
         case(
             "bilinear",
             lambda f, v: f.interpolate(v, scale_factor=2, mode="bilinear"),
-            (16, 64, 16, 16),
             (16, 64, 32, 32),
+            (16, 64, 64, 64),
         ),
         case("unfold", lambda f, v: f.unfold(v, 3, padding=1), (8, 16, 32, 32), (8, 144, 1024)),
         case("fold", lambda f, v: f.fold(v, 32, 3, padding=1), (8, 144, 1024), (8, 16, 32, 32)),
