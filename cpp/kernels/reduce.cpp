@@ -25,22 +25,26 @@ template <class T> constexpr T highest() {
 // ---- what is reduced: map, then combine; for vectors and for single elements ------------------------------------------------
 
 struct Sum {
+    using combiner = Sum;                              // of it and what derives from it
     template <class T> static constexpr T identity() { return T(0); }
     template <class V> static LC_INLINE V map(V x, V) { return x; }
     template <class V> static LC_INLINE V combine(V a, V b) { return a + b; }
 };
 struct Prod {
+    using combiner = Prod;
     template <class T> static constexpr T identity() { return T(1); }
     template <class V> static LC_INLINE V map(V x, V) { return x; }
     template <class V> static LC_INLINE V combine(V a, V b) { return a * b; }
 };
 struct Max {
+    using combiner = Max;
     template <class T> static constexpr T identity() { return lowest<T>(); }
     template <class V> static LC_INLINE V map(V x, V) { return x; }
     template <class T> static LC_INLINE vec<T> combine(vec<T> a, vec<T> b) { return max_nan(a, b); }
     template <class T> static LC_INLINE T combine(T a, T b) { return a > b || a != a ? a : b; }
 };
 struct Min {
+    using combiner = Min;
     template <class T> static constexpr T identity() { return highest<T>(); }
     template <class V> static LC_INLINE V map(V x, V) { return x; }
     template <class T> static LC_INLINE vec<T> combine(vec<T> a, vec<T> b) { return min_nan(a, b); }
@@ -69,12 +73,31 @@ template <class F, class A> A combine_pairwise(const A* x, int64_t n) {
     return F::combine(combine_pairwise<F>(x, half), combine_pairwise<F>(x + half, n - half));
 }
 
+// 16-bit floats are widened a block at a time, so that the loops below exist for float, double and integers alone.
+constexpr int64_t kPiece = kBlock / kRows;            // columns of a block that fit the buffer
+
+template <class T> constexpr bool is_wide = std::is_same_v<T, acc_t<T>>;
+
+template <class T> struct Widened {
+    alignas(64) acc_t<T> block[is_wide<T> ? 1 : kBlock];
+
+    // rows of `columns` elements `stride` apart; the result's are kPiece apart if they are several.
+    LC_INLINE const acc_t<T>* operator()(const T* x, int64_t rows, int64_t stride, int64_t columns) {
+        if constexpr (is_wide<T>) {
+            return x;
+        } else {
+            for (int64_t r = 0; r < rows; ++r)
+                each_vec<float>(columns, [&](int64_t i, auto k) { store(block + r * kPiece + i, load(x + r * stride + i, k), k); });
+            return block;
+        }
+    }
+};
+
 // ---- along rows ---------------------------------------------------------------------------------------------------------
 
-template <class F, class T> acc_t<T> reduce_block(const T* x, int64_t n, acc_t<T> shift) {
-    using A = acc_t<T>;
+template <class F, class A> A reduce_block(const A* x, int64_t n, A shift) {
     A y = F::template identity<A>();
-    if constexpr (std::is_integral_v<T>) {
+    if constexpr (std::is_integral_v<A>) {
         for (int64_t i = 0; i < n; ++i) y = F::combine(y, x[i]);
         return y;
     } else {
@@ -94,29 +117,12 @@ template <class F, class T> acc_t<T> reduce_block(const T* x, int64_t n, acc_t<T
     }
 }
 
-template <class F, class T> void reduce_rows(const ReduceForward<T>& a, int64_t work_ns) {
-    using A = acc_t<T>;
-    const int64_t blocks = (a.n + kBlock - 1) / kBlock;
-    const int64_t grain = a.n < kBlock ? 1 + kBlock / a.n : 1;      // short rows: several to a task
-    Buffer<A> parts(blocks > 1 ? a.outer * blocks : 0);
-    parallel_ranges(a.outer * blocks, 8 * grain, work_ns, [&](int64_t begin, int64_t end) {
-        for (int64_t b = begin; b < end; ++b) {
-            const int64_t row = b / blocks, from = b % blocks * kBlock;
-            const int64_t count = a.n - from < kBlock ? a.n - from : kBlock;
-            (blocks > 1 ? parts.data() : a.y)[b] = reduce_block<F>(a.x + row * a.n + from, count, a.shift ? a.shift[row] : A(0));
-        }
-    });
-    if (blocks > 1)
-        for (int64_t o = 0; o < a.outer; ++o) a.y[o] = combine_pairwise<F>(parts.data() + o * blocks, blocks);
-}
-
 // ---- down columns ---------------------------------------------------------------------------------------------------------
 
 // acc[0..columns) = rows r of x[r * stride + 0..columns), combined: four at a time, so that acc is touched once for four.
-template <class F, class T>
-void reduce_strip(const T* x, int64_t rows, int64_t stride, int64_t columns, const acc_t<T>* shift, acc_t<T>* acc) {
-    using A = acc_t<T>;
-    if constexpr (std::is_integral_v<T>) {
+template <class F, class A>
+void reduce_strip(const A* x, int64_t rows, int64_t stride, int64_t columns, const A* shift, A* acc) {
+    if constexpr (std::is_integral_v<A>) {
         for (int64_t i = 0; i < columns; ++i) acc[i] = x[i];
         for (int64_t r = 1; r < rows; ++r)
             for (int64_t i = 0; i < columns; ++i) acc[i] = F::combine(acc[i], x[r * stride + i]);
@@ -145,19 +151,72 @@ template <class F, class A> void combine_strips(A* parts, int64_t n, int64_t str
         }
 }
 
-template <class F, class T> void reduce_columns(const ReduceForward<T>& a, int64_t work_ns) {
+// ---- any of them, in either direction: compiled once a dtype -------------------------------------------------------------
+
+template <class A> struct Loops {
+    A (*block)(const A*, int64_t n, A shift);
+    void (*strip)(const A*, int64_t rows, int64_t stride, int64_t columns, const A* shift, A* acc);
+    A (*pairwise)(const A*, int64_t n);
+    void (*strips)(A* parts, int64_t n, int64_t stride, int64_t columns);
+};
+template <class F, class A> constexpr Loops<A> loops_of() {
+    using C = typename F::combiner;
+    return {reduce_block<F, A>, reduce_strip<F, A>, combine_pairwise<C, A>, combine_strips<C, A>};
+}
+template <class A> Loops<A> loops_for(ReduceOp op) {
+    if (op == ReduceOp::max) return loops_of<Max, A>();
+    if (op == ReduceOp::min) return loops_of<Min, A>();
+    if constexpr (sizeof(A) == 8 || !std::is_integral_v<A>) {
+        if (op == ReduceOp::sum) return loops_of<Sum, A>();
+        if (op == ReduceOp::prod) return loops_of<Prod, A>();
+    }
+    if constexpr (!std::is_integral_v<A>) {
+        switch (op) {
+            case ReduceOp::sum_shifted: return loops_of<SumShifted, A>();
+            case ReduceOp::sum_squares: return loops_of<SumSquares, A>();
+            case ReduceOp::sum_abs: return loops_of<SumAbs, A>();
+            case ReduceOp::max_abs: return loops_of<MaxAbs, A>();
+            default: return loops_of<SumExp, A>();
+        }
+    }
+    __builtin_unreachable();
+}
+
+template <class T> void reduce_rows(const ReduceForward<T>& a, const Loops<acc_t<T>>& loops, int64_t work_ns) {
+    using A = acc_t<T>;
+    const int64_t blocks = (a.n + kBlock - 1) / kBlock;
+    const int64_t grain = a.n < kBlock ? 1 + kBlock / a.n : 1;      // short rows: several to a task
+    Buffer<A> parts(blocks > 1 ? a.outer * blocks : 0);
+    parallel_ranges(a.outer * blocks, 8 * grain, work_ns, [&](int64_t begin, int64_t end) {
+        Widened<T> wide;
+        for (int64_t b = begin; b < end; ++b) {
+            const int64_t row = b / blocks, from = b % blocks * kBlock;
+            const int64_t count = a.n - from < kBlock ? a.n - from : kBlock;
+            (blocks > 1 ? parts.data() : a.y)[b] = loops.block(wide(a.x + row * a.n + from, 1, 0, count), count, a.shift ? a.shift[row] : A(0));
+        }
+    });
+    if (blocks > 1)
+        for (int64_t o = 0; o < a.outer; ++o) a.y[o] = loops.pairwise(parts.data() + o * blocks, blocks);
+}
+
+template <class T> void reduce_columns(const ReduceForward<T>& a, const Loops<acc_t<T>>& loops, int64_t work_ns) {
     using A = acc_t<T>;
     const int64_t blocks = (a.n + kRows - 1) / kRows, strips = (a.inner + kColumns - 1) / kColumns;
     Buffer<A> parts(blocks > 1 ? a.outer * blocks * a.inner : 0);
     A* out = blocks > 1 ? parts.data() : a.y;
     const int64_t unit = (a.n < kRows ? a.n : kRows) * (a.inner < kColumns ? a.inner : kColumns);
     parallel_ranges(a.outer * blocks * strips, 1 + 32 * 1024 / unit, work_ns, [&](int64_t begin, int64_t end) {
+        Widened<T> wide;
         for (int64_t task = begin; task < end; ++task) {
             const int64_t o = task / (blocks * strips), b = task / strips % blocks, from = task % strips * kColumns;
             const int64_t rows = a.n - b * kRows < kRows ? a.n - b * kRows : kRows;
             const int64_t columns = a.inner - from < kColumns ? a.inner - from : kColumns;
-            reduce_strip<F>(a.x + (o * a.n + b * kRows) * a.inner + from, rows, a.inner, columns,
-                            a.shift ? a.shift + o * a.inner + from : nullptr, out + (o * blocks + b) * a.inner + from);
+            constexpr int64_t most = is_wide<T> ? kColumns : kPiece;
+            for (int64_t c = from; c < from + columns; c += most) {
+                const int64_t width = from + columns - c < most ? from + columns - c : most;
+                loops.strip(wide(a.x + (o * a.n + b * kRows) * a.inner + c, rows, a.inner, width), rows, is_wide<T> ? a.inner : kPiece,
+                            width, a.shift ? a.shift + o * a.inner + c : nullptr, out + (o * blocks + b) * a.inner + c);
+            }
         }
     });
     if (blocks == 1) return;
@@ -166,16 +225,10 @@ template <class F, class T> void reduce_columns(const ReduceForward<T>& a, int64
             const int64_t o = task / strips, from = task % strips * kColumns;
             const int64_t columns = a.inner - from < kColumns ? a.inner - from : kColumns;
             A* part = out + o * blocks * a.inner + from;
-            combine_strips<F>(part, blocks, a.inner, columns);
+            loops.strips(part, blocks, a.inner, columns);
             for (int64_t i = 0; i < columns; ++i) a.y[o * a.inner + from + i] = part[i];
         }
     });
-}
-
-template <class F, class T> void reduce(const ReduceForward<T>& a) {
-    const int64_t work_ns = a.outer * a.n * a.inner / (a.op == ReduceOp::sum_exp ? 2 : 8) * int64_t(sizeof(T)) / 2;
-    if (a.inner == 1) reduce_rows<F>(a, work_ns);
-    else reduce_columns<F>(a, work_ns);
 }
 
 // ---- where the largest is ---------------------------------------------------------------------------------------------------
@@ -235,22 +288,10 @@ template <class T> void index_columns(const ReduceIndexForward<T>& a, const T* x
 }  // namespace
 
 template <class T> void reduce_forward(const ReduceForward<T>& a) {
-    switch (a.op) {
-        case ReduceOp::sum: return reduce<Sum>(a);
-        case ReduceOp::prod: return reduce<Prod>(a);
-        case ReduceOp::max: return reduce<Max>(a);
-        case ReduceOp::min: return reduce<Min>(a);
-        default: break;
-    }
-    if constexpr (!std::is_integral_v<T>) {
-        switch (a.op) {
-            case ReduceOp::sum_shifted: return reduce<SumShifted>(a);
-            case ReduceOp::sum_squares: return reduce<SumSquares>(a);
-            case ReduceOp::sum_abs: return reduce<SumAbs>(a);
-            case ReduceOp::max_abs: return reduce<MaxAbs>(a);
-            default: return reduce<SumExp>(a);
-        }
-    }
+    const int64_t work_ns = a.outer * a.n * a.inner / (a.op == ReduceOp::sum_exp ? 2 : 8) * int64_t(sizeof(T)) / 2;
+    const Loops<acc_t<T>> loops = loops_for<acc_t<T>>(a.op);
+    if (a.inner == 1) reduce_rows(a, loops, work_ns);
+    else reduce_columns(a, loops, work_ns);
 }
 
 template <class T> void reduce_index_forward(const ReduceIndexForward<T>& a) {

@@ -33,7 +33,7 @@ enum class ReduceOp : uint8_t { sum,
                                 sum_exp };
 
 // y[o, i] = reduce over r of f(x[o, r, i] - shift[o, i]); shift is for sum_shifted, sum_squares and sum_exp; null: 0.
-template <class T> struct ReduceForward {             // integers: sum prod max min
+template <class T> struct ReduceForward {             // integers: max min; int64 also sum prod
     ReduceOp op;
     int64_t outer, n, inner;                          // x: [outer, n, inner], n > 0
     const T* x;
