@@ -2,6 +2,7 @@
 
 import math
 
+import check
 import numpy as np
 import pytest
 
@@ -73,6 +74,46 @@ def test_vgg_keys_and_shape():
         assert tuple(model(lc.zeros(1, 3, 32, 32)).shape) == (1, 7)
 
 
+def both(name):
+    return [f"{name}.weight", f"{name}.bias"]
+
+
+def norm(name):
+    return [*both(name), *(f"{name}.{s}" for s in ("running_mean", "running_var", "num_batches_tracked"))]
+
+
+def test_every_key_of_gpt2():
+    """As the published checkpoint has them, under "transformer." and with the readout."""
+    parts = ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
+    keys = ["transformer.wte.weight", "transformer.wpe.weight"]
+    keys += [k for i in range(12) for part in parts for k in both(f"transformer.h.{i}.{part}")]
+    keys += [*both("transformer.ln_f"), "lm_head.weight"]
+    assert list(models.gpt("gpt2", n_embd=24, vocab_size=50, block_size=8).state_dict()) == keys
+
+
+def test_every_key_of_resnet50():
+    """As torchvision has them."""
+    keys = ["conv1.weight", *norm("bn1")]
+    for layer, blocks in enumerate((3, 4, 6, 3), 1):
+        for block in range(blocks):
+            at = f"layer{layer}.{block}"
+            for i in (1, 2, 3):
+                keys += [f"{at}.conv{i}.weight", *norm(f"{at}.bn{i}")]
+            if block == 0:
+                keys += [f"{at}.downsample.0.weight", *norm(f"{at}.downsample.1")]
+    assert list(models.resnet50().state_dict()) == [*keys, *both("fc")]
+
+
+@pytest.mark.parametrize(
+    "name, convolutions",
+    [("vgg11", (0, 3, 6, 8, 11, 13, 16, 18)), ("vgg16", (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28))],
+)
+def test_every_key_of_vgg(name, convolutions):
+    model = models.vgg(name, 3)
+    keys = [k for i in convolutions for k in both(f"features.{i}")]
+    assert list(model.state_dict()) == keys + [k for i in (0, 3, 6) for k in both(f"classifier.{i}")]
+
+
 @pytest.mark.parametrize("readout", ["linear", "mlp"])
 def test_vit(readout):
     options = {"image_size": 28, "patch_size": 7, "num_layers": 2, "num_heads": 4, "hidden_dim": 32, "mlp_dim": 64}
@@ -88,13 +129,15 @@ def test_vit(readout):
 
 def test_patches_of_vit_are_a_linear_layer():
     model = models.vit(image_size=8, patch_size=4, num_layers=0, num_heads=1, hidden_dim=6, mlp_dim=8, in_channels=2)
-    x = lc.randn(1, 2, 8, 8)
+    lc.manual_seed(0)
+    x, bias = lc.randn(1, 2, 8, 8), nn.init.normal_(model.conv_proj.bias).detach().numpy()
     y = model.conv_proj(x).detach().numpy()[0]  # [6, 2, 2]
-    weight, image = model.conv_proj.weight.detach().numpy().reshape(6, -1), x.numpy()[0]
+    weight, image = model.conv_proj.weight.detach().numpy().reshape(6, -1).astype(np.float64), x.numpy()[0]
     for i in range(2):
         for j in range(2):
-            patch = image[:, 4 * i : 4 * i + 4, 4 * j : 4 * j + 4].reshape(-1)
-            np.testing.assert_allclose(y[:, i, j], weight @ patch, rtol=1e-4, atol=1e-5)
+            patch = image[:, 4 * i : 4 * i + 4, 4 * j : 4 * j + 4].reshape(-1).astype(np.float64)
+            size = np.abs(weight) @ np.abs(patch) + np.abs(bias)
+            check.contraction(y[:, i, j], weight @ patch + bias, size, 32)
 
 
 def test_gpt_keys_tying_and_initial_values():
@@ -143,10 +186,10 @@ def test_transformer_is_causal_and_stops():
         logits = model(source, target)
         assert tuple(logits.shape) == (2, 4, 13)
         shorter = model(source, target[:, :2])
-    np.testing.assert_allclose(logits[:, :2].numpy(), shorter.numpy(), rtol=1e-5, atol=1e-6)
+    check.same_bits(logits[:, :2], shorter)
     with lc.no_grad():  # what stands behind padding cannot matter
         padded = model(lc.tensor([[3, 4, 5, 0, 0, 0]]), target[:1])
-    np.testing.assert_allclose(logits[:1].numpy(), padded.numpy(), rtol=1e-5, atol=1e-6)
+    check.same_bits(logits[:1], padded)
     tokens = model.generate(source, begin=1, end=2, max_length=6)
     assert tokens.shape[0] == 2 and tokens[:, 0].tolist() == [1, 1] and tokens.shape[1] <= 7
 
@@ -174,5 +217,12 @@ def test_summary_counts_what_the_book_counts():
     rows = nn.summary(model, lc.zeros(1, 8, dtype=lc.int64), verbose=False).rows
     assert sum(r.parameters for r in rows if r.depth == 1) == parameters(model) and rows[-1].parameters == 0
     assert model.training and not model._hooked and nn.functional.linear is lc._core.linear
+    width, t, heads, vocabulary = 16, 8, 2, 40
+    linear = t * (3 + 1 + 4 + 4) * (2 * width * width) + t * (3 + 1 + 4 + 1) * width  # products and biases
+    attention = heads * t * t * (4 * (width // heads) + 5)
+    readout = t * vocabulary * 2 * width
+    pointwise = {r.kind: r.flops for r in rows if r.kind in ("LayerNorm", "GELU", "Embedding", "Dropout")}
+    others = sum(r.flops for r in rows if r.leaf and r.kind in pointwise)
+    assert rows[0].flops == linear + attention + readout + others and pointwise["GELU"] == t * 4 * width
     tree = models.mlp().summary(verbose=False)
     assert tree.parameters == 1_557 and [r.name for r in tree.rows] == ["", "layers", "0", "1", "2", "3", "4"]

@@ -8,7 +8,6 @@ from littlecore import nn
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 SAME = 1e-7  # float64: the same formula; PyTorch keeps a few constants (the 1/6 of hardsigmoid) in float32
 
@@ -125,6 +124,7 @@ LAYERS = [
     ("make", "shape"), LAYERS, ids=lambda v: repr(v(lc.nn)) if callable(v) else "x".join(map(str, v))
 )
 @pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
 def test_layers(make, shape, mode):
     compare(make, normal(*shape), mode=mode)
 
@@ -211,6 +211,34 @@ def test_attention_masks_and_widths(weights):
     )
 
 
+@pytest.mark.parametrize("shape", [(5, 7), (4, 5, 7)], ids=str)
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("weights", [True, False])
+def test_additive_attention_masks_and_their_gradients(weights, padded, shape):
+    """A float mask per sample and head or for all, -inf in places, alone or with a padding mask as additive."""
+    mask = normal(*shape, seed=4)
+    mask[..., 2, 1] = -np.inf
+    padding = np.where(PADDING[:, [0, 0, *range(5)]], -np.inf, 0.0)
+
+    def call(m, x, memory, mask, padding):
+        padding = padding.detach() if padded else None
+        return m(x, memory, memory, padding, attn_mask=mask, need_weights=weights, average_attn_weights=False)
+
+    def grown(m, x, memory, mask, padding):  # the unused padding mask still needs a gradient to compare
+        outputs = call(m, x, memory, mask, padding)
+        return (*outputs, padding[0, :1]) if weights else (outputs[0], padding[0, :1])
+
+    compare(lambda nn: nn.MultiheadAttention(8, 2), normal(5, 2, 8), normal(7, 2, 8, seed=3), mask, padding, call=grown)
+
+
+def test_additive_masks_of_another_precision_are_taken():
+    m, x = nn.MultiheadAttention(8, 2).double(), lc.from_numpy(normal(5, 2, 8))
+    mask = lc.from_numpy(normal(5, 5))
+    for weights in (True, False):
+        a, b = (m(x, x, x, attn_mask=t, need_weights=weights)[0] for t in (mask.float(), mask.float().double()))
+        assert np.array_equal(a.detach().numpy(), b.detach().numpy())
+
+
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 def test_transformer_layers(norm_first, activation):
@@ -221,6 +249,10 @@ def test_transformer_layers(norm_first, activation):
             call=lambda m, x, memory, mask: m(x, memory, tgt_mask=mask))  # fmt: skip
 
 
+NESTED = pytest.mark.filterwarnings("ignore:enable_nested_tensor:UserWarning")
+
+
+@NESTED
 def test_transformer():
     compare(lambda nn: nn.Transformer(8, 2, 2, 2, 16, 0.0), normal(5, 2, 8), normal(4, 2, 8))
     compare(
@@ -265,6 +297,7 @@ def test_losses_of_more_arguments():
         compare(make, normal(5, 4), CLASSES)
 
 
+@NESTED
 def test_initialisation_has_pytorchs_distribution():
     """Standard deviation and range of each parameter, over enough elements to tell."""
     torch.manual_seed(0)

@@ -31,7 +31,6 @@ def optimizer(nn_module, optim_module, zeros, kind="SGD"):
     return optim_module.SGD(groups, lr=0.1, momentum=0.5) if kind == "SGD" else optim_module.Adam(groups, lr=0.1)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("kind", ["SGD", "Adam"])
 def test_schedules_equal_pytorchs(name, kind):

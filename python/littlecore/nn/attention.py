@@ -96,8 +96,9 @@ class MultiheadAttention(Module):
             y, weights = _attention_with_weights(q, k, v, mask, p)
             weights = weights.mean(1) if average_attn_weights else weights  # [N, L, S] or [N, H, L, S]
         else:
-            allowed = ~mask if mask is not None and mask.dtype is _core.bool_ else mask
-            y = F.scaled_dot_product_attention(q, k, v, allowed, p, causal)
+            if mask is not None:
+                mask = ~mask if mask.dtype is _core.bool_ else mask.to(q.dtype)
+            y = F.scaled_dot_product_attention(q, k, v, mask, p, causal)
 
         n, _, length, _ = y.shape
         y = y.transpose(1, 2).reshape((n, length, self.embed_dim))  # [N, H, L, D] -> [N, L, E]

@@ -102,11 +102,7 @@ class _Conv(Module):
         return text
 
 
-class Conv1d(_Conv):
-    """[N, C, L] or [C, L] -> [N, K, L'].    weight [K, C/groups, R]"""
-
-    rank = 1
-
+class _Convolution(_Conv):
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size | str = 0,
         dilation: Size = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros",
@@ -114,24 +110,22 @@ class Conv1d(_Conv):
     ) -> None:  # fmt: skip
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, 0, dilation, groups, bias,
                          padding_mode, device, dtype)  # fmt: skip
+
+
+class Conv1d(_Convolution):
+    """[N, C, L] or [C, L] -> [N, K, L'].    weight [K, C/groups, R]"""
+
+    rank = 1
 
     def forward(self, input: Tensor) -> Tensor:
         input, padding = self.padded(input)
         return F.conv1d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-class Conv2d(_Conv):
+class Conv2d(_Convolution):
     """[N, C, H, W] or [C, H, W] -> [N, K, H', W'].    weight [K, C/groups, R, S]"""
 
     rank = 2
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size | str = 0,
-        dilation: Size = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros",
-        device: Any = None, dtype: Any = None,
-    ) -> None:  # fmt: skip
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, 0, dilation, groups, bias,
-                         padding_mode, device, dtype)  # fmt: skip
 
     def forward(self, input: Tensor) -> Tensor:
         input, padding = self.padded(input)

@@ -13,7 +13,22 @@ from .module import Module
 from .parameter import options, uninitialized
 
 
-class LayerNorm(Module):
+class _Affine(Module):
+    """What all of them have: a weight of ones and a bias of zeros, each where it is wanted."""
+
+    def _affine(self, shape: int | tuple[int, ...], device: Any, dtype: Any, **wanted: bool) -> None:
+        for name, here in wanted.items():
+            self.register_parameter(name, uninitialized(shape, device, dtype) if here else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        for name, fill in (("weight", init.ones_), ("bias", init.zeros_)):
+            value = self._parameters.get(name)
+            if value is not None:
+                fill(value)
+
+
+class LayerNorm(_Affine):
     """Mean 0 and variance 1 over the last dimensions, then scale and shift.    weight, bias: normalized_shape"""
 
     def __init__(
@@ -24,17 +39,7 @@ class LayerNorm(Module):
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        affine = {"weight": elementwise_affine, "bias": elementwise_affine and bias}
-        for name, wanted in affine.items():
-            value = uninitialized(self.normalized_shape, device, dtype) if wanted else None
-            self.register_parameter(name, value)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        self._affine(self.normalized_shape, device, dtype, weight=elementwise_affine, bias=elementwise_affine and bias)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -44,7 +49,7 @@ class LayerNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}, {affine}"
 
 
-class RMSNorm(Module):
+class RMSNorm(_Affine):
     """Root-mean-square 1 over the last dimensions, then scale; eps None: the dtype's epsilon."""
 
     def __init__(
@@ -55,15 +60,7 @@ class RMSNorm(Module):
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        if elementwise_affine:
-            self.weight = uninitialized(self.normalized_shape, device, dtype)
-        else:
-            self.register_parameter("weight", None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        if self.weight is not None:
-            init.ones_(self.weight)
+        self._affine(self.normalized_shape, device, dtype, weight=elementwise_affine)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
@@ -72,7 +69,7 @@ class RMSNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
-class _TrackedNorm(Module):
+class _TrackedNorm(_Affine):
     """BatchNorm and InstanceNorm: per-channel scale and shift, running statistics."""
 
     dims: tuple[int, ...]  # accepted input ranks
@@ -87,8 +84,6 @@ class _TrackedNorm(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        for name, wanted in {"weight": affine, "bias": affine and bias}.items():
-            self.register_parameter(name, uninitialized(num_features, device, dtype) if wanted else None)
         if track_running_stats:
             self.register_buffer("running_mean", zeros(num_features, **options(device, dtype)))
             self.register_buffer("running_var", ones(num_features, **options(device, dtype)))
@@ -96,7 +91,7 @@ class _TrackedNorm(Module):
         else:
             for name in ("running_mean", "running_var", "num_batches_tracked"):
                 self.register_buffer(name, None)
-        self.reset_parameters()
+        self._affine(num_features, device, dtype, weight=affine, bias=affine and bias)
 
     def reset_running_stats(self) -> None:
         if self.track_running_stats:
@@ -106,10 +101,7 @@ class _TrackedNorm(Module):
 
     def reset_parameters(self) -> None:
         self.reset_running_stats()
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        super().reset_parameters()
 
     def check(self, input: Tensor) -> None:
         if input.dim() not in self.dims:
@@ -185,7 +177,7 @@ class InstanceNorm2d(_InstanceNorm):
     dims = (3, 4)
 
 
-class GroupNorm(Module):
+class GroupNorm(_Affine):
     """Mean 0 and variance 1 per sample and group of channels, then scale and shift per channel.    [N, C, ...]"""
 
     def __init__(
@@ -199,15 +191,7 @@ class GroupNorm(Module):
         self.num_channels = num_channels
         self.eps = eps
         self.affine = affine
-        for name, wanted in {"weight": affine, "bias": affine and bias}.items():
-            self.register_parameter(name, uninitialized(num_channels, device, dtype) if wanted else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        self._affine(num_channels, device, dtype, weight=affine, bias=affine and bias)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
