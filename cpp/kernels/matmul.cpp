@@ -92,6 +92,8 @@ template <class T> LC_INLINE const T* entry(const T* base, const int64_t* offset
     return base + (offsets ? offsets[item] : item * stride);
 }
 
+constexpr int64_t kL1Bytes = 32 << 10;
+
 // All panels of a task are packed at once, to L2, where that reads rows of b in long runs.
 template <class T> LC_INLINE bool packs_together(const MatmulForward<T>& p) {
     return p.plan.pack_b && p.b_col == 1 && p.plan.panel_cols == kTileCols<acc_t<T>>;
@@ -257,22 +259,24 @@ template <class T> void panel_task(const MatmulForward<T>& p, int64_t item, cons
     const PanelScratch size = panel_scratch(p);
     A *packed_b = scratch, *wide_a = packed_b + size.b, *sums = wide_a + size.a;
 
-    // Columns [j, j + n) of the window: where their sums are kept, and what is done to them at the end.
-    const auto result = [&](int64_t j, int64_t n, bool add) {
-        if constexpr (kNarrow<T>) return TileOut<A>{sums + j, w.n, int(n), add};
-        else return TileOut<A>{p.y + at + j, p.y_row, int(n), p.add || add};
+    // Rows [i, i + m) and columns [j, j + n) of the window: where their sums are kept, and what is done to them at the end.
+    const auto result = [&](int64_t i, int64_t j, int64_t n, bool add) {
+        if constexpr (kNarrow<T>) return TileOut<A>{sums + i * w.n + j, w.n, int(n), add};
+        else return TileOut<A>{p.y + at + i * p.y_row + j, p.y_row, int(n), p.add || add};
     };
-    const auto complete = [&](int64_t j, int64_t n) {
-        const TileOut<A> out = result(j, n, true);
-        finish<T>({out.c, out.ldc, w.m, n, p.y + at + j, p.before ? p.before + at + j : nullptr, p.y_row, p.bias ? p.bias + w.j + j : nullptr},
+    const auto complete = [&](int64_t i, int64_t m, int64_t j, int64_t n) {
+        const TileOut<A> out = result(i, j, n, true);
+        const int64_t to = at + i * p.y_row + j;
+        finish<T>({out.c, out.ldc, m, n, p.y + to, p.before ? p.before + to : nullptr, p.y_row, p.bias ? p.bias + w.j + j : nullptr},
                   p.activation);
     };
 
     int64_t streamed = 0;
     if (streams(p)) {
-        streamed = stream_columns(p, a, b, w.n, result(0, w.n, false));
-        complete(0, streamed);
+        streamed = stream_columns(p, a, b, w.n, result(0, 0, w.n, false));
+        complete(0, w.m, 0, streamed);
     }
+    const bool together = packs_together(p);
     int64_t kk = 0;
     do {                                                          // once for k = 0, which gives zeros
         if (streamed == w.n) break;
@@ -280,13 +284,16 @@ template <class T> void panel_task(const MatmulForward<T>& p, int64_t item, cons
         StridedRows<A> rows{};
         if constexpr (kNarrow<T>) rows = widen_rows(p, a + kk * p.a_depth, w.m, k, wide_a);
         else rows = {a + kk * p.a_depth, p.a_row, p.a_depth};
-        const bool together = packs_together(p);
         if (together) pack_b<A>(b + kk * p.b_depth, p.b_depth, p.b_col, w.n, k, packed_b);
-        for (int64_t j = streamed; j < w.n; j += p.plan.panel_cols) {
-            const int64_t n = smaller(p.plan.panel_cols, w.n - j);
-            panel_product(p, w.m, n, k, rows, b + kk * p.b_depth + j * p.b_col, packed_b + (together ? j * k : 0), result(j, n, kk > 0));
-            if (kk + k >= p.k) complete(j, n);
-        }
+        // Rows pass by a panel; but a y beyond L2 is written in long runs, panels passing by a tile's rows if they stay in L1.
+        const bool in_l1 = together && w.n * k * int64_t(sizeof(A)) <= kL1Bytes / 2, large = w.m * w.n * int64_t(sizeof(A)) > kL2Bytes;
+        const int64_t step = in_l1 && large ? kTileRows<A> : w.m;
+        for (int64_t i = 0; i < w.m; i += step, rows.p += step * rows.row)
+            for (int64_t j = streamed; j < w.n; j += p.plan.panel_cols) {
+                const int64_t m = smaller(step, w.m - i), n = smaller(p.plan.panel_cols, w.n - j);
+                panel_product(p, m, n, k, rows, b + kk * p.b_depth + j * p.b_col, packed_b + (together ? j * k : 0), result(i, j, n, kk > 0));
+                if (kk + k >= p.k) complete(i, m, j, n);
+            }
         kk += k;
     } while (kk < p.k);
 }
