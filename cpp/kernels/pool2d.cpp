@@ -125,8 +125,12 @@ template <class T> void avg_plane_backward(const AvgPool2dBackward<T>& a, int64_
             const T share = dy[j] / divisor<T>(s, i, j);
             for (int64_t c = s.cols.begin[j]; c < s.cols.end[j]; ++c) column[c] += share;
         }
-        for (int64_t r = s.rows.begin[i]; r < s.rows.end[i]; ++r)
-            each_vec<T>(s.w, [&](int64_t j, auto k) { store(dx + r * s.w + j, load(dx + r * s.w + j, k) + load(column + j, k), k); });
+        for (int64_t r = s.rows.begin[i]; r < s.rows.end[i]; ++r) {
+            T* row = dx + r * s.w;
+            int64_t j = 0;
+            for (; j + lanes<T> <= s.w; j += lanes<T>) store(row + j, load(row + j) + load(column + j));
+            for (; j < s.w; ++j) row[j] += column[j];     // planes are often 7 wide, and masked stores slow
+        }
     }
 }
 
