@@ -108,9 +108,17 @@ template <class S> void move(const S* x, const Strided<2>& walk, S* y, int64_t b
         memcpy(y + begin, x + begin, size_t(end - begin) * sizeof(S));
         return;
     }
+    const int last = walk.rank - 1;
+    const bool reversed = walk.stride[0][last] == 1 && walk.stride[1][last] == -1;
     ChunkReader<S> read(x);
     ChunkWriter<S> write(y);
     each_chunk(walk, begin, end, [&](const Position<2>& at, int64_t n) {
+        if (reversed && at.index[last] + n <= walk.size[last]) {
+            const S* from = x + at.offset[1];
+            S* to = y + at.offset[0];
+            for (int64_t i = 0; i < n; ++i) to[i] = from[-i];
+            return;
+        }
         memcpy(write.open(walk, 0, at, n), read(walk, 1, at, n), size_t(n) * sizeof(S));
         write.close(walk, 0, at, n);
     });

@@ -92,3 +92,12 @@ def test_broadcast_tensors():
 def test_wrong_uses_are_refused(call, error, words):
     with pytest.raises(error, match=words):
         call(lc.ones(2, 3))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "uint8"])
+@pytest.mark.parametrize("shape", [(7, 64), (4, 100), (2, 3000), (5, 3, 129)])
+def test_flip_of_long_rows(dtype, shape):
+    x = np.random.default_rng(0).integers(0, 100, shape)
+    t = lc.from_numpy(x).to(getattr(lc, dtype))
+    check.equal(lc.flip(t, -1), np.flip(x, -1))
+    check.equal(lc.flip(t, 0, -1), np.flip(x, (0, -1)))
