@@ -1,0 +1,148 @@
+"""Backpropagation: the chain rule layer by layer, its memory, and gradients that vanish (section 3.4, figure 3.3).
+
+The backward pass needs the activations of the forward pass, so memory grows with depth; checkpointing (Chen et al.,
+arXiv:1604.06174) keeps the activations at a few places only and computes the others twice. The gradient is a product of
+as many Jacobians as there are layers, and goes to zero with depth where these shrink.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+import littlecore as lc
+from littlecore import Tensor, nn
+from littlecore.autograd import checkpoint_sequential
+from littlecore.nn.utils import clip_grad_norm_
+
+from .demo import BLUE, COLOURS, GREEN, RED, Demo
+
+WIDTH, BATCH = 64, 256
+
+
+def run(demo: Demo) -> None:
+    by_hand(demo)
+    memory(demo)
+    vanishing(demo)
+    clipping(demo)
+
+
+def by_hand(demo: Demo) -> None:
+    """Forward and backward pass of x -> W x -> tanh -> ... -> mean of squares, written out."""
+    weights = [lc.randn(5, 5, dtype=lc.float64) / math.sqrt(5) for _ in range(6)]
+    activations = [lc.randn(8, 5, dtype=lc.float64)]
+    for w in weights:
+        activations.append((activations[-1] @ w.mT).tanh())
+    gradient = 2 * activations[-1] / activations[-1].numel()  # with respect to the last activation
+    by_layer: list[Tensor] = []
+    for w, x, y in reversed(list(zip(weights, activations, activations[1:], strict=False))):
+        gradient = gradient * (1 - y.square())  # through tanh
+        by_layer.insert(0, gradient.mT @ x)  # with respect to the weights
+        gradient = gradient @ w  # with respect to the layer's input
+
+    x, leaves = activations[0], [w.requires_grad_() for w in weights]
+    for w in leaves:
+        x = (x @ w.mT).tanh()
+    x.square().mean().backward()
+    distances = [(w.grad - g).abs().max().item() for w, g in zip(leaves, by_layer, strict=True) if w.grad is not None]
+    demo.metric("gradients of six layers, distance to the formulas", max(distances), at_most=1e-15)
+
+
+def perceptron(depth: int) -> nn.Sequential:
+    return nn.Sequential(*[nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh()) for _ in range(depth)])
+
+
+def memory(demo: Demo) -> None:
+    """Bytes that a step holds at most, beyond parameters, gradients and input."""
+
+    def plain(model: nn.Sequential, x: Tensor) -> Tensor:
+        return model(x)
+
+    def with_checkpoints(model: nn.Sequential, x: Tensor) -> Tensor:
+        return checkpoint_sequential(list(model), math.isqrt(len(model)), x)
+
+    depths = [4, 9, 16, 25, 36, 49, 64, 81, 100]
+    curves: dict[str, list[float]] = {}
+    for name, forward in (("all kept", plain), ("checkpoints", with_checkpoints)):
+        curves[name] = [_peak(depth, forward) / 2**20 for depth in depths]
+    without = [_peak(depth, plain, backward=False) / 2**20 for depth in depths]
+    kept = curves["all kept"]
+    demo.metric("memory against depth, correlation", np.corrcoef(depths, kept)[0, 1], at_least=0.999)
+    roots = np.sqrt(depths)
+    demo.metric(
+        "memory with checkpoints against the root of depth, correlation",
+        np.corrcoef(roots, curves["checkpoints"])[0, 1],
+        at_least=0.99,
+    )
+    demo.metric("100 layers: memory with checkpoints / all kept", curves["checkpoints"][-1] / kept[-1], at_most=0.3)
+    demo.metric("without gradients: memory of 100 layers / of 4", without[-1] / without[0], at_most=1.01)
+    gradients = []
+    for forward in (plain, with_checkpoints):
+        lc.manual_seed(demo.seed)
+        model, x = perceptron(16), lc.randn(BATCH, WIDTH)
+        forward(model, x).square().mean().backward()
+        gradients.append([p.grad for p in model.parameters()])
+    same = sum(bool((a == b).all()) for a, b in zip(*gradients, strict=True))
+    demo.metric("gradients with the same bits under checkpoints, of 32", same, at_least=32)
+
+    figure = demo.figure("memory", f"Peak memory of a step on {BATCH} samples through layers of {WIDTH} units.")
+    axes = figure.subplots()
+    for (name, curve), colour in zip([*curves.items(), ("no gradient", without)], (RED, BLUE, GREEN), strict=True):
+        axes.plot(depths, curve, "o-", color=colour, label=name)
+    axes.set(xlabel="depth (layers)", ylabel="peak memory (MiB)", ylim=(0, None))
+    axes.legend()
+
+
+def _peak(depth: int, forward: Callable[[nn.Sequential, Tensor], Tensor], backward: bool = True) -> int:
+    model, x = perceptron(depth), lc.randn(BATCH, WIDTH)
+    for p in model.parameters():
+        p.grad = lc.zeros_like(p)  # allocated before the count begins
+    before = lc.memory.stats()["live_bytes"]
+    lc.memory.reset_peak()
+    if backward:
+        forward(model, x).square().mean().backward()
+    else:
+        with lc.no_grad():
+            forward(model, x)
+    return lc.memory.stats()["peak_bytes"] - before
+
+
+def vanishing(demo: Demo) -> None:
+    """The norm of the gradient at the first layer, for three ways of building a deep network."""
+    depths = [1, 2, 5, 10, 20, 50, 100]
+
+    def norm_at_the_first_layer(depth: int, deviation: float, residual: bool) -> float:
+        weights = [(deviation * lc.randn(WIDTH, WIDTH, dtype=lc.float64)).requires_grad_() for _ in range(depth)]
+        x = lc.randn(BATCH, WIDTH, dtype=lc.float64)
+        for w in weights:
+            y = (x @ w).tanh()
+            x = x + y / math.sqrt(depth) if residual else y
+        x.square().mean().backward()
+        assert weights[0].grad is not None
+        return weights[0].grad.square().sum().sqrt().item()
+
+    ways = {
+        "weights of deviation 0.05": (0.05, False),
+        "deviation 1 / sqrt(width)": (1 / math.sqrt(WIDTH), False),
+        "same, with skip connections": (1 / math.sqrt(WIDTH), True),
+    }
+    figure = demo.figure("vanishing", "The gradient at the first layer of networks of growing depth, with tanh.")
+    axes = figure.subplots()
+    for (name, (deviation, residual)), colour in zip(ways.items(), COLOURS, strict=False):
+        norms = [norm_at_the_first_layer(depth, deviation, residual) for depth in depths]
+        gate = {"at_most": 1e-10} if deviation == 0.05 else {"at_least": 1e-2} if residual else {}
+        demo.metric(f"{name}, gradient at depth 100 / at 1", norms[-1] / norms[0], **gate)  # type: ignore[arg-type]
+        axes.loglog(depths, norms, "o-", color=colour, label=name)
+    axes.set(xlabel="depth (layers)", ylabel="norm of the gradient at layer 1")
+    axes.legend()
+
+
+def clipping(demo: Demo) -> None:
+    model = perceptron(4)
+    (100 * model(lc.randn(BATCH, WIDTH))).square().mean().backward()
+    before = clip_grad_norm_(model.parameters(), 1.0).item()
+    after = math.sqrt(sum(p.grad.double().square().sum().item() for p in model.parameters() if p.grad is not None))
+    demo.metric("norm of all gradients before clipping to 1", before, at_least=1)
+    demo.metric("norm after clipping, distance to 1", abs(after - 1), at_most=1e-6)

@@ -1,0 +1,133 @@
+"""Training protocols: three sets, overfitting, early stopping, fine-tuning (section 3.6, figure 3.5).
+
+The loss on the training set says how well a model remembers, the loss on a validation set how well it generalizes; the
+two part at some epoch. A model trained on one task is a better start for a related one than random weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import littlecore as lc
+from littlecore import Tensor, data, models, nn, optim
+from littlecore.nn import functional as F
+
+from .demo import BLUE, GREEN, GREY, RED, Demo
+
+
+def flat(part: Any) -> tuple[Tensor, Tensor]:
+    """All images [N, 1, 8, 8] of a set, and their classes."""
+    every = np.arange(len(part))
+    images, labels = part.batch(every, data.SampleRandom(0, 0, every))
+    return lc.from_numpy(np.ascontiguousarray(images)), lc.from_numpy(labels)
+
+
+def epoch(model: nn.Module, optimizer: Any, x: Tensor, y: Tensor, size: int = 50) -> float:
+    """One pass over the data in a new order; the mean loss."""
+    total = 0.0
+    order = lc.randperm(len(y))
+    for i in range(0, len(y), size):
+        rows = order[i : i + size]
+        loss = F.cross_entropy(model(x[rows]), y[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.item() * len(rows)
+    return total / len(y)
+
+
+def evaluated(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Loss and accuracy."""
+    with lc.no_grad():
+        scores = model(x)
+        return F.cross_entropy(scores, y).item(), (scores.argmax(-1) == y).float().mean().item()
+
+
+def run(demo: Demo) -> None:
+    train, test = (flat(part) for part in data.digits(8))
+    overfitting(demo, train, test)
+    fine_tuning(demo, train, test)
+
+
+def overfitting(demo: Demo, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> None:
+    """500 digits, a tenth of them with a wrong label, as in data gathered by hand."""
+    x, y = train[0][:500], train[1][:500].clone()
+    wrong = lc.rand(500) < 0.1
+    y = lc.where(wrong, (y + 1 + lc.randint(0, 9, (500,))) % 10, y)
+    held_x, held_y = train[0][500:900], train[1][500:900]
+    model = models.mlp((64, 256, 256, 10))
+    optimizer = optim.Adam(model.parameters(), lr=1e-3)
+    losses, validation = [], []
+    for _ in demo.progress(range(demo.pick(60, 400))):
+        losses.append(epoch(model, optimizer, x, y))
+        validation.append(evaluated(model, held_x, held_y))
+    held = [loss for loss, _ in validation]
+    best = int(np.argmin(held))
+    demo.metric("epoch of the least validation loss", best + 1, within=(2, len(held) - 1))
+    demo.metric("validation loss at the end / least", held[-1] / held[best], at_least=1.2)
+    smooth = np.convolve(losses, np.ones(5) / 5, "valid")
+    falling = float(np.mean(np.diff(smooth) < 1e-4))
+    demo.metric("share of epochs in which the smoothed train loss falls", falling, at_least=0.95)
+    demo.metric("test accuracy at the end", evaluated(model, *test)[1])
+
+    figure = demo.figure("overfitting", "Train loss keeps falling; validation loss has its minimum (dotted) early.")
+    axes = figure.subplots()
+    axes.semilogy(range(1, len(held) + 1), losses, color=BLUE, label="train")
+    axes.semilogy(range(1, len(held) + 1), held, color=RED, label="validation")
+    axes.axvline(best + 1, color=GREY, linestyle=":")
+    axes.set(xlabel="epoch", ylabel="cross-entropy (nats)")
+    axes.legend()
+
+
+def network() -> nn.Sequential:
+    """[N, 1, 8, 8] -> [N, 10]"""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, 10),
+    )  # fmt: skip
+
+
+def fine_tuning(demo: Demo, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> None:
+    """Learn from 900 digits, then from a few of another source, whose images lie a pixel further to the right."""
+
+    def shifted(x: Tensor) -> Tensor:
+        return lc.roll(x, 1, 3)
+
+    pretrained = network()
+    optimizer = optim.Adam(pretrained.parameters(), lr=1e-3)
+    for _ in demo.progress(range(8), "pretraining"):
+        epoch(pretrained, optimizer, train[0][:900], train[1][:900])
+    test_x, test_y = shifted(test[0]), test[1]
+    demo.metric("pretrained, test accuracy at home", evaluated(pretrained, *test)[1], at_least=0.9)
+    demo.metric("pretrained, test accuracy at the other source", evaluated(pretrained, test_x, test_y)[1], at_most=0.7)
+
+    pool_x, pool_y = shifted(train[0][900:]), train[1][900:]
+    counts, trials = (1, 2, 5, 10), demo.pick(3, 20)
+    accuracy: dict[str, list[float]] = {"from scratch": [], "fine-tuned": []}
+    for count in demo.progress(counts, "fine-tuning"):
+        for name, curve in accuracy.items():
+            reached = []
+            for trial in range(trials):
+                rows = lc.cat([lc.argwhere(pool_y == k).squeeze(1)[trial * count :][:count] for k in range(10)])
+                model = network()
+                if name == "fine-tuned":
+                    model.load_state_dict(pretrained.state_dict())
+                optimizer = optim.Adam(model.parameters(), lr=1e-3)
+                for _ in range(30):
+                    epoch(model, optimizer, pool_x[rows], pool_y[rows], 25)
+                reached.append(evaluated(model, test_x, test_y)[1])
+            curve.append(float(np.mean(reached)))
+    scratch, tuned = accuracy.values()
+    for i, count in enumerate(counts):
+        gain = 100 * (tuned[i] - scratch[i])
+        demo.metric(f"points gained by fine-tuning, {count} a class", gain, at_least=5 if count == 10 else None)
+
+    figure = demo.figure("fine_tuning", f"Few digits of the other source, mean of {trials} draws of them.")
+    axes = figure.subplots()
+    for (name, curve), colour in zip(accuracy.items(), (BLUE, GREEN), strict=True):
+        axes.semilogx(counts, [100 * a for a in curve], "o-", color=colour, label=name)
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.set(xlabel="examples of each class", ylabel="test accuracy (%)")
+    axes.legend()
