@@ -1,0 +1,175 @@
+"""Linear layers: fully connected, convolution, transposed convolution (section 4.2, figures 4.1 to 4.4).
+
+A convolution applies one small affine map at every position, so it moves with its input, and its output depends on a
+window only: the receptive field. Transposed convolution is its adjoint: the same weights run from output to input.
+Random weights of variance 1 / inputs keep the variance of activations through any number of layers (Glorot and Bengio,
+AISTATS 2010).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+
+import littlecore as lc
+from littlecore import Tensor, nn
+from littlecore.nn import functional as F
+
+from .demo import BLACK, BLUE, GREEN, GREY, RED, Demo
+
+WHOLE = 5  # weights and signals are whole numbers up to this where sums shall be exact
+
+
+def run(demo: Demo) -> None:
+    sizes_and_adjoints(demo)
+    translation(demo)
+    receptive_fields(demo)
+    variance(demo)
+
+
+def whole(*shape: int) -> Tensor:
+    return lc.randint(-WHOLE, WHOLE + 1, shape).float()
+
+
+# ---- sizes, and the transposed convolution ---------------------------------------------------------------------------
+
+
+def length_after(length: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
+    """(T - K) / S + 1, with padding at both ends and gaps in the kernel."""
+    return (length + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def sizes_and_adjoints(demo: Demo) -> None:
+    """<conv(x), y> = <x, transposed(y)> for every kernel, stride, padding and dilation."""
+    right_sizes = exact = exact_in_space = total = 0
+    for kernel, stride, padding, dilation in product(range(1, 8), range(1, 5), range(4), range(1, 4)):
+        total += 1
+        x, weight = whole(2, 3, 40), whole(4, 3, kernel)
+        y = F.conv1d(x, weight, None, stride, padding, dilation)
+        right_sizes += y.shape[2] == length_after(40, kernel, stride, padding, dilation)
+        z = whole(*y.shape)
+        rest = (40 + 2 * padding - dilation * (kernel - 1) - 1) % stride  # what the stride left over at the end
+        back = F.conv_transpose1d(z, weight, None, stride, padding, rest, dilation=dilation)
+        exact += (y * z).sum().item() == (x * back).sum().item()
+
+        image, filters = whole(1, 2, 24, 24), whole(3, 2, kernel, kernel)
+        y = F.conv2d(image, filters, None, stride, padding, dilation)
+        z = whole(*y.shape)
+        rest = (24 + 2 * padding - dilation * (kernel - 1) - 1) % stride
+        back = F.conv_transpose2d(z, filters, None, stride, padding, rest, dilation=dilation)
+        exact_in_space += (y * z).sum().item() == (image * back).sum().item()
+    demo.metric(f"output lengths as the formula, of {total}", right_sizes, at_least=total)
+    demo.metric(f"adjoint exactly, convolution of signals, of {total}", exact, at_least=total)
+    demo.metric(f"adjoint exactly, convolution of images, of {total}", exact_in_space, at_least=total)
+
+    # A convolution is a fully connected layer with most weights 0 and the others shared.
+    x, weight = whole(1, 1, 20), whole(1, 1, 5)
+    matrix = F.conv1d(lc.eye(20).unsqueeze(1), weight).squeeze(1)  # [T, T']
+    same = (x.squeeze(1) @ matrix - F.conv1d(x, weight).squeeze(1)).abs().max().item()
+    demo.metric("convolution, distance to a product with its matrix", same, at_most=0)
+
+
+# ---- what it sees ----------------------------------------------------------------------------------------------------
+
+
+def translation(demo: Demo) -> None:
+    x, weight = lc.randn(1, 3, 64, 64), lc.randn(8, 3, 5, 5)
+    y = F.conv2d(x, weight)
+    worst = 0.0
+    for down, right in ((1, 0), (0, 3), (7, 5), (16, 30)):
+        moved = F.conv2d(x.roll((down, right), (2, 3)), weight)
+        worst = max(worst, (moved[:, :, down:, right:] - y[:, :, : 60 - down, : 60 - right]).abs().max().item())
+    demo.metric("input moved, distance to the output moved", worst, at_most=0)
+
+
+Layer = tuple[int, int, int]  # kernel, stride, dilation
+
+
+def receptive_field(layers: Sequence[Layer]) -> int:
+    """Inputs that one output depends on: every layer adds its kernel's reach, in steps of the strides before it."""
+    size, step = 1, 1
+    for kernel, stride, dilation in layers:
+        size += (kernel - 1) * dilation * step
+        step *= stride
+    return size
+
+
+def reach(layers: Sequence[Layer], length: int = 256) -> np.ndarray:
+    """The gradient of one output, in the middle, by every input, for kernels of ones."""
+    x = lc.zeros(1, 1, length).requires_grad_()
+    y = x
+    for kernel, stride, dilation in layers:
+        y = F.conv1d(y, lc.ones(1, 1, kernel) / kernel, None, stride, 0, dilation)
+    (gradient,) = lc.autograd.grad((y[0, 0, y.shape[2] // 2],), (x,))
+    return gradient.flatten().numpy()
+
+
+def receptive_fields(demo: Demo) -> None:
+    stacks: dict[str, list[Layer]] = {
+        "kernel 3": [(3, 1, 1)] * 5,
+        "kernel 7": [(7, 1, 1)] * 5,
+        "kernel 4, stride 2": [(4, 2, 1)] * 5,
+        "kernel 3, dilation 1, 2, 4, ...": [(3, 1, 2**i) for i in range(5)],
+    }
+    right = total = 0
+    measured: dict[str, list[int]] = {}
+    for name, layers in stacks.items():
+        measured[name] = [int((reach(layers[:d]) > 0).sum()) for d in range(1, 6)]
+        right += sum(m == receptive_field(layers[:d]) for d, m in enumerate(measured[name], 1))
+        total += 5
+    demo.metric(f"receptive fields as the formula, of {total}", right, at_least=total)
+
+    figure = demo.figure(
+        "receptive_field",
+        "Left: inputs that an output depends on, measured (dots) and by the formula (lines). Right: how much it "
+        "depends on each, after five layers that average.",
+        (9.6, 3.6),
+    )
+    left, right_axes = figure.subplots(1, 2)
+    for (name, layers), colour in zip(stacks.items(), (BLUE, RED, GREEN, BLACK), strict=True):
+        depths = range(1, 6)
+        left.plot(depths, [receptive_field(layers[:d]) for d in depths], color=colour, linewidth=1)
+        left.plot(depths, measured[name], "o", color=colour, markersize=4)
+        gradient = reach(layers)
+        seen = np.flatnonzero(gradient)
+        offset = np.arange(len(gradient)) - (seen[0] + seen[-1]) / 2
+        near = abs(offset) <= 50
+        right_axes.step(offset[near], gradient[near], where="mid", color=colour, linewidth=1.4, label=name)
+    left.set(xlabel="layers", ylabel="receptive field", xticks=range(1, 6))
+    right_axes.set(xlabel="input, from the middle", ylabel="gradient")
+    figure.legend(*right_axes.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+
+
+# ---- the variance of the initial weights -----------------------------------------------------------------------------
+
+
+def variance(demo: Demo) -> None:
+    """50 layers of 1024 units, with weights of three variances."""
+    depth, width = 50, 1024
+    kept: dict[str, list[float]] = {}
+    with lc.no_grad():
+        for factor in (0.5, 1.0, 2.0):
+            name = {0.5: "half of it", 1.0: "variance 1 / inputs", 2.0: "twice"}[factor]
+            x = lc.randn(256, width)
+            start = x.square().mean().item()
+            kept[name] = [1.0]
+            for _ in demo.progress(range(depth), name):
+                layer = nn.Linear(width, width, bias=False)
+                nn.init.normal_(layer.weight, 0.0, (factor / width) ** 0.5)
+                x = layer(x)
+                kept[name].append(x.square().mean().item() / start)
+    right = kept["variance 1 / inputs"]
+    demo.metric("variance 1 / inputs, least variance in 50 layers / first", min(right), at_least=0.8)
+    demo.metric("variance 1 / inputs, largest variance in 50 layers / first", max(right), at_most=1.2)
+    demo.metric("half of it, after 50 layers", kept["half of it"][-1], at_most=1e-13)
+    demo.metric("twice, after 50 layers", kept["twice"][-1], at_least=1e13)
+
+    figure = demo.figure("variance", "Variance of activations through 50 fully connected layers of random weights.")
+    axes = figure.subplots()
+    for (name, values), colour in zip(kept.items(), (RED, BLUE, GREEN), strict=True):
+        axes.semilogy(values, color=colour, label=name)
+    axes.axhline(1, color=GREY, linestyle=":", linewidth=1)
+    axes.set(xlabel="layer", ylabel="variance / that of the input")
+    axes.legend()
