@@ -64,13 +64,13 @@ def regression(demo: Demo, axes: Any) -> None:
 # ---- classification: scores of classes -------------------------------------------------------------------------------
 
 
-def moons(count: int) -> tuple[Tensor, Tensor]:
+def moons(count: int, noise: float = 0.15) -> tuple[Tensor, Tensor]:
     """Two interleaved half circles with noise.    [count, 2], classes [count]"""
     label = (lc.rand(count) < 0.5).long()
     angle, side = lc.rand(count) * math.pi, label.float()
     x = angle.cos() * (1 - 2 * side) + side
     y = angle.sin() * (1 - 2 * side) + side / 2
-    return lc.stack([x, y], 1) + 0.15 * lc.randn(count, 2), label
+    return lc.stack([x, y], 1) + noise * lc.randn(count, 2), label
 
 
 def classification(demo: Demo, axes: Any) -> None:

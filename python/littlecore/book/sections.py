@@ -54,7 +54,7 @@ SECTIONS = (
     Section("4.8", "Attention layers", ("attention_layers",)),
     Section("4.9", "Token embedding", ("token_embedding",)),
     Section("4.10", "Positional encoding", ("positional_encoding",)),
-    Section("5.1", "Multi-layer perceptrons"),
+    Section("5.1", "Multi-layer perceptrons", ("multi_layer_perceptrons",)),
     Section("5.2", "Convolutional networks"),
     Section("5.3", "Attention models"),
     Section("6.1", "Image denoising"),
