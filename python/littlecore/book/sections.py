@@ -44,7 +44,7 @@ SECTIONS = (
     Section("3.5", "The value of depth", ("value_of_depth",)),
     Section("3.6", "Training protocols", ("training_protocols",)),
     Section("3.7", "The benefits of scale"),
-    Section("4.1", "The notion of layer"),
+    Section("4.1", "The notion of layer", ("notion_of_layer",)),
     Section("4.2", "Linear layers", ("linear_layers",)),
     Section("4.3", "Activation functions", ("activation_functions",)),
     Section("4.4", "Pooling", ("pooling",)),

@@ -244,10 +244,8 @@ class OneCycleLR(LRScheduler):
 
     def _phase(self, step: int) -> tuple[float, int, int, int, int]:
         """How far into its phase the step is, and what the phase goes from and to."""
-        if step > self.total_steps - 1:
-            raise ValueError(
-                f"Tried to step {step + 1} times. The specified number of total steps is {self.total_steps}"
-            )
+        if step > self.total_steps:  # as PyTorch, one more than there are rates: a loop steps after its last step too
+            raise ValueError(f"Tried to step {step} times. The specified number of total steps is {self.total_steps}")
         start = 0.0
         for i, (end, *ends) in enumerate(self.phases):
             if step <= end or i == len(self.phases) - 1:
