@@ -28,7 +28,7 @@
 //   logical_not, isnan, isinf, isfinite -> bool         none: raises
 //
 // p and q are parameters. Integers stay integers in neg abs square relu sign clamp floor ceil round and become float32
-// elsewhere. 16-bit floats are computed in float32 and rounded once. NaN stays NaN.
+// elsewhere. 16-bit floats are computed in float32 and rounded once. NaN stays NaN, also in sign, where PyTorch has 0.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
 #include "cpp/core/strided.h"

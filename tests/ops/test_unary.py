@@ -19,7 +19,7 @@ POSITIVE = ("sqrt", "rsqrt", "log", "log1p")  # where differentiated
 def ulps(name: str, dtype: str) -> float:
     if dtype == "float64":
         return 4  # the C library's, and a product or two
-    return 1 if name in ONE_ULP else {"silu": 3, "softplus": 4, "gelu": 5}.get(name, 2)
+    return 1 if name in ONE_ULP else {"silu": 4, "softplus": 4, "gelu": 7}.get(name, 2)
 
 
 @cases(900)
@@ -99,7 +99,9 @@ def test_units_in_the_last_place(name, isa):
     x = all_floats()
     with np.errstate(all="ignore"):
         want = reference.FORWARD[name](x.astype(np.float64))
-        check.elementwise(CALLS[name](lc.from_numpy(x)), want, ulps(name, "float32") if isa != "baseline" else 4)
+        check.elementwise(
+            CALLS[name](lc.from_numpy(x)), want, max(ulps(name, "float32"), 4 if isa == "baseline" else 0)
+        )
 
 
 def test_the_tail_of_gelu():
