@@ -55,8 +55,8 @@ def definition(demo: Demo) -> None:
     axes.plot(t, x.numpy(), "o-", color=GREY, markersize=4, linewidth=1, label="input")
     axes.hlines(highest, t[::kernel] - 0.4, t[::kernel] + 3.4, color=RED, linewidth=2.5, label="max pooling")
     axes.hlines(mean, t[::kernel] - 0.4, t[::kernel] + 3.4, color=BLUE, linewidth=2.5, label="average pooling")
-    axes.set(xlabel="position", ylabel="value")
-    axes.legend(loc="upper right")
+    axes.set(xlabel="position", ylabel="value", ylim=(None, 2.6))
+    axes.legend(loc="upper center", ncols=3)
 
 
 def gradient_goes_to_the_winner(demo: Demo) -> None:

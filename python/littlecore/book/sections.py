@@ -50,7 +50,7 @@ SECTIONS = (
     Section("4.4", "Pooling", ("pooling",)),
     Section("4.5", "Dropout", ("dropout",)),
     Section("4.6", "Normalizing layers", ("normalizing_layers",)),
-    Section("4.7", "Skip connections"),
+    Section("4.7", "Skip connections", ("skip_connections",)),
     Section("4.8", "Attention layers", ("attention_layers",)),
     Section("4.9", "Token embedding", ("token_embedding",)),
     Section("4.10", "Positional encoding", ("positional_encoding",)),
