@@ -159,6 +159,27 @@ def test_changing_a_view_of_what_backward_needs_is_an_error():
         y.backward()
 
 
+def test_the_version_counts_writes_and_is_shared_with_views():
+    x = lc.zeros(4)
+    view, copy = x[1:], x.clone()
+    start = x._version
+    x.fill_(1)
+    view += 1
+    view[0] = 5
+    assert x._version == view._version == start + 3 and copy._version == 0
+    x + 1
+    assert x._version == start + 3
+
+
+def test_a_write_that_backward_does_not_need_is_fine():
+    w = lc.ones(3)
+    x = leaf(1, 2, 3)
+    y = (x + w).sum() + (x * 2).sum()
+    w.fill_(7)  # addition keeps nothing
+    y.backward()
+    assert x.grad.tolist() == [3, 3, 3]
+
+
 def test_a_leaf_that_requires_grad_is_not_written_in_place():
     x = leaf(1, 2)
     with pytest.raises(RuntimeError, match=r"leaf|requires"):
@@ -182,6 +203,34 @@ def test_hooks_see_and_may_replace_the_gradient():
     handle.remove()
     (x * 3).sum().backward()
     assert len(seen) == 1
+
+
+def test_hooks_of_a_leaf_see_what_arrives_and_may_take_themselves_off():
+    x, seen = leaf(1, 2), []
+    handles = []
+
+    def once(g):
+        seen.append(g.tolist())
+        handles[0].remove()
+        return g + 1
+
+    handles.append(x.register_hook(once))
+    x.register_hook(lambda g: g * 10)
+    (x * 3 + x * 4).sum().backward()  # one call, with the sum
+    assert seen == [[7, 7]] and x.grad.tolist() == [80, 80]
+    x.grad = None
+    (x * 3).sum().backward()
+    assert len(seen) == 1 and x.grad.tolist() == [30, 30]
+
+
+def test_an_error_in_a_hook_arrives_and_the_engine_goes_on():
+    x = leaf(1, 2)
+    handle = x.register_hook(lambda g: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        (x * 3).sum().backward()
+    handle.remove()
+    (x * 3).sum().backward()
+    assert x.grad.tolist() == [3, 3]
 
 
 def test_retain_grad_keeps_what_is_in_the_middle():

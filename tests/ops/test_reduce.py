@@ -20,6 +20,7 @@ def count(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
     return int(np.prod([shape[a] for a in axes]))
 
 
+@pytest.mark.filterwarnings("ignore:(Mean of empty slice|Degrees of freedom):RuntimeWarning")  # NumPy's
 @cases(1200)
 def test_forward(case: Case):
     name, keepdim = case.pick("op", tuple(reference.FORWARD)), case.pick("keepdim", (False, True))
