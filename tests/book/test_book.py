@@ -128,4 +128,4 @@ def test_the_page(tmp_path: Path):
     code = "".join("".join(pre.itertext()) for pre in tree.iter("pre"))
     assert (BOOK / "under_and_overfitting.py").read_text() in code
     text = "".join(tree.itertext())
-    assert "2 programs" in text and "all within their gates" in text and "test MSE, 6 points" in text
+    assert "2 programs" in text and "with a gate, all within it" in text and "test MSE, 6 points" in text

@@ -1,23 +1,25 @@
 """Backpropagation: the chain rule layer by layer, its memory, and gradients that vanish (section 3.4, figure 3.3).
 
 The backward pass needs the activations of the forward pass, so memory grows with depth; checkpointing (Chen et al.,
-arXiv:1604.06174) keeps the activations at a few places only and computes the others twice. The gradient is a product of
-as many Jacobians as there are layers, and goes to zero with depth where these shrink.
+arXiv:1604.06174) keeps the activations at a few places only and computes the others twice, and reversible layers (Gomez
+et al., NeurIPS 2017) compute them back from their outputs. The gradient is a product of as many Jacobians as there are
+layers, and goes to zero with depth where these shrink.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 import littlecore as lc
 from littlecore import Tensor, nn
-from littlecore.autograd import checkpoint_sequential
+from littlecore.autograd import Function, checkpoint_sequential, enable_grad
 from littlecore.nn.utils import clip_grad_norm_
 
-from .demo import BLUE, COLOURS, GREEN, RED, Demo
+from .demo import COLOURS, Demo
 
 WIDTH, BATCH = 64, 256
 
@@ -50,8 +52,53 @@ def by_hand(demo: Demo) -> None:
     demo.metric("gradients of six layers, distance to the formulas", max(distances), at_most=1e-15)
 
 
-def perceptron(depth: int) -> nn.Sequential:
-    return nn.Sequential(*[nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh()) for _ in range(depth)])
+def perceptron(depth: int, width: int = WIDTH) -> nn.Sequential:
+    return nn.Sequential(*[nn.Sequential(nn.Linear(width, width), nn.Tanh()) for _ in range(depth)])
+
+
+class Reversible(Function):
+    """y1 = x1 + f(x2), y2 = x2 + g(y1), pair of layers after pair; keeps the last y1 and y2 only."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, x1: Tensor, x2: Tensor, layers: list[nn.Module]) -> Any:
+        for f, g in zip(layers[::2], layers[1::2], strict=True):
+            x1 = x1 + f(x2)
+            x2 = x2 + g(x1)
+        ctx.layers = layers
+        ctx.save_for_backward(x1, x2)
+        return x1, x2
+
+    @staticmethod
+    def backward(ctx: Any, dy1: Tensor, dy2: Tensor) -> Any:
+        y1, y2 = (y.detach() for y in ctx.saved_tensors)
+        for f, g in zip(ctx.layers[-2::-2], ctx.layers[::-2], strict=True):
+            y2, dy1 = _undone(g, y1, y2, dy1, dy2)
+            y1, dy2 = _undone(f, y2, y1, dy2, dy1)
+        return lc.zeros(0, dtype=dy1.dtype), dy1, dy2, None
+
+
+def _undone(layer: nn.Module, x: Tensor, sum_: Tensor, dx: Tensor, dsum: Tensor) -> tuple[Tensor, Tensor]:
+    """What layer(x) was added to, and the gradient at x; the layer's parameters get theirs."""
+    leaf = x.detach().requires_grad_()
+    with enable_grad():
+        y = layer(leaf)
+    y.backward(dsum)
+    assert leaf.grad is not None
+    return sum_ - y.detach(), dx + leaf.grad
+
+
+def reversible(model: nn.Sequential, x: Tensor) -> Tensor:
+    """The layers in pairs, on the halves of x; the same network as `halved`, in constant memory."""
+    anchor = lc.zeros(0, dtype=x.dtype).requires_grad_()  # the node must exist although x wants no gradient
+    return lc.cat(list(Reversible.apply(anchor, *x.chunk(2, 1), list(model))), 1)
+
+
+def halved(model: nn.Sequential, x: Tensor) -> Tensor:
+    x1, x2 = x.chunk(2, 1)
+    for f, g in zip(list(model)[::2], list(model)[1::2], strict=True):
+        x1 = x1 + f(x2)
+        x2 = x2 + g(x1)
+    return lc.cat([x1, x2], 1)
 
 
 def memory(demo: Demo) -> None:
@@ -63,11 +110,12 @@ def memory(demo: Demo) -> None:
     def with_checkpoints(model: nn.Sequential, x: Tensor) -> Tensor:
         return checkpoint_sequential(list(model), math.isqrt(len(model)), x)
 
-    depths = [4, 9, 16, 25, 36, 49, 64, 81, 100]
+    depths = [4, 10, 16, 24, 36, 50, 64, 80, 100]
     curves: dict[str, list[float]] = {}
-    for name, forward in (("all kept", plain), ("checkpoints", with_checkpoints)):
-        curves[name] = [_peak(depth, forward) / 2**20 for depth in depths]
-    without = [_peak(depth, plain, backward=False) / 2**20 for depth in depths]
+    for name, forward in (("all kept", plain), ("checkpoints", with_checkpoints), ("reversible", reversible)):
+        width = WIDTH // 2 if forward is reversible else WIDTH  # of one of the two halves
+        curves[name] = [_peak(depth, forward, width) / 2**20 for depth in depths]
+    without = [_peak(depth, plain, WIDTH, backward=False) / 2**20 for depth in depths]
     kept = curves["all kept"]
     demo.metric("memory against depth, correlation", np.corrcoef(depths, kept)[0, 1], at_least=0.999)
     roots = np.sqrt(depths)
@@ -77,26 +125,33 @@ def memory(demo: Demo) -> None:
         at_least=0.99,
     )
     demo.metric("100 layers: memory with checkpoints / all kept", curves["checkpoints"][-1] / kept[-1], at_most=0.3)
+    demo.metric(
+        "reversible: memory of 100 layers / of 4", curves["reversible"][-1] / curves["reversible"][0], at_most=1.05
+    )
     demo.metric("without gradients: memory of 100 layers / of 4", without[-1] / without[0], at_most=1.01)
-    gradients = []
-    for forward in (plain, with_checkpoints):
+
+    def gradients(forward: Callable[[nn.Sequential, Tensor], Tensor], width: int) -> list[Tensor]:
         lc.manual_seed(demo.seed)
-        model, x = perceptron(16), lc.randn(BATCH, WIDTH)
+        model, x = perceptron(16, width).double(), lc.randn(BATCH, WIDTH, dtype=lc.float64)
         forward(model, x).square().mean().backward()
-        gradients.append([p.grad for p in model.parameters()])
-    same = sum(bool((a == b).all()) for a, b in zip(*gradients, strict=True))
-    demo.metric("gradients with the same bits under checkpoints, of 32", same, at_least=32)
+        return [p.grad for p in model.parameters() if p.grad is not None]
+
+    pairs = zip(gradients(plain, WIDTH), gradients(with_checkpoints, WIDTH), strict=True)
+    demo.metric("gradients with the same bits under checkpoints, of 32", sum(lc.equal(*p) for p in pairs), at_least=32)
+    pairs = zip(gradients(halved, WIDTH // 2), gradients(reversible, WIDTH // 2), strict=True)
+    distance = max((a - b).abs().max().item() for a, b in pairs)
+    demo.metric("gradients of reversible layers, distance to kept ones", distance, at_most=1e-12)
 
     figure = demo.figure("memory", f"Peak memory of a step on {BATCH} samples through layers of {WIDTH} units.")
     axes = figure.subplots()
-    for (name, curve), colour in zip([*curves.items(), ("no gradient", without)], (RED, BLUE, GREEN), strict=True):
+    for (name, curve), colour in zip([*curves.items(), ("no gradient", without)], COLOURS, strict=False):
         axes.plot(depths, curve, "o-", color=colour, label=name)
     axes.set(xlabel="depth (layers)", ylabel="peak memory (MiB)", ylim=(0, None))
     axes.legend()
 
 
-def _peak(depth: int, forward: Callable[[nn.Sequential, Tensor], Tensor], backward: bool = True) -> int:
-    model, x = perceptron(depth), lc.randn(BATCH, WIDTH)
+def _peak(depth: int, forward: Callable[[nn.Sequential, Tensor], Tensor], width: int, backward: bool = True) -> int:
+    model, x = perceptron(depth, width), lc.randn(BATCH, WIDTH)
     for p in model.parameters():
         p.grad = lc.zeros_like(p)  # allocated before the count begins
     before = lc.memory.stats()["live_bytes"]

@@ -34,7 +34,7 @@ img.wide { min-width: 36rem; }
 figcaption { font-size: .92rem; color: #444; margin-top: .3rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #e4e4e4; vertical-align: top; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .missed { color: #a63603; font-weight: 600; }
 details { margin: .8rem 0; } summary { cursor: pointer; color: #0b5fa5; }
 pre { overflow-x: auto; background: #f6f6f4; padding: .8rem; font-size: .8rem; line-height: 1.4; }
@@ -76,7 +76,8 @@ def _page(folder: Path, results: dict[str, dict[str, Any]]) -> str:
             body += [f"<h2>{number} {escape(title)}</h2>", *parts]
     count = sum(len(result["metrics"]) for result in results.values())
     missed = sum(not row["passed"] for result in results.values() for row in result["metrics"])
-    verdict = "all within their gates" if not missed else f'<span class="missed">{missed} outside their gates</span>'
+    gated = sum(bool(gate(row)) for result in results.values() for row in result["metrics"])
+    verdict = "all within it" if not missed else f'<span class="missed">{missed} outside it</span>'
     contents = "\n".join(_entry(section, results) for section in SECTIONS)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -88,9 +89,11 @@ def _page(folder: Path, results: dict[str, dict[str, Any]]) -> str:
 </head>
 <body>
 <h1>The Little Book of Deep Learning, run by littlecore</h1>
-<p>One program or more for each section of <a href="https://fleuret.org/francois/lbdl.html">The Little Book of Deep
-Learning</a> (F. Fleuret, version 1.2, 2024), on littlecore's own kernels. Every figure and number here was computed;
-nothing is taken from the book. {len(results)} programs, {count} numbers, {verdict}.</p>
+<p>The sections of <a href="https://fleuret.org/francois/lbdl.html">The Little Book of Deep
+Learning</a> (F. Fleuret, version 1.2, 2024), as programs on littlecore's own
+kernels. Every figure and number here was computed;
+nothing is taken from the book. {len(results)} programs, {count} numbers,
+{gated} of them with a gate, {verdict}.</p>
 <nav><ul>
 {contents}
 </ul></nav>
@@ -131,7 +134,7 @@ def _program(name: str, folder: Path, result: dict[str, Any]) -> str:
         parts.append(_figure(folder / f"{figure['name']}.png", escape(figure["caption"])))
     rows = "\n".join(_metric(row) for row in result["metrics"])
     parts.append(
-        '<div class="scroll"><table><thead><tr><th>number</th><th>value</th><th>gate</th></tr></thead>'
+        '<div class="scroll"><table><thead><tr><th>number</th><th class="number">value</th><th>gate</th></tr></thead>'
         f"<tbody>\n{rows}\n</tbody></table></div>"
     )
     form = "long form" if result["full"] else "quick form"
