@@ -15,7 +15,7 @@ import littlecore as lc
 from littlecore import Tensor
 from littlecore.nn import functional as F
 
-from .demo import BLUE, COLOURS, RED, Demo
+from .demo import BLUE, COLOURS, RED, Demo, plain_numbers
 
 SLOPE = 0.1  # of leaky ReLU, where the input is negative
 _NORMAL = np.vectorize(lambda x: math.erfc(-x / math.sqrt(2)) / 2)  # P(Z <= x)
@@ -84,4 +84,5 @@ def depth(demo: Demo) -> None:
         axes.semilogy(range(1, count + 1), [norm / norms[-1] for norm in norms], color=colour, label=name)
     demo.metric("gradient at layer 1 / at the last, ReLU", first["ReLU"], within=(0.2, 5))
     axes.set(xlabel="layer", ylabel="gradient norm, relative")
+    plain_numbers(axes.yaxis)
     axes.legend()

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import littlecore as lc
 from littlecore import models, nn
 
-from .demo import BLACK, BLUE, GREEN, RED, Demo
+from .demo import BLACK, BLUE, GREEN, RED, Demo, plain_numbers
 
 WIDTH = 1536  # of a fully connected layer whose weights exceed the caches near the cores
+LONG = 16 << 20  # elements of a vector that no cache holds
 SQUARES = (64, 256, 768)  # of matrix products
 
 
@@ -34,7 +35,7 @@ def shortest(actions: Mapping[str, Callable[[], object]], rounds: Iterable[int])
 def run(demo: Demo) -> None:
     batches = [2**k for k in range(0, demo.pick(10, 12))]
     lenet, layer = models.lenet(), nn.Linear(WIDTH, WIDTH)
-    long, another = lc.randn(4 << 20), lc.randn(4 << 20)  # too long for the caches
+    long, another = lc.randn(LONG), lc.randn(LONG)
     actions: dict[str, Callable[[], object]] = {"addition": lambda: long.add_(another)}
     for n in batches:
         images, x = lc.randn(n, 1, 28, 28), lc.randn(n, WIDTH)
@@ -65,12 +66,13 @@ def batching(demo: Demo, batches: list[int], seconds: dict[str, float]) -> None:
         axes.loglog(batches, [1e6 * seconds[f"{name} {n}"] / n for n in batches], "o-", color=colour, label=text)
     axes.set(xlabel="batch size", ylabel="time a sample (µs)")
     axes.set_xscale("log", base=2)
+    plain_numbers(axes.yaxis)
     axes.legend()
 
 
 def roofline(demo: Demo, batches: list[int], seconds: dict[str, float], peak: float, bandwidth: float) -> None:
     """`peak` in GFLOP/s, `bandwidth` in GB/s."""
-    work: dict[str, tuple[float, float]] = {"addition": (4 << 20, 12 * (4 << 20))}  # operations, bytes moved
+    work: dict[str, tuple[float, float]] = {"addition": (LONG, 12 * LONG)}  # operations, bytes moved
     work |= {f"linear {n}": (2.0 * n * WIDTH**2, 4.0 * (WIDTH**2 + 2 * n * WIDTH)) for n in batches}
     work |= {f"matmul {n}": (2.0 * n**3, 12.0 * n**2) for n in SQUARES}
     reached = {name: operations / seconds[name] / 1e9 for name, (operations, _) in work.items()}
@@ -80,7 +82,9 @@ def roofline(demo: Demo, batches: list[int], seconds: dict[str, float], peak: fl
     demo.metric("addition out of main memory / its roof", reached["addition"] * 12 / bandwidth, at_least=0.2)
 
     figure = demo.figure(
-        "roofline", "Operations a second against operations a byte moved; the line is what the machine allows."
+        "roofline",
+        "Operations a second against operations a byte moved; the line is what the machine allows. Its slope is a "
+        "copy's, which may fetch what it overwrites, so that an addition in place can lie above it.",
     )
     axes = figure.subplots()
     intensity = [2.0**k for k in range(-4, 10)]
@@ -89,4 +93,5 @@ def roofline(demo: Demo, batches: list[int], seconds: dict[str, float], peak: fl
         points = [(work[name][0] / work[name][1], reached[name]) for name in work if name.startswith(kind)]
         axes.loglog([i for i, _ in points], [r for _, r in points], marker, color=colour, label=kind)
     axes.set(xlabel="operations a byte (FLOP/B)", ylabel="achieved (GFLOP/s)")
+    plain_numbers(axes.yaxis)
     axes.legend()

@@ -145,6 +145,12 @@ def run_program(name: str, folder: Path, *, full: bool = False, seed: int = 0, c
     return demo
 
 
+def plain_numbers(axis: Any) -> None:
+    """Write the numbers of a logarithmic axis of few decades in full, between the powers of ten too."""
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+
+
 def shown(value: float) -> str:
     """The number in four digits, whole numbers whole."""
     return f"{value:,.0f}" if value % 1 == 0 and abs(value) < 1e9 else f"{value:.4g}"

@@ -14,7 +14,7 @@ import littlecore as lc
 from littlecore import Tensor, data, models, nn, optim
 from littlecore.nn import functional as F
 
-from .demo import BLUE, GREEN, GREY, RED, Demo
+from .demo import BLUE, GREEN, GREY, RED, Demo, plain_numbers
 
 
 def flat(part: Any) -> tuple[Tensor, Tensor]:
@@ -78,6 +78,7 @@ def overfitting(demo: Demo, train: tuple[Tensor, Tensor], test: tuple[Tensor, Te
     axes.semilogy(range(1, len(held) + 1), held, color=RED, label="validation")
     axes.axvline(best + 1, color=GREY, linestyle=":")
     axes.set(xlabel="epoch", ylabel="cross-entropy (nats)")
+    plain_numbers(axes.yaxis)
     axes.legend()
 
 
@@ -104,7 +105,7 @@ def fine_tuning(demo: Demo, train: tuple[Tensor, Tensor], test: tuple[Tensor, Te
     demo.metric("pretrained, test accuracy at the other source", evaluated(pretrained, test_x, test_y)[1], at_most=0.7)
 
     pool_x, pool_y = shifted(train[0][900:]), train[1][900:]
-    counts, trials = (1, 2, 5, 10), demo.pick(3, 20)
+    counts, trials = (1, 2, 5, 10), demo.pick(3, 5)
     accuracy: dict[str, list[float]] = {"from scratch": [], "fine-tuned": []}
     for count in demo.progress(counts, "fine-tuning"):
         for name, curve in accuracy.items():
