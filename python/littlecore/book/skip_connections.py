@@ -83,7 +83,8 @@ def training(demo: Demo, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tenso
         model = Deep(100, skips)
         optimizer = optim.Adam(model.parameters(), lr=1e-3)
         accuracies = [evaluated(model, *test)[1]]
-        for _ in demo.progress(range(epochs), name):
+        for done in demo.progress(range(epochs), name):
+            optimizer.param_groups[0]["lr"] = 1e-3 * (1 - done / epochs)
             epoch(model, optimizer, *train, 48)
             accuracies.append(evaluated(model, *test)[1])
         bounds = {"at_least": 0.95} if skips else {"at_most": 0.5}

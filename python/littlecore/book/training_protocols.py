@@ -60,7 +60,7 @@ def overfitting(demo: Demo, train: tuple[Tensor, Tensor], test: tuple[Tensor, Te
     model = models.mlp((64, 256, 256, 10))
     optimizer = optim.Adam(model.parameters(), lr=1e-3)
     losses, validation = [], []
-    for _ in demo.progress(range(demo.pick(60, 400))):
+    for _ in demo.progress(range(demo.pick(90, 400))):
         losses.append(epoch(model, optimizer, x, y))
         validation.append(evaluated(model, held_x, held_y))
     held = [loss for loss, _ in validation]
@@ -98,7 +98,7 @@ def fine_tuning(demo: Demo, train: tuple[Tensor, Tensor], test: tuple[Tensor, Te
 
     pretrained = network()
     optimizer = optim.Adam(pretrained.parameters(), lr=1e-3)
-    for _ in demo.progress(range(8), "pretraining"):
+    for _ in demo.progress(range(15), "pretraining"):
         epoch(pretrained, optimizer, train[0][:900], train[1][:900])
     test_x, test_y = shifted(test[0]), test[1]
     demo.metric("pretrained, test accuracy at home", evaluated(pretrained, *test)[1], at_least=0.9)

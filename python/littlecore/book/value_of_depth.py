@@ -84,7 +84,7 @@ def run(demo: Demo) -> None:
         places = lc.stack([place[best] for place in model.deformed(copies)])  # [DEPTH + 1, N, 2]
     demo.metric(f"starts of {starts} that reach 99 % of the training points", int((accuracy >= 0.99).sum().item()))
     demo.metric("best start, train accuracy", accuracy.max().item(), at_least=0.99)
-    demo.metric("best start, test accuracy", test, at_least=0.97)
+    demo.metric("best start, test accuracy", test, at_least=0.95)
     lines = accuracy_of_a_line(places, classes).tolist()
     demo.metric("a line on the points themselves, accuracy", lines[0], at_most=0.8)
     demo.metric("a line after eight layers, accuracy", lines[-1], at_least=0.99)
