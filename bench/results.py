@@ -127,9 +127,13 @@ def _machine(lines: list[Line]) -> str:
         cells = []
         for threads in (1, 2):
             found = [line for line in lines if (line["op"], line["case"], line["threads"]) == (op, case, threads)]
-            cells.append(f"{found[0]['ms']:.3g} ms | {_ratio(found[0]):.2f}" if found else " | ")
+            cells.append(f"{_milliseconds(found[0]['ms'])} | {_ratio(found[0]):.2f}" if found else " | ")
         rows.append(f"| {op} {case} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
+
+
+def _milliseconds(ms: float) -> str:
+    return f"{ms:,.0f} ms" if ms >= 100 else f"{ms:.3g} ms"
 
 
 def _ratio(line: Line) -> float:
