@@ -189,18 +189,25 @@ def agree(ours: Any, theirs: Any, random: bool) -> None:
             raise WrongResult(f"relative error {error / max(size, 1e-300):.2e}")
 
 
+SETTLE = 0.008  # seconds: so long the threads of PyTorch's OpenMP spin on, on the cores that the next sample needs
+
+
 def measure(calls: dict[str, Callable[[], Any]], seconds: float) -> dict[str, float]:
-    """Median seconds of each call, taken in turns."""
+    """Median seconds of each call, taken in turns, each after the other libraries' threads have gone to sleep."""
     inner = {}
     for name, call in calls.items():
         call()
         begin = time.perf_counter()
         call()
-        inner[name] = max(1, min(10000, round(1e-3 / max(time.perf_counter() - begin, 1e-7))))
+        inner[name] = max(1, min(10000, round(2e-3 / max(time.perf_counter() - begin, 1e-7))))
     samples: dict[str, list[float]] = {name: [] for name in calls}
     deadline = time.perf_counter() + seconds
     while len(min(samples.values(), key=len)) < 5 or time.perf_counter() < deadline:
         for name, call in calls.items():
+            if len(calls) > 1:
+                time.sleep(SETTLE)
+                for _ in range(inner[name]):  # and ours have woken again
+                    call()
             begin = time.perf_counter()
             for _ in range(inner[name]):
                 call()

@@ -73,7 +73,8 @@ struct Job {
     }
 };
 
-// Workers wait for `epoch` to change, take part in `job`, and count themselves out.
+// Workers wait for `epoch` to change and enter the job, if it is still open. The caller closes it when no task is left and
+// waits for those who entered: a worker that wakes late, because others use its core, delays nobody.
 class Pool {
 public:
     explicit Pool(int threads) : threads_(threads) {
@@ -91,27 +92,45 @@ public:
 
     template <class Poll> void run(Job& job, Poll poll) {
         job_ = &job;
-        running_.store(threads_ - 1, std::memory_order_relaxed);
-        epoch_.fetch_add(1, std::memory_order_release);
-        epoch_.notify_all();
+        inside_.store(0, std::memory_order_release);
+        wake();
         in_task = true;
         job.work(0, poll);
         in_task = false;
-        for (int spin = 0; running_.load(std::memory_order_acquire) != 0; ++spin) {
-            relax();
-            if (spin > kSpins)
-                if (const int left = running_.load(std::memory_order_acquire)) running_.wait(left, std::memory_order_acquire);
+        inside_.fetch_add(kClosed, std::memory_order_acq_rel);
+        for (int spin = 0;; ++spin) {
+            const int left = inside_.load(std::memory_order_acquire);
+            if (left == kClosed) return;
+            if (spin < kSpins) relax();
+            else inside_.wait(left, std::memory_order_acquire);
         }
     }
 
     // Ends the workers; the pool itself is leaked, they may still be on their way out of it.
     void retire() {
-        job_ = nullptr;
+        retired_.store(true, std::memory_order_release);
+        wake();
+    }
+
+private:
+    static constexpr int kClosed = -(1 << 30);
+
+    void wake() {
         epoch_.fetch_add(1, std::memory_order_release);
         epoch_.notify_all();
     }
 
-private:
+    bool enter() {
+        int inside = inside_.load(std::memory_order_relaxed);
+        while (inside >= 0)
+            if (inside_.compare_exchange_weak(inside, inside + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) return true;
+        return false;
+    }
+
+    void leave() {
+        if (inside_.fetch_sub(1, std::memory_order_acq_rel) == kClosed + 1) inside_.notify_one();
+    }
+
     void loop(int worker) {
         in_task = true;
         uint32_t seen = 0;
@@ -119,17 +138,18 @@ private:
             for (int spin = 0; spin < kSpins && epoch_.load(std::memory_order_acquire) == seen; ++spin) relax();
             epoch_.wait(seen, std::memory_order_acquire);
             seen = epoch_.load(std::memory_order_acquire);
-            Job* job = job_;
-            if (!job) return;
-            job->work(worker, [] { return false; });
-            if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_one();
+            if (retired_.load(std::memory_order_acquire)) return;
+            if (!enter()) continue;
+            job_->work(worker, [] { return false; });
+            leave();
         }
     }
 
     int threads_;
     Job* job_ = nullptr;
     std::atomic<uint32_t> epoch_{0};
-    std::atomic<int> running_{0};
+    std::atomic<int> inside_{kClosed};                // workers in the job; with kClosed added when none may enter
+    std::atomic<bool> retired_{false};
 };
 
 struct State {
