@@ -1,4 +1,4 @@
-"""python -m bench OP|MODEL ...: one table, and a line of JSON a case under bench/results/; report: README's tables."""
+"""python -m bench OP|MODEL ...: one table, and with --keep a line of JSON a case; `report` writes README's tables."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--no-peer", action="store_true", help="ours alone")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--quick", action="store_true", help="the smallest case of each, and less time for it")
+    parser.add_argument("--keep", action="store_true", help="into bench/results/, behind README's tables")
     parser.add_argument("--seconds", type=float, help="spent on each case (1)")
     parser.add_argument("--case", default="", help="only cases whose name contains this")
     return parser.parse_args()
@@ -61,8 +62,12 @@ def main() -> None:
         sys.exit(f"ops: {' '.join(names('ops'))}\nmodels: {' '.join(names('models'))}")
     if args.what == ["report"]:
         return results.report()
+    if args.keep and (args.quick or args.no_peer or args.peer):
+        sys.exit("bench: --keep is for whole measurements beside PyTorch: leave out --quick, --no-peer and --peer")
     lc.set_num_threads(args.threads)
     peers = {} if args.no_peer else load_peers(args.peer, args.threads)
+    if args.keep and not peers:
+        sys.exit("bench: --keep needs PyTorch to measure beside: pip install torch")
     seconds = args.seconds or (0.2 if args.quick else 1.0)
     machine = results.cpu_name()
     stamp = {"machine": machine, "version": lc.__version__, "commit": results.commit()}
@@ -84,7 +89,7 @@ def main() -> None:
             print(f"WRONG {error}", flush=True)
             failed = True
         time_now = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-        if not args.quick:
+        if args.keep:
             results.add(results.file_of(machine), [dataclasses.asdict(row) | stamp | time_now for row in rows])
     sys.exit(failed)
 

@@ -11,22 +11,7 @@
 namespace lc::cpu::LC_ISA {
 namespace {
 
-template <class S> struct wide {
-    using type = int64_t;
-};
-template <> struct wide<float> {
-    using type = float;
-};
-template <> struct wide<double> {
-    using type = double;
-};
-template <> struct wide<bfloat16> {
-    using type = float;
-};
-template <> struct wide<float16> {
-    using type = float;
-};
-template <class S> using wide_t = typename wide<S>::type;
+template <class S> using wide_t = std::conditional_t<std::is_integral_v<S>, int64_t, acc_t<S>>;
 
 template <class T> constexpr bool is_half = std::is_same_v<T, bfloat16> || std::is_same_v<T, float16>;
 

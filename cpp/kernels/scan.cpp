@@ -9,13 +9,7 @@ namespace {
 constexpr int64_t kStrip = 256;                       // neighbouring lines that advance together: their running values stay in L1
 constexpr int kRows = 8;                              // lines end to end advance together too, to hide the latency of an addition
 
-template <class T> struct wider {
-    using type = acc_t<T>;
-};
-template <> struct wider<float> {
-    using type = double;
-};
-template <class T> using wider_t = typename wider<T>::type;
+template <class T> using wider_t = std::conditional_t<std::is_same_v<T, float>, double, acc_t<T>>;
 
 template <class T> LC_INLINE wider_t<T> widen(T x) {
     if constexpr (std::is_same_v<T, int64_t>) return x;

@@ -10,16 +10,7 @@ namespace {
 constexpr int64_t kShort = 48;                        // up to here inserting is quicker than a radix pass
 constexpr int64_t kFew = 64;                          // up to here one inserting pass is quicker than selecting by bytes
 
-template <class T> struct key_of {
-    using type = uint32_t;
-};
-template <> struct key_of<double> {
-    using type = uint64_t;
-};
-template <> struct key_of<int64_t> {
-    using type = uint64_t;
-};
-template <class T> using key_t = typename key_of<T>::type;
+template <class T> using key_t = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
 
 // Keys order as the elements do.
 template <class K> LC_INLINE K float_key(K bits, K infinity, K sign) {

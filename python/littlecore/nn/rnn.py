@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -71,9 +72,9 @@ class _Recurrent(Module):
     def call(layer: Callable[..., Any], *args: Any) -> tuple[Tensor, ...]:
         return tuple(layer(*args))
 
+    @abstractmethod
     def one_layer(self, x: Tensor, state: tuple[Tensor, ...], layer: int, suffix: str) -> tuple[Tensor, ...]:
         """(output, final states...) of one layer in one direction.    x [T, N, in], state [N, H] each"""
-        raise NotImplementedError
 
     def run(
         self, input: Tensor, states: tuple[Tensor, ...] | None, widths: tuple[int, ...]
