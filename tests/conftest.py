@@ -32,13 +32,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def state() -> Iterator[None]:
-    """Fresh memory holds NaN and nobody writes past its end; threads and ISA are put back."""
-    threads, isa = lc.get_num_threads(), lc._core.isa()
+    """Fresh memory holds NaN and nobody writes past its end; threads, ISA and exactness are put back."""
+    threads, isa, exact = lc.get_num_threads(), lc._core.isa(), lc._core.exact()
     lc.memory.poison(True)
     check.Tally.checked = check.Tally.vacuous = 0
     overruns = lc.memory.stats()["overruns"]
     yield
     lc._core.set_isa(isa)
+    lc._core.set_exact(exact)
     lc.set_num_threads(threads)
     assert lc.memory.stats()["overruns"] == overruns, "a kernel wrote past the end of a block"
 

@@ -3,6 +3,7 @@
 #include "cpp/bindings/bind.h"
 #include "cpp/bindings/dlpack.h"
 #include "cpp/core/cpu_features.h"
+#include "cpp/core/exact.h"
 #include "cpp/core/machine.h"
 #include "cpp/core/parallel.h"
 
@@ -67,6 +68,8 @@ void bind_machine(py::module_& m) {
     m.def("isa", [] { return name(isa()); }, "The instruction set in use.");
     m.def("set_isa", &set_isa, "name"_a, "Chooses the instruction set; one of available_isas().");
     m.def("available_isas", &available_isas, "Instruction sets built in and supported by this machine, best first.");
+    m.def("exact", &exact, "Whether LITTLECORE_EXACT=1 keeps to kernels with the smallest error.");
+    m.def("set_exact", &set_exact, "on"_a);
     m.def("fma_peak", &fma_peak, "Measures the float32 multiply-add peak of the threads in use, GFLOP/s.");
     m.def("copy_bandwidth", &copy_bandwidth, "working_set"_a, "Measures a copy within that many bytes, GB/s read and written.");
     m.def("num_threads", &num_threads);

@@ -5,6 +5,7 @@
 #include "cpp/kernels/conv_correlate.h"
 #include "cpp/kernels/conv_depthwise.h"
 #include "cpp/kernels/conv_weight.h"
+#include "cpp/kernels/conv_winograd.h"
 
 namespace lc::cpu::LC_ISA {
 namespace {
@@ -123,6 +124,10 @@ template <class T> void depthwise_backward_data(const Conv2dBackwardData<T>& a) 
 
 template <class T> void conv2d_forward(const Conv2dForward<T>& a) {
     const Conv2dShape& s = a.shape;
+    if constexpr (sizeof(T) == 4)
+        if (a.scheme == ConvScheme::winograd)
+            return correlate(Winograd{a.x, a.w, a.b, a.y, s.n, s.groups, s.group_c(), s.h, s.w, s.group_k(), s.oh, s.ow, s.pad_h, s.pad_w,
+                                      s.group_k() * s.group_c() * 9, s.group_c() * 9, 9, false, work_ns<T>(s) / 3});
     const ForwardPlanes<T> g(s);
     if (is_depthwise(s)) {
         depthwise_forward<T>({a.x, a.w, a.b, a.y, s.n, s.c, s.group_k(), s.h, s.w, s.oh, s.ow, g.taps, g.shift, g.dense_3x3, g.planes});
@@ -145,6 +150,10 @@ template <class T> void conv2d_forward(const Conv2dForward<T>& a) {
 template <class T> void conv2d_backward_data(const Conv2dBackwardData<T>& a) {
     const Conv2dShape& s = a.shape;
     if (s.n * s.c * s.h * s.w == 0) return;
+    if constexpr (sizeof(T) == 4)
+        if (a.scheme == ConvScheme::winograd)         // dx is dy correlated with the filters turned round
+            return correlate(Winograd{a.dy, a.w, a.b, a.dx, s.n, s.groups, s.group_k(), s.oh, s.ow, s.group_c(), s.h, s.w, 2 - s.pad_h, 2 - s.pad_w,
+                                      s.group_k() * s.group_c() * 9, 9, s.group_c() * 9, true, work_ns<T>(s) / 3});
     if (is_depthwise(s) && s.group_k() == 1 && s.stride_h * s.stride_w == 1) return depthwise_backward_data(a);
     const int64_t taps = s.r * s.s, channels = s.group_k(), residues_h = s.stride_h < s.h ? s.stride_h : s.h,
                   residues_w = s.stride_w < s.w ? s.stride_w : s.w, passes = residues_h * residues_w;

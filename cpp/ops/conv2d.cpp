@@ -1,7 +1,9 @@
 // conv2d. Contract: cpp/ops/conv2d.h
 #include "cpp/ops/conv2d.h"
 #include "cpp/autograd/node.h"
+#include "cpp/core/exact.h"
 #include "cpp/core/log.h"
+#include "cpp/ops/conv2d_plan.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/views.h"
 
@@ -58,10 +60,12 @@ Conv2dShape check(const char* op, const Tensor& x, const Tensor& w, const Tensor
     return s;
 }
 
-void log_shape(const char* what, const Conv2dShape& s, DType dtype) {
-    if (LC_LIKELY(!log_enabled())) return;
-    log(text("[conv2d] ", what, " ", name(isa()), " ", dtype, " n=", s.n, " c=", s.c, " ", s.h, "x", s.w, " k=", s.k, " taps=", s.r, "x", s.s,
-             " stride=", s.stride_h, "x", s.stride_w, " groups=", s.groups, " -> ", s.oh, "x", s.ow));
+ConvScheme choose(const char* what, const Conv2dShape& s, DType dtype) {
+    const ConvScheme scheme = conv2d_scheme(s, item_size(dtype), exact());
+    if (LC_UNLIKELY(log_enabled()))
+        log(text("[conv2d] ", what, " ", name(scheme), " ", name(isa()), " ", dtype, " n=", s.n, " c=", s.c, " ", s.h, "x", s.w, " k=", s.k, " taps=", s.r, "x", s.s,
+                 " stride=", s.stride_h, "x", s.stride_w, " groups=", s.groups, " -> ", s.oh, "x", s.ow));
+    return scheme;
 }
 
 template <class T> T* data_or_null(const Tensor& x) { return x ? const_cast<T*>(x.data<T>()) : nullptr; }
@@ -71,29 +75,29 @@ template <class T> T* data_or_null(const Tensor& x) { return x ? const_cast<T*>(
 namespace detail {
 
 Tensor conv2d_run(const Conv2dShape& s, const Tensor& x, const Tensor& w, const Tensor& b) {
-    log_shape("forward", s, x.dtype());
+    const ConvScheme scheme = choose("forward", s, x.dtype());
     const Tensor y = Tensor::empty({s.n, s.k, s.oh, s.ow}, x.dtype());
     visit_float(x.dtype(), "conv2d", [&]<class T>() {
-        cpu::conv2d_forward<T>({s, x.data<T>(), w.data<T>(), data_or_null<T>(b), y.mutable_data<T>()});
+        cpu::conv2d_forward<T>({s, scheme, x.data<T>(), w.data<T>(), data_or_null<T>(b), y.mutable_data<T>()});
     });
     return y;
 }
 
 Tensor conv2d_run_backward_data(const Conv2dShape& s, const Tensor& dy, const Tensor& w, const Tensor& b) {
-    log_shape("backward_data", s, dy.dtype());
+    const ConvScheme scheme = choose("backward_data", s, dy.dtype());
     const Tensor dx = Tensor::empty({s.n, s.c, s.h, s.w}, dy.dtype());
     visit_float(dy.dtype(), "conv2d", [&]<class T>() {
-        cpu::conv2d_backward_data<T>({s, dy.data<T>(), w.data<T>(), data_or_null<T>(b), dx.mutable_data<T>()});
+        cpu::conv2d_backward_data<T>({s, scheme, dy.data<T>(), w.data<T>(), data_or_null<T>(b), dx.mutable_data<T>()});
     });
     return dx;
 }
 
 Tensors conv2d_run_backward_weight(const Conv2dShape& s, const Tensor& dy, const Tensor& x, bool want_dw, bool want_db) {
-    log_shape("backward_weight", s, dy.dtype());
+    const ConvScheme scheme = choose("backward_weight", s, dy.dtype());
     const Tensor dw = want_dw ? Tensor::empty({s.k, s.group_c(), s.r, s.s}, dy.dtype()) : Tensor();
     const Tensor db = want_db ? Tensor::empty({s.k}, dy.dtype()) : Tensor();
     visit_float(dy.dtype(), "conv2d", [&]<class T>() {
-        cpu::conv2d_backward_weight<T>({s, dy.data<T>(), x.data<T>(), data_or_null<T>(dw), data_or_null<T>(db)});
+        cpu::conv2d_backward_weight<T>({s, scheme, dy.data<T>(), x.data<T>(), data_or_null<T>(dw), data_or_null<T>(db)});
     });
     return {dw, db};
 }

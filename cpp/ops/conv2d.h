@@ -7,7 +7,9 @@
 //              db[k]       = sum_(n,i,j) dy[n,k,i,j]
 //
 // Saved: x, w. Sums are kept in T, in blocks of the depth (forward: c,r,s; backward: k,r,s) fixed by the shape without n,
-// so an image's result does not depend on its batch. dw and db: images and rows are cut into parts by the shape, each
+// so an image's result does not depend on its batch. Where conv2d_plan.h chooses Winograd (3x3 with stride 1, float32,
+// not under LITTLECORE_EXACT=1), tiles of 4 x 4 results are made from transformed pixels and filters: the median error
+// is some 2.5 times that of the plain sum, and a NaN pixel may reach all of a tile whose window holds it. dw and db: images and rows are cut into parts by the shape, each
 // part is summed on its own, and the parts are added in order.
 #pragma once
 #include <optional>
@@ -30,18 +32,26 @@ struct Conv2dShape {
     double bytes(size_t item) const { return double(item) * double(n * c * h * w + n * k * oh * ow + k * group_c() * r * s); }
 };
 
+// How the products are made; chosen by conv2d_plan.h.
+enum class ConvScheme : uint8_t { direct,
+                                  winograd };
+inline const char* name(ConvScheme s) { return s == ConvScheme::direct ? "direct" : "winograd 4x4"; }
+
 template <class T> struct Conv2dForward {
     Conv2dShape shape;
+    ConvScheme scheme;
     const T *x, *w, *b;                               // in    b may be null
     T* y;                                             // out
 };
 template <class T> struct Conv2dBackwardData {
     Conv2dShape shape;
+    ConvScheme scheme;
     const T *dy, *w, *b;                              // in    b: [c] added to dx, or null
     T* dx;                                            // out
 };
 template <class T> struct Conv2dBackwardWeight {
     Conv2dShape shape;
+    ConvScheme scheme;
     const T *dy, *x;                                  // in
     T *dw, *db;                                       // out   either may be null
 };

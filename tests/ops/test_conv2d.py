@@ -1,10 +1,14 @@
 """conv2d: generated geometries in exact integers; the bounds in floats; the bits of an image alone and in a batch."""
 
+import os
+import subprocess
+import sys
+
 import check
 import numpy as np
 import pytest
 from cases import Case, cases
-from reference.conv2d import conv2d_backward, conv2d_forward, output_size
+from reference.conv2d import conv2d_backward, conv2d_forward, output_size, turned, winograd_forward
 
 import littlecore as lc
 
@@ -32,10 +36,16 @@ def draw(case: Case, limit: float = 3e6):
     return (n, c, *size), (k, c // group, *kernel), (n, k, *out), arguments
 
 
+@pytest.fixture
+def exact():
+    lc._core.set_exact(True)
+
+
 def in_reference(arguments):
     return [arguments[name] for name in ("stride", "padding", "dilation", "groups")]
 
 
+@pytest.mark.usefixtures("exact")
 @cases(600)
 def test_forward_is_exact_in_integers(case: Case):
     x_shape, w_shape, y_shape, arguments = draw(case)
@@ -50,6 +60,7 @@ def test_forward_is_exact_in_integers(case: Case):
     return y
 
 
+@pytest.mark.usefixtures("exact")
 @cases(600)
 def test_backward_is_exact_in_integers(case: Case):
     x_shape, w_shape, y_shape, arguments = draw(case, 1e6)
@@ -73,6 +84,7 @@ def test_adjoint(case: Case):
     check.adjoint(lambda x, w: lc.conv2d(x, w, **arguments), x, w, dy=dy)
 
 
+@pytest.mark.usefixtures("exact")
 @cases(150)
 def test_error_of_floats(case: Case):
     x_shape, w_shape, y_shape, arguments = draw(case, 1e6)
@@ -100,9 +112,11 @@ def test_error_of_floats(case: Case):
 SHAPES = [  # c, size, k, kernel, stride, padding: what networks are made of, large enough for every plan
     (1, 28, 6, 5, 1, 2), (6, 14, 16, 5, 1, 0), (32, 8, 64, 5, 1, 0), (3, 32, 64, 3, 1, 1), (64, 14, 48, 3, 1, 1),
     (40, 17, 70, 3, 2, 1), (300, 4, 20, 3, 1, 1), (96, 16, 32, 1, 1, 0), (64, 7, 80, 1, 2, 0), (3, 40, 16, 7, 2, 3),
+    (64, 32, 64, 3, 1, 1),
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("c, size, k, kernel, stride, padding", SHAPES)
 def test_layers_of_networks(c, size, k, kernel, stride, padding):
     random = np.random.default_rng(c)
@@ -212,6 +226,83 @@ def test_nan_reaches_exactly_the_pixels_that_read_it():
     want = np.zeros((1, 3, 9, 9), bool)
     want[:, :, 3:6, 4:7] = True
     assert np.array_equal(np.isnan(y), want)
+
+
+# ---- Winograd's scheme -----------------------------------------------------------------------------------------------
+
+
+def draw_winograd(case: Case):
+    groups = case.pick("groups", (1, 2))
+    c, k = [groups * case.pick(a, (32, 33, 40, 64, 47) if groups == 1 else (32, 33)) for a in "ck"]
+    pad = [case.pick(f"pad.{a}", (1, 0, 2, 3)) for a in "hw"]
+    out = [case.pick(f"size.{a}", (8, 7, 9, 10, 12, 15, 16, 23)) for a in "hw"]
+    x_shape = (case.pick("n", (1, 2, 3)), c, *[o + 2 - 2 * p for o, p in zip(out, pad, strict=True)])
+    return x_shape, (k, c // groups, 3, 3), (x_shape[0], k, *out), {"padding": tuple(pad), "groups": groups}
+
+
+@cases(120)
+def test_error_of_winograd(case: Case):
+    """A bound of the same form as for any sum, its terms those of the transforms."""
+    case.draw_dtype("float32")
+    x_shape, w_shape, y_shape, arguments = draw_winograd(case)
+    x, w, dy = [case.tensor(n, s) for n, s in (("x", x_shape), ("w", w_shape), ("dy", y_shape))]
+    b = case.tensor("b", w_shape[:1])
+    x, w = [t.detach().requires_grad_() for t in (x, w)]
+    pad, groups = arguments["padding"], arguments["groups"]
+
+    y = lc.conv2d(x, w, b, **arguments)
+    y.backward(dy)
+
+    exact, g, bias = [check.wide(t) for t in (x, w)], check.wide(dy), check.wide(b)
+    roundings = 26  # of the three transforms, each by two axes
+    size = winograd_forward(*exact, y_shape[2:], pad, groups, magnitude=True) + np.abs(bias)[:, None, None]
+    want = conv2d_forward(*exact, bias, (1, 1), pad, (1, 1), groups)
+    check.contraction(y, want, size, w_shape[1] + roundings)
+    dx, dw, _ = conv2d_backward(g, *exact, (1, 1), pad, (1, 1), groups)
+    rest, flipped = [2 - p for p in pad], turned(exact[1], groups)
+    size = winograd_forward(g, flipped, x_shape[2:], rest, groups, magnitude=True)
+    check.contraction(x.grad, dx, size, w_shape[0] // groups + roundings)
+    _, size, _ = conv2d_backward(*[np.abs(v) for v in (g, *exact)], (1, 1), pad, (1, 1), groups)
+    check.contraction(w.grad, dw, size, y_shape[0] * y_shape[2] * y_shape[3])
+    return y, x.grad, w.grad
+
+
+def test_winograd_reference():
+    random = np.random.default_rng(0)
+    x, w = random.standard_normal((2, 4, 9, 10)), random.standard_normal((6, 2, 3, 3))
+    want = conv2d_forward(x, w, None, (1, 1), (2, 1), (1, 1), 2)
+    np.testing.assert_allclose(winograd_forward(x, w, want.shape[2:], (2, 1), 2), want, atol=1e-11)
+
+
+def test_winograd_keeps_nan_within_its_tiles():
+    x = np.ones((2, 32, 12, 12), np.float32)
+    x[0, 5, 6, 6] = np.nan  # read by the tile of rows 4 to 7 alone: its window is rows 3 to 8
+    y = lc.conv2d(lc.from_numpy(x), lc.ones(32, 32, 3, 3), padding=1).numpy()
+    want = np.zeros(y.shape, bool)
+    want[0, :, 4:8, 4:8] = True
+    assert np.isnan(y[0, :, 5:8, 5:8]).all()
+    assert not np.isnan(y[~want]).any()
+
+
+CHOSEN = """
+import littlecore as lc
+for n in (1, 32):
+    for c, size, k, kernel, stride in {shapes}:
+        lc.conv2d(lc.zeros(n, c, size, size), lc.zeros(k, c, kernel, kernel), stride=stride, padding=kernel // 2)
+lc.conv2d(lc.zeros(1, 64, 8, 8, dtype=lc.float64), lc.zeros(64, 64, 3, 3, dtype=lc.float64), padding=1)
+"""
+
+
+@pytest.mark.parametrize("exact", ["", "0", "1"])
+def test_scheme_is_told_and_does_not_depend_on_the_batch(exact):
+    shapes = {(64, 32, 64, 3, 1): "winograd", (32, 8, 32, 3, 1): "winograd", (64, 8, 64, 3, 2): "direct",
+              (3, 32, 64, 3, 1): "direct", (64, 16, 64, 5, 1): "direct", (64, 16, 64, 1, 1): "direct"}  # fmt: skip
+    code = CHOSEN.format(shapes=list(shapes))
+    environment = {**os.environ, "LITTLECORE_LOG": "1", "LITTLECORE_EXACT": exact}
+    log = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    told = [line.split()[2] for line in log.stderr.splitlines() if line.startswith("[conv2d] forward")]
+    want = list(shapes.values()) if exact != "1" else ["direct"] * len(shapes)
+    assert told == [*want, *want, "direct"]
 
 
 REFUSED = [

@@ -42,3 +42,45 @@ def conv2d_backward(dy, x, w, stride=(1, 1), pad=(0, 0), dilation=(1, 1), groups
         dx[:, :, rows, cols] += np.einsum("ngkhw,gkc->ngchw", g, filters[..., r, s]).reshape(window.shape)
     dx = dx[:, :, pad[0] : pad[0] + x.shape[2], pad[1] : pad[1] + x.shape[3]]
     return dx, dw.reshape(w.shape), dy.sum(axis=(0, 2, 3))
+
+
+# Winograd's F(4x4, 3x3) on the points 0, +-a, +-b and infinity: y = A^T [(G w G^T) * (B^T x B)] A on tiles.
+POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
+
+
+def winograd_matrices():
+    """B^T [6, 6], G [6, 3], A^T [4, 6]: products of polynomials at the points, and their interpolation."""
+    others = [[q for q in POINTS if q != p] for p in POINTS]
+    input_rows = [[*np.poly(o)[::-1], 0] for o in others] + [np.poly(POINTS)[::-1]]
+    filter_rows = [np.power(p, range(3)) / np.prod(np.subtract(p, o)) for p, o in zip(POINTS, others, strict=True)]
+    output_columns = [np.power(p, range(4)) for p in POINTS] + [[0, 0, 0, 1]]
+    return np.array(input_rows), np.array([*filter_rows, [0, 0, 1]]), np.array(output_columns).T
+
+
+def tiles(x, size, rows, cols, pad=(0, 0)):
+    """[n, c, rows, cols, size, size] windows of x 4 apart, zero outside."""
+    padded = np.zeros((*x.shape[:2], 4 * rows + 8, 4 * cols + 8), x.dtype)
+    low = [max(-p, 0) for p in pad]
+    kept = x[:, :, low[0] :, low[1] :][:, :, : 4 * rows + 8 - max(pad[0], 0), : 4 * cols + 8 - max(pad[1], 0)]
+    top, left = max(pad[0], 0), max(pad[1], 0)
+    padded[:, :, top : top + kept.shape[2], left : left + kept.shape[3]] = kept
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(2, 3))
+    return windows[:, :, : 4 * rows : 4, : 4 * cols : 4]
+
+
+def winograd_forward(x, w, out, pad=(0, 0), groups=1, magnitude=False):
+    """The convolution by tiles; with `magnitude`, sums of absolute values: the scale of rounding errors."""
+    to_x, to_w, to_y = [np.abs(m) if magnitude else m for m in winograd_matrices()]
+    x, w = (np.abs(x), np.abs(w)) if magnitude else (x, w)
+    rows, cols = -(-out[0] // 4), -(-out[1] // 4)
+    v = to_x @ by_groups(tiles(x, 6, rows, cols, pad), groups) @ to_x.T
+    u = to_w @ w.reshape(groups, len(w) // groups, *w.shape[1:]) @ to_w.T
+    y = to_y @ np.einsum("gkcab,ngctsab->ngktsab", u, v, optimize=True) @ to_y.T
+    y = y.transpose(0, 1, 2, 3, 5, 4, 6).reshape(len(x), len(w), 4 * rows, 4 * cols)
+    return y[:, :, : out[0], : out[1]]
+
+
+def turned(w, groups):
+    """Filters whose correlation with dy is dx: [c, k / groups, ...], taps in reverse order."""
+    k, c = len(w) // groups, w.shape[1]
+    return w.reshape(groups, k, c, 3, 3).swapaxes(1, 2).reshape(groups * c, k, 3, 3)[..., ::-1, ::-1]
