@@ -6,6 +6,7 @@
 #include "cpp/kernels/conv_depthwise.h"
 #include "cpp/kernels/conv_weight.h"
 #include "cpp/kernels/conv_winograd.h"
+#include "cpp/kernels/conv_winograd_weight.h"
 
 namespace lc::cpu::LC_ISA {
 namespace {
@@ -232,7 +233,10 @@ template <class T> void conv2d_backward_weight(const Conv2dBackwardWeight<T>& a)
         const ForwardPlanes<T> g(s);
         depthwise_weight<T>({a.x, nullptr, nullptr, nullptr, s.n, s.c, s.group_k(), s.h, s.w, s.oh, s.ow, g.taps, g.shift, false, g.planes}, a.dy, a.dw);
     } else if (a.dw) {
-        weight_gradient(a);
+        bool done = false;
+        if constexpr (sizeof(T) == 4)
+            if (a.scheme == ConvScheme::winograd && s.n > 0) winograd_weight(a), done = true;
+        if (!done) weight_gradient(a);
     }
     if (a.db) bias_gradient(a);
 }

@@ -152,6 +152,18 @@ LC_NOINLINE void write_pixels(const float* src, int64_t width, int64_t rows, int
         }
 }
 
+// One register of channels of tiles [first, last), from the pixels each tile reads (pad to their left and above) to its
+// 36 points: dst[point * points + tile * step].
+template <class F, int in> void transform_tiles(const Tiling& tiling, const float* src, int64_t image, int64_t h, int64_t w, int64_t channels, int64_t pad_h, int64_t pad_w,
+                                                int64_t first, int64_t last, float* dst, int64_t step, int64_t points, float* pixels) {
+    each_run(tiling, first, last, [&](const Run& run, int64_t at) {
+        const int64_t width = kOut * run.count + in - kOut;
+        read_pixels(src + run.image * image, h * w, h, w, channels, run.row * kOut - pad_h, run.col * kOut - pad_w, in, width, pixels);
+        for (int64_t t = 0; t < run.count; ++t)
+            transform<F, in, kIn>(pixels + t * kOut * kL, {width * kL, kL}, dst + (at + t) * step, {kIn * points, points});
+    });
+}
+
 // An odd number of lines: the same place at neighbouring points falls into different cache sets.
 LC_INLINE int64_t odd_lines(int64_t elements) { return (ceil_div(elements, 16) | 1) * 16; }
 
@@ -174,30 +186,27 @@ struct Winograd {
 constexpr int64_t kTiles = 48;                        // results of a task: a panel's filters are read once for so many tiles
 constexpr int64_t kPanels = 32 / kPanel > 1 ? 32 / kPanel : 1;   // ... and so many filters: the products stay in L2
 
-// Filters of one panel: u[(point * channels + c) * kPanel + i], points spread.
+// Filters of one panel: u[(point * channels + c) * kPanel + i], points spread. Taps come to one register for each of kL
+// filters as pixels do; channels whose taps are neighbours in memory come together.
 LC_NOINLINE void transform_filters(const Winograd& a, int64_t group, int64_t panel, float* u) {
-    const float* w = a.w + group * a.w_group + panel * kPanel * a.w_row;
-    alignas(64) float taps[9 * kL];
-    for (int64_t c = 0; c < a.channels; ++c, w += a.w_channel, u += kPanel)
+    constexpr int64_t together = 8;
+    alignas(64) float taps[(9 * together + kL) * kL];
+    const Block from{a.turned ? -3 * kL : 3 * kL, a.turned ? -kL : kL}, to{kIn * a.points_filter(), a.points_filter()};
+    const int64_t step = a.w_channel == 9 ? together : 1;
+    for (int64_t c = 0; c < a.channels; c += step) {
+        const int64_t count = a.channels - c < step ? a.channels - c : step;
         for (int64_t i = 0; i < kPanel; i += kL) {
-            for (int64_t l = 0; l < kL; ++l) {
-                const bool have = panel * kPanel + i + l < a.m;
-                const float* from = w + (i + l) * a.w_row;
-                for (int64_t t = 0; t < 9; ++t) taps[(a.turned ? 8 - t : t) * kL + l] = have ? from[t] : 0;
-            }
-            transform<FilterTransform, 3, kIn>(taps, {3 * kL, kL}, u + i, {kIn * a.points_filter(), a.points_filter()});
+            const int64_t m = panel * kPanel + i;
+            read_pixels(a.w + group * a.w_group + m * a.w_row + c * a.w_channel, a.w_row, 1, 9 * count, a.m - m, 0, 0, 1, 9 * count, taps);
+            for (int64_t d = 0; d < count; ++d)
+                transform<FilterTransform, 3, kIn>(taps + (d * 9 + (a.turned ? 8 : 0)) * kL, from, u + (c + d) * kPanel + i, to);
         }
+    }
 }
 
-// A register of channels from c of tiles [first, last): v[point * points + tile * pitch + c]
 void transform_input(const Winograd& a, const Tiling& tiling, int64_t group, int64_t c, int64_t first, int64_t last, float* v, int64_t points, float* pixels) {
-    each_run(tiling, first, last, [&](const Run& run, int64_t at) {
-        const int64_t width = kOut * run.count + 2;
-        const float* x = a.x + ((run.image * a.groups + group) * a.channels + c) * a.h * a.width;
-        read_pixels(x, a.h * a.width, a.h, a.width, a.channels - c, run.row * kOut - a.pad_h, run.col * kOut - a.pad_w, kIn, width, pixels);
-        for (int64_t t = 0; t < run.count; ++t)
-            transform<InputTransform, kIn, kIn>(pixels + t * kOut * kL, {width * kL, kL}, v + (at + t) * a.pitch() + c, {kIn * points, points});
-    });
+    transform_tiles<InputTransform, kIn>(tiling, a.x + (group * a.channels + c) * a.h * a.width, a.groups * a.channels * a.h * a.width, a.h, a.width, a.channels - c, a.pad_h,
+                                         a.pad_w, first, last, v + c, a.pitch(), points, pixels);
 }
 
 // Products of `count` tiles with panels [first, last): product[point * points + tile * pitch + column]
@@ -249,21 +258,22 @@ void correlate(const Winograd& a) {
     if (a.images * a.m * a.oh * a.ow == 0) return;
     const Tiling tiling = tiles_of(a.oh, a.ow);
     const int64_t tiles = a.images * tiling.per_image(), threads = num_threads(), panels = a.panels(), registers = ceil_div(a.channels, kL);
-    // Many tiles: a task makes all results of some, their transformed pixels its own. Few: the threads share these.
+    // Many tiles: a task makes all results of some, from transformed pixels of its own. Few: a task makes some results of
+    // all, from filters of its own where there are panels enough, so that most of these never leave its cache.
     const int64_t blocks = ceil_div(tiles, kTiles), rounded = ceil_div(blocks, threads) * threads;
-    const bool many = blocks >= 2 * threads;
+    const bool many = blocks >= 2 * threads, own_filters = !many && panels >= 4 * threads;
     const int64_t block = many ? ceil_div(tiles, rounded * kTileRows<float>) * kTileRows<float> : kTiles, tasks = ceil_div(tiles, block);
     const int64_t product_size = kPoints * odd_lines(block * kPanels * kPanel);
     const int64_t pixel_size = pixels_size(kIn, kOut * (tiling.cols < block ? tiling.cols : block) + 2);
     const int64_t v_points = odd_lines((many ? block : tiles) * a.pitch()), v_size = kPoints * v_points;
-    const Buffer<float> u(panels * kPoints * a.points_filter()), v((many ? threads : 1) * v_size), scratch(threads * (product_size + pixel_size));
+    const int64_t panel_size = kPoints * a.points_filter(), parts = ceil_div(panels, kPanels);
+    const Buffer<float> u((own_filters ? threads * kPanels : panels) * panel_size), v((many ? threads : 1) * v_size), scratch(threads * (product_size + pixel_size));
     const auto product = [&](int worker) { return scratch.data() + worker * (product_size + pixel_size); };
-    const int64_t work = int64_t(a.work_ns);
+    const int64_t work = int64_t(a.work_ns), filter_work = panels * kPanel * a.channels * 5;
 
     for (int64_t group = 0; group < a.groups; ++group) {
-        parallel_for(panels, panels * kPanel * a.channels * 20, [&](int64_t panel, int) {
-            transform_filters(a, group, panel, u.data() + panel * kPoints * a.points_filter());
-        });
+        if (!own_filters)
+            parallel_for(panels, filter_work, [&](int64_t panel, int) { transform_filters(a, group, panel, u.data() + panel * panel_size); });
         if (many) {
             parallel_for(tasks, work, [&](int64_t task, int worker) {
                 const int64_t first = task * block, last = first + block < tiles ? first + block : tiles;
@@ -276,12 +286,19 @@ void correlate(const Winograd& a) {
         parallel_for(registers, tiles * a.channels * 16, [&](int64_t r, int worker) {
             transform_input(a, tiling, group, r * kL, 0, tiles, v.data(), v_points, product(worker) + product_size);
         });
-        const int64_t parts = ceil_div(panels, kPanels);
-        parallel_for(tasks * parts, work, [&](int64_t task, int worker) {
-            const int64_t first = task / parts * block, last = first + block < tiles ? first + block : tiles, p = task % parts * kPanels;
-            finish_tiles(a, tiling, group, first, last, p, p + kPanels < panels ? p + kPanels : panels, v.data() + first * a.pitch(), v_points, u.data(), product(worker),
+        const auto finish = [&](int64_t task, int64_t part, const float* filters, int worker) {
+            const int64_t first = task * block, last = first + block < tiles ? first + block : tiles, p = part * kPanels;
+            finish_tiles(a, tiling, group, first, last, p, p + kPanels < panels ? p + kPanels : panels, v.data() + first * a.pitch(), v_points, filters, product(worker),
                          product(worker) + product_size);
-        });
+        };
+        if (own_filters)
+            parallel_for(parts, work + filter_work, [&](int64_t part, int worker) {
+                float* mine = u.data() + worker * kPanels * panel_size;
+                for (int64_t p = 0; p < kPanels && part * kPanels + p < panels; ++p) transform_filters(a, group, part * kPanels + p, mine + p * panel_size);
+                for (int64_t task = 0; task < tasks; ++task) finish(task, part, mine - part * kPanels * panel_size, worker);
+            });
+        else
+            parallel_for(tasks * parts, work, [&](int64_t task, int worker) { finish(task / parts, task % parts, u.data(), worker); });
     }
 }
 

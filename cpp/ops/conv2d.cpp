@@ -60,8 +60,9 @@ Conv2dShape check(const char* op, const Tensor& x, const Tensor& w, const Tensor
     return s;
 }
 
-ConvScheme choose(const char* what, const Conv2dShape& s, DType dtype) {
-    const ConvScheme scheme = conv2d_scheme(s, item_size(dtype), exact());
+using Plan = ConvScheme(const Conv2dShape&, size_t bytes, bool exact);
+ConvScheme choose(Plan plan, const char* what, const Conv2dShape& s, DType dtype) {
+    const ConvScheme scheme = plan(s, item_size(dtype), exact());
     if (LC_UNLIKELY(log_enabled()))
         log(text("[conv2d] ", what, " ", name(scheme), " ", name(isa()), " ", dtype, " n=", s.n, " c=", s.c, " ", s.h, "x", s.w, " k=", s.k, " taps=", s.r, "x", s.s,
                  " stride=", s.stride_h, "x", s.stride_w, " groups=", s.groups, " -> ", s.oh, "x", s.ow));
@@ -75,7 +76,7 @@ template <class T> T* data_or_null(const Tensor& x) { return x ? const_cast<T*>(
 namespace detail {
 
 Tensor conv2d_run(const Conv2dShape& s, const Tensor& x, const Tensor& w, const Tensor& b) {
-    const ConvScheme scheme = choose("forward", s, x.dtype());
+    const ConvScheme scheme = choose(conv2d_scheme, "forward", s, x.dtype());
     const Tensor y = Tensor::empty({s.n, s.k, s.oh, s.ow}, x.dtype());
     visit_float(x.dtype(), "conv2d", [&]<class T>() {
         cpu::conv2d_forward<T>({s, scheme, x.data<T>(), w.data<T>(), data_or_null<T>(b), y.mutable_data<T>()});
@@ -84,7 +85,7 @@ Tensor conv2d_run(const Conv2dShape& s, const Tensor& x, const Tensor& w, const 
 }
 
 Tensor conv2d_run_backward_data(const Conv2dShape& s, const Tensor& dy, const Tensor& w, const Tensor& b) {
-    const ConvScheme scheme = choose("backward_data", s, dy.dtype());
+    const ConvScheme scheme = choose(conv2d_scheme, "backward_data", s, dy.dtype());
     const Tensor dx = Tensor::empty({s.n, s.c, s.h, s.w}, dy.dtype());
     visit_float(dy.dtype(), "conv2d", [&]<class T>() {
         cpu::conv2d_backward_data<T>({s, scheme, dy.data<T>(), w.data<T>(), data_or_null<T>(b), dx.mutable_data<T>()});
@@ -93,7 +94,7 @@ Tensor conv2d_run_backward_data(const Conv2dShape& s, const Tensor& dy, const Te
 }
 
 Tensors conv2d_run_backward_weight(const Conv2dShape& s, const Tensor& dy, const Tensor& x, bool want_dw, bool want_db) {
-    const ConvScheme scheme = choose("backward_weight", s, dy.dtype());
+    const ConvScheme scheme = choose(conv2d_weight_scheme, "backward_weight", s, dy.dtype());
     const Tensor dw = want_dw ? Tensor::empty({s.k, s.group_c(), s.r, s.s}, dy.dtype()) : Tensor();
     const Tensor db = want_db ? Tensor::empty({s.k}, dy.dtype()) : Tensor();
     visit_float(dy.dtype(), "conv2d", [&]<class T>() {

@@ -5,12 +5,21 @@
 
 namespace lc {
 
-// Winograd pays where its transforms are used by enough channels on either side, and where tiles of 4 x 4 do not hang far
-// over the edge. bytes is an element's size; exact: LITTLECORE_EXACT.
+// Whether Winograd's transforms are used by enough channels on either side. bytes is an element's size; exact: LITTLECORE_EXACT.
+constexpr bool winograd_fits(const Conv2dShape& s, size_t bytes, bool exact) {
+    const bool small_window = s.r == 3 && s.s == 3 && s.stride_h * s.stride_w * s.dilation_h * s.dilation_w == 1;
+    return !exact && bytes == 4 && small_window && s.group_c() >= 16 && s.group_k() >= 16;
+}
+
+// Forward and backward_data: images of a few tiles of 4 x 4 would not repay the transform of the filters at batch 1.
 constexpr ConvScheme conv2d_scheme(const Conv2dShape& s, size_t bytes, bool exact) {
-    const bool fits = s.r == 3 && s.s == 3 && s.stride_h * s.stride_w * s.dilation_h * s.dilation_w == 1;
-    if (exact || bytes != 4 || !fits) return ConvScheme::direct;
-    return s.group_c() >= 32 && s.group_k() >= 32 && s.oh >= 7 && s.ow >= 7 ? ConvScheme::winograd : ConvScheme::direct;
+    return winograd_fits(s, bytes, exact) && s.oh >= 7 && s.ow >= 7 ? ConvScheme::winograd : ConvScheme::direct;
+}
+
+// Backward_weight sums over the batch and so may look at it: a tile costs as much as 4 pixels, the last transform as 48.
+constexpr ConvScheme conv2d_weight_scheme(const Conv2dShape& s, size_t bytes, bool exact) {
+    const int64_t tiles = ((s.oh + 3) / 4) * ((s.ow + 3) / 4);
+    return winograd_fits(s, bytes, exact) && s.n * (s.oh * s.ow - 4 * tiles) >= 48 ? ConvScheme::winograd : ConvScheme::direct;
 }
 
 }  // namespace lc

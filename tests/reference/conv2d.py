@@ -80,6 +80,17 @@ def winograd_forward(x, w, out, pad=(0, 0), groups=1, magnitude=False):
     return y[:, :, : out[0], : out[1]]
 
 
+def winograd_weight(dy, x, pad=(0, 0), groups=1, magnitude=False):
+    """dw in the same domain: the transposed transforms around a sum over all tiles."""
+    to_x, to_w, to_y = [np.abs(m) if magnitude else m for m in winograd_matrices()]
+    x, dy = (np.abs(x), np.abs(dy)) if magnitude else (x, dy)
+    rows, cols = -(-dy.shape[2] // 4), -(-dy.shape[3] // 4)
+    v = to_x @ by_groups(tiles(x, 6, rows, cols, pad), groups) @ to_x.T
+    e = to_y.T @ by_groups(tiles(dy, 4, rows, cols), groups) @ to_y
+    dw = to_w.T @ np.einsum("ngktsab,ngctsab->gkcab", e, v, optimize=True) @ to_w
+    return dw.reshape(dy.shape[1], -1, 3, 3)
+
+
 def turned(w, groups):
     """Filters whose correlation with dy is dx: [c, k / groups, ...], taps in reverse order."""
     k, c = len(w) // groups, w.shape[1]
