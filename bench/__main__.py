@@ -9,10 +9,10 @@ import os
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import littlecore as lc
-from bench import harness, results
+from bench import harness, peers, results
 
 HERE = Path(__file__).parent
 
@@ -24,7 +24,7 @@ def names(kind: str) -> list[str]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=harness.__doc__)
     parser.add_argument("what", nargs="*", help="ops or models, `ops`, `models` or `all` of them; none lists them")
-    parser.add_argument("--peer", action="append", help="a library with PyTorch's names; default: torch if installed")
+    parser.add_argument("--peer", action="append", help="torch (the default), torch_best, numpy")
     parser.add_argument("--no-peer", action="store_true", help="ours alone")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--quick", action="store_true", help="the smallest case of each, and less time for it")
@@ -34,17 +34,20 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load_peers(wanted: list[str] | None, threads: int) -> dict[str, ModuleType]:
-    peers = {}
+def load_peers(wanted: list[str] | None, threads: int) -> dict[str, Any]:
+    needed = {key: value for name in wanted or [] for key, value in peers.environment(name, threads).items()}
+    if needed.items() - os.environ.items():
+        os.execve(sys.executable, [sys.executable, "-m", "bench", *sys.argv[1:]], {**os.environ, **needed})
+    loaded = {}
     for name in wanted or ["torch"]:
         try:
-            peers[name] = importlib.import_module(name)
+            loaded[name] = peers.load(name, threads)
         except ImportError:
             if wanted:
                 sys.exit(f"bench: --peer {name}: not installed")
-        else:
-            peers[name].set_num_threads(threads)
-    return peers
+        except KeyError:
+            sys.exit(f"bench: --peer {name}: not known; torch, torch_best and numpy are")
+    return loaded
 
 
 def show(row: harness.Row) -> None:
@@ -62,16 +65,18 @@ def main() -> None:
         sys.exit(f"ops: {' '.join(names('ops'))}\nmodels: {' '.join(names('models'))}")
     if args.what == ["report"]:
         return results.report()
-    if args.keep and (args.quick or args.no_peer or args.peer):
-        sys.exit("bench: --keep is for whole measurements beside PyTorch: leave out --quick, --no-peer and --peer")
+    if args.keep and (args.quick or args.no_peer):
+        sys.exit("bench: --keep is for whole measurements beside a peer: leave out --quick and --no-peer")
+    if {"torch", "torch_best"} <= set(args.peer or []):
+        sys.exit("bench: torch_best's heap would be torch's too: measure them in two runs")
     lc.set_num_threads(args.threads)
-    peers = {} if args.no_peer else load_peers(args.peer, args.threads)
-    if args.keep and not peers:
+    beside = {} if args.no_peer else load_peers(args.peer, args.threads)
+    if args.keep and not beside:
         sys.exit("bench: --keep needs PyTorch to measure beside: pip install torch")
     seconds = args.seconds or (0.2 if args.quick else 1.0)
     machine = results.cpu_name()
     stamp = {"machine": machine, "version": lc.__version__, "commit": results.commit()}
-    stamp |= {name: peer.__version__ for name, peer in peers.items()}
+    stamp |= {name: peer.__version__ for name, peer in beside.items()}
     known = {"ops": names("ops"), "models": names("models")}
     known["all"] = known["ops"] + known["models"]
     failed = False
@@ -82,7 +87,7 @@ def main() -> None:
         cases = [c for c in importlib.import_module(f"bench.{kind}.{name}").cases() if args.case in c.name]
         rows = []
         try:
-            for row in harness.run(name, cases[:1] if args.quick else cases, peers, args.threads, seconds):
+            for row in harness.run(name, cases[:1] if args.quick else cases, beside, args.threads, seconds):
                 show(row)
                 rows.append(row)
         except harness.WrongResult as error:

@@ -67,7 +67,7 @@ def read(path: Path) -> list[Line]:
 
 
 def _key(line: Line) -> tuple[Any, ...]:
-    return line["op"], line["case"], line["direction"], line["threads"], line["isa"]
+    return line["op"], line["case"], line["direction"], line["threads"], line["isa"], *sorted(line.get("peer", ()))
 
 
 def add(path: Path, lines: Iterable[Line]) -> None:

@@ -1,6 +1,6 @@
-"""A training step of LeNet on 28x28 images."""
+"""LeNet on 28x28 images."""
 
-from bench.harness import Case, indices, normal, training
+from bench.harness import Case, indices, inference, normal, training
 
 
 def build(lib):
@@ -23,4 +23,8 @@ def loss(lib, model, x, y):
 
 def cases() -> list[Case]:
     macs = 28 * 28 * 6 * 25 + 10 * 10 * 16 * 6 * 25 + 400 * 120 + 120 * 84 + 84 * 10
-    return [training("b64", build, loss, [normal(64, 1, 28, 28), indices(10, 64)], 6 * 64 * macs)]
+    weights = 6 * 25 + 16 * 6 * 25 + 400 * 120 + 120 * 84 + 84 * 10
+    return [
+        training("b64", build, loss, [normal(64, 1, 28, 28), indices(10, 64)], 64 * macs, weights),
+        inference("b1", build, [normal(1, 1, 28, 28)], macs, weights),
+    ]

@@ -1,6 +1,6 @@
-"""A training step of a one-layer character LSTM of 256 units over 64 characters."""
+"""A one-layer character LSTM of 256 units over 64 characters."""
 
-from bench.harness import Case, indices, training
+from bench.harness import Case, indices, inference, training
 
 VOCABULARY, WIDTH, SEQ = 65, 256, 64
 
@@ -25,5 +25,8 @@ def loss(lib, model, x, y):
 
 
 def cases() -> list[Case]:
-    macs = SEQ * (8 * WIDTH * WIDTH + WIDTH * VOCABULARY)
-    return [training("b32", build, loss, [indices(VOCABULARY, 32, SEQ)] * 2, 6 * 32 * macs)]
+    weights = 8 * WIDTH * WIDTH + WIDTH * VOCABULARY
+    return [
+        training("b32", build, loss, [indices(VOCABULARY, 32, SEQ)] * 2, 32 * SEQ * weights, weights),
+        inference("b1", build, [indices(VOCABULARY, 1, SEQ)], SEQ * weights, weights),
+    ]

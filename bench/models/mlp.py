@@ -1,6 +1,6 @@
-"""A training step of a 784-512-512-10 perceptron."""
+"""A 784-512-512-10 perceptron."""
 
-from bench.harness import Case, indices, normal, training
+from bench.harness import Case, indices, inference, normal, training
 
 
 def build(lib):
@@ -14,4 +14,5 @@ def loss(lib, model, x, y):
 
 def cases() -> list[Case]:
     weights = 784 * 512 + 512 * 512 + 512 * 10
-    return [training(f"b{b}", build, loss, [normal(b, 784), indices(10, b)], 6 * b * weights) for b in (64, 256)]
+    steps = [training(f"b{b}", build, loss, [normal(b, 784), indices(10, b)], b * weights, weights) for b in (64, 256)]
+    return [*steps, inference("b1", build, [normal(1, 784)], weights, weights)]

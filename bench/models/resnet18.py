@@ -1,6 +1,6 @@
-"""A training step of ResNet-18 in its 32x32 form (a 3x3 stem, no pooling before the blocks)."""
+"""ResNet-18 in its 32x32 form (a 3x3 stem, no pooling before the blocks)."""
 
-from bench.harness import Case, indices, normal, training
+from bench.harness import Case, indices, inference, normal, training
 
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
 
@@ -32,9 +32,12 @@ def loss(lib, model, x, y):
 
 
 def cases() -> list[Case]:
-    macs, c, pixels = 32 * 32 * 64 * 27, 64, 32 * 32
+    macs, weights, c, pixels = 32 * 32 * 64 * 27, 64 * 27 + 512 * 10, 64, 32 * 32
     for k, stride in STAGES:
         pixels //= stride * stride
-        macs += pixels * (9 * c * k + 3 * 9 * k * k + (c * k if c != k else 0))
-        c = k
-    return [training("b32", build, loss, [normal(32, 3, 32, 32), indices(10, 32)], 6 * 32 * macs)]
+        stage = 9 * c * k + 3 * 9 * k * k + (c * k if c != k else 0)
+        macs, weights, c = macs + pixels * stage, weights + stage, k
+    return [
+        training("b32", build, loss, [normal(32, 3, 32, 32), indices(10, 32)], 32 * macs, weights),
+        inference("b1", build, [normal(1, 3, 32, 32)], macs, weights),
+    ]

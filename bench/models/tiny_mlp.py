@@ -12,4 +12,4 @@ def loss(lib, model, x, y):
 
 
 def cases() -> list[Case]:
-    return [training("b4", build, loss, [normal(4, 8), indices(8, 4)], 6 * 4 * 2 * 64)]
+    return [training("b4", build, loss, [normal(4, 8), indices(8, 4)], 4 * 2 * 64, 2 * 64)]

@@ -1,6 +1,6 @@
-"""A training step of a small vision transformer: 32x32 images in patches of 4, 6 layers of 192, 3 heads."""
+"""A small vision transformer: 32x32 images in patches of 4, 6 layers of 192, 3 heads."""
 
-from bench.harness import Case, indices, normal, training
+from bench.harness import Case, indices, inference, normal, training
 from bench.models.gpt import block, block_macs
 
 LAYERS, WIDTH, HEADS, PATCHES = 6, 192, 3, 64
@@ -29,4 +29,8 @@ def loss(lib, model, x, y):
 
 def cases() -> list[Case]:
     macs = PATCHES * 48 * WIDTH + LAYERS * block_macs(PATCHES, WIDTH, False) + WIDTH * 10
-    return [training("b64", build, loss, [normal(64, 3, 32, 32), indices(10, 64)], 6 * 64 * macs)]
+    weights = 48 * WIDTH + LAYERS * 12 * WIDTH * WIDTH + (PATCHES + 10) * WIDTH
+    return [
+        training("b64", build, loss, [normal(64, 3, 32, 32), indices(10, 64)], 64 * macs, weights),
+        inference("b1", build, [normal(1, 3, 32, 32)], macs, weights),
+    ]

@@ -17,12 +17,15 @@ CALLS: dict[str, Callable[..., Any]] = {
 def case(name: str, a: tuple[int, ...], b: tuple[int, ...]) -> Case:
     size = 4 * max(1, math.prod(a))
     inputs = [normal(*a), normal(*b)]
+    backward = Work(bytes=3 * size)
+    if name == "add":  # the gradient is handed on; of what was broadcast it is summed
+        backward = Work(bytes=0 if a == b else size, stream="read")
     return Case(
         f"{name}_{'x'.join(map(str, a))}_{'x'.join(map(str, b))}",
         CALLS[name],
         inputs,
         Work(bytes=3 * size),
-        Work(bytes=3 * size),
+        backward,
     )
 
 

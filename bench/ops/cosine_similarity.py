@@ -11,6 +11,6 @@ def cases() -> list[Case]:
             f"{rows}x{cols}",
             lambda lib, a, b: lib.nn.functional.cosine_similarity(a, b),
             inputs,
-            Work(bytes=8 * rows * cols),
+            Work(bytes=8 * rows * cols, stream="read"),
         )
     ]

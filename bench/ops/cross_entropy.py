@@ -9,7 +9,7 @@ def case(rows: int, classes: int) -> Case:
         f"{rows}x{classes}",
         lambda lib, x, target: lib.nn.functional.cross_entropy(x, target),
         [normal(rows, classes), indices(classes, rows)],
-        forward=Work(bytes=size),
+        forward=Work(bytes=size, stream="read"),
         backward=Work(bytes=2 * size),
     )
 

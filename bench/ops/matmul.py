@@ -16,7 +16,9 @@ def case(m: int, n: int, k: int, layout: str = "nn", batch: int = 1, name: str =
         f"{name}{f'{batch}x' if batch > 1 else ''}{m}x{n}x{k}_{layout}",
         call,
         [a, b],
-        forward=Work(2 * batch * m * n * k, 4 * batch * (m * k + k * n + m * n)),
+        forward=Work(
+            2 * batch * m * n * k, 4 * batch * (m * k + k * n + m * n), stream="read" if 8 * m < min(n, k) else "copy"
+        ),
     )
 
 

@@ -20,7 +20,7 @@ def case(name: str, floats: int, **options: float) -> Case:
         optimizer.step()
         return first
 
-    return Case(name, call, [normal(*s) for s in SHAPES], step=Work(bytes=4 * floats * COUNT), setup=setup)
+    return Case(name, call, [normal(*s) for s in SHAPES], step=Work(updated=4 * floats * COUNT), setup=setup)
 
 
 def cases() -> list[Case]:

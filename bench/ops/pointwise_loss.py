@@ -14,7 +14,7 @@ def case(name: str, rows: int, cols: int) -> Case:
         return getattr(lib.nn.functional, name)(x, target.detach(), **options)
 
     inputs = [normal(rows, cols), make(rows, cols)]
-    return Case(f"{name}_{rows}x{cols}", call, inputs, Work(bytes=2 * size), None)
+    return Case(f"{name}_{rows}x{cols}", call, inputs, Work(bytes=2 * size, stream="read"))
 
 
 def cases() -> list[Case]:

@@ -9,7 +9,8 @@ def case(name: str, rows: int, cols: int, dim: int | None) -> Case:
         return y.values if hasattr(y, "values") and not callable(y.values) else y
 
     axis = "all" if dim is None else f"dim{dim}"
-    return Case(f"{name}_{rows}x{cols}_{axis}", call, [normal(rows, cols)], forward=Work(bytes=4 * rows * cols))
+    work = Work(bytes=4 * rows * cols, stream="read")
+    return Case(f"{name}_{rows}x{cols}_{axis}", call, [normal(rows, cols)], forward=work)
 
 
 def cases() -> list[Case]:

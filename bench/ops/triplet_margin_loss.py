@@ -11,6 +11,6 @@ def cases() -> list[Case]:
             f"{rows}x{cols}",
             lambda lib, a, p, n: lib.nn.functional.triplet_margin_loss(a, p, n),
             inputs,
-            Work(bytes=12 * rows * cols),
+            Work(bytes=12 * rows * cols, stream="read"),
         )
     ]

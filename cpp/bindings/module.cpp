@@ -72,6 +72,8 @@ void bind_machine(py::module_& m) {
     m.def("set_exact", &set_exact, "on"_a);
     m.def("fma_peak", &fma_peak, "Measures the float32 multiply-add peak of the threads in use, GFLOP/s.");
     m.def("copy_bandwidth", &copy_bandwidth, "working_set"_a, "Measures a copy within that many bytes, GB/s read and written.");
+    m.def("read_bandwidth", &read_bandwidth, "working_set"_a, "Measures reading that many bytes, GB/s.");
+    m.def("update_bandwidth", &update_bandwidth, "working_set"_a, "Measures y += a x within that many bytes, GB/s read and written.");
     m.def("num_threads", &num_threads);
     m.def("set_num_threads", &set_num_threads, "n"_a);
     m.attr("__version__") = LC_VERSION;

@@ -58,4 +58,26 @@ double copy_bandwidth(size_t working_set) {
     return 2.0 * double(share) * threads * repeats / spent * 1e-9;
 }
 
+// GB/s of a pass over x, and over y where it is written too.
+static double stream_bandwidth(size_t working_set, bool write) {
+    LC_CHECK(working_set >= 4096, ValueError, "bandwidth: working_set is ", working_set, " bytes, at least 4096 needed");
+    const int threads = num_threads();
+    const int64_t share = int64_t(working_set) / (write ? 2 : 1) / threads / 1024 * 256;   // floats, whole kilobytes
+    const int repeats = int(std::max<size_t>(1, (size_t(32) << 20) / working_set));
+    Buffer<float> x{share * threads}, y{write ? share * threads : 0};
+    std::memset(x.data(), 0, size_t(share * threads) * sizeof(float));
+    if (write) std::memset(y.data(), 0, size_t(share * threads) * sizeof(float));
+    const double spent = best_seconds([&] {
+        parallel_for(threads, kLong, [&](int64_t task, int) {
+            float sum = 0;
+            for (int i = 0; i < repeats; ++i)
+                cpu::stream<float>({x.data() + task * share, write ? y.data() + task * share : nullptr, share, &sum});
+        });
+    });
+    return (write ? 3.0 : 1.0) * sizeof(float) * double(share) * threads * repeats / spent * 1e-9;
+}
+
+double read_bandwidth(size_t working_set) { return stream_bandwidth(working_set, false); }
+double update_bandwidth(size_t working_set) { return stream_bandwidth(working_set, true); }
+
 }  // namespace lc
