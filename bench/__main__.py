@@ -93,6 +93,7 @@ def main() -> None:
         except harness.WrongResult as error:
             print(f"WRONG {error}", flush=True)
             failed = True
+        rows += harness.limits(args.threads) if args.keep else ()
         time_now = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         if args.keep:
             results.add(results.file_of(machine), [dataclasses.asdict(row) | stamp | time_now for row in rows])

@@ -163,6 +163,14 @@ def floor_seconds(work: Work, threads: int) -> float:
     return at_once + _moving("update", threads, work.updated)
 
 
+def limits(threads: int) -> Iterator[Row]:
+    """The roofs of the plots, as rows."""
+    isa = lc._core.isa()
+    yield Row("limits", "multiply-add", "", threads, isa, 0, fma_peak(threads) / 1e9, 0, 1)
+    for name, working_set in (("copy, 1 MB", 2**20), ("copy, 256 MB", 2**28)):
+        yield Row("limits", name, "", threads, isa, 0, 0, _bandwidth("copy", threads, working_set) / 1e9, 1)
+
+
 # ---- calling -----------------------------------------------------------------------------------
 
 

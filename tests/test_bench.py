@@ -1,7 +1,7 @@
 """The bench: it measures, it refuses wrong results, and README shows what was measured."""
 
 import pytest
-from bench import harness, results
+from bench import harness, peers, plots, results
 
 
 def case(call) -> harness.Case:
@@ -30,3 +30,51 @@ def test_a_new_measurement_replaces_the_old(tmp_path):
 def test_readme_shows_what_was_measured():
     shown = results.README.read_text().split(results.BEGIN)[1].split(results.END)[0]
     assert shown == results.tables(), "run: python -m bench report"
+
+
+def test_plots_show_what_was_measured():
+    for path in results.files():
+        for plot in plots.TITLES:
+            svg = plots.file_of(path, plot).read_text()
+            assert f"data {plots.digest(plots.data(path, plot))}<" in svg, "run: python -m bench report"
+
+
+LINE = {"op": "unary", "case": "a", "direction": "forward", "threads": 1, "isa": "avx2", "ms": 2.0, "limit_share": 0.5}
+
+
+def test_the_best_peer_is_the_fastest_of_its_own_runs():
+    as_shipped, best = LINE | {"peer": {"torch": 6.0}}, LINE | {"ms": 3.0, "peer": {"torch_best": 4.5}}
+    assert results.against_best([as_shipped, best]) == [1.5]
+    cells = results.figures([as_shipped, best], 1, True).split(" | ")
+    assert cells == ["**3.00**", "3.00 - 3.00", "1.50", "50 %"]
+
+
+def test_peers_keep_to_their_own_lines(tmp_path):
+    path = tmp_path / "machine.jsonl"
+    for name in ("torch", "numpy", "torch"):
+        results.add(path, [LINE | {"peer": {name: 1.0}}])
+    assert [list(line["peer"]) for line in results.read(path)] == [["numpy"], ["torch"]]
+
+
+def test_numpy_is_a_peer_where_it_has_the_op():
+    add = case(lambda lib, a, b: lib.add(a, b))
+    gelu = case(lambda lib, a, b: lib.nn.functional.gelu(a))
+    rows = list(harness.run("add", [add, gelu], {"numpy": peers.load("numpy", 1)}, threads=1, seconds=0.01))
+    assert len(rows) == 1 and rows[0].peer["numpy"] > 0
+
+
+def test_an_optimizer_comes_after_the_rest():
+    work = harness.Work(bytes=2**22, updated=2**22)
+    assert harness.floor_seconds(work, 1) > harness.floor_seconds(harness.Work(bytes=2**22), 1)
+
+
+def test_plots_place_every_case():
+    limits = LINE | {"op": "limits", "case": "multiply-add", "gflops": 100.0, "gbs": 0.0, "peer": {}}
+    conv = LINE | {"op": "conv2d", "gflops": 50.0, "gbs": 5.0, "peer": {"torch": 6.0}}
+    relu = LINE | {"gflops": 0.0, "gbs": 20.0, "peer": {"torch": 1.0}}
+    roofline = plots.roofline([limits, conv, relu])["1"]
+    assert roofline["limits"] == {"multiply-add": 100.0}
+    assert roofline["points"]["convolution"] == [(10.0, 50.0)]
+    ((intensity, speed),) = roofline["points"]["elementwise"]
+    assert speed == pytest.approx(intensity * 20, rel=1e-2)
+    assert plots.ratio([conv, relu])["convolution, forward"] == {"1": [3.0], "2": []}

@@ -1,4 +1,4 @@
-"""GPT-2 small (124 million parameters, here random) on 64 tokens; and decoding the 256th from cached keys and values."""
+"""GPT-2 small (124 million parameters, random here) on 64 tokens; and decoding the 256th from cached keys, values."""
 
 from bench.harness import Case, indices, inference, normal, training
 from bench.models.gpt import block, block_macs
