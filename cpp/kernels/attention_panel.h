@@ -65,7 +65,7 @@ template <class A, class T> RowMajor<A> make_dense(const T* src, int64_t row, in
 
 // `count` rows as panels [ceil(count / W)][cols][W], times scale.
 template <class A, class T> void pack_panels(const T* src, int64_t row, int64_t count, int64_t cols, A scale, A* panels) {
-    pack<W<A>>(src, row, 1, count, cols, panels);
+    pack<W<A>>(src, row, 1, count, {cols}, panels);
     if (scale != 1) each_vec<A>(round_up(count, W<A>) * cols, [&](int64_t i, auto k) { store(panels + i, load(panels + i, k) * splat(scale), k); });
 }
 

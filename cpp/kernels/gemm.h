@@ -13,7 +13,7 @@
 //
 // The order of every sum is part of the contract: c[i, j] = fma chain over kk = 0 .. k-1 from zero, in T. It does
 // not depend on the tile, the ISA's width, packing or the neighbours, so any tile computes the same bits, and swapping
-// a with b does too. Callers that split k in blocks (k_block of cpp/ops/matmul_plan.h) add block sums in order.
+// a with b does too. Callers that split k in blocks and chains (cpp/ops/matmul_plan.h) add their sums in order.
 #pragma once
 #include "cpp/core/macros.h"
 #include "cpp/simd/transpose.h"
@@ -39,47 +39,69 @@ template <class T> LC_INLINE int64_t packed_cols_size(int64_t n, int64_t k) { re
 
 // ---- packing ------------------------------------------------------------------------------------------------------
 
+// Depths packed in order, or as chains: chain r has the depths r, r + chains, r + 2 chains, ... and panels of its own, which
+// follow those of chain r - 1. `chains` is a power of two, at most as many as 16 bytes hold.
+struct Depths {
+    int64_t count;
+    int chains = 1;
+    LC_INLINE int64_t length(int r) const { return (count - r + chains - 1) / chains; }
+    LC_INLINE int64_t begin(int r) const { return count / chains * r + (count % chains < r ? count % chains : r); }
+};
+
 namespace detail {
 
-// One panel, `count` <= width of its lines present: src[i * line + kk * depth] goes to dst[kk * ld + i]. Where width is
-// not a multiple of the lanes, ld is width.
+// One panel from lines along their depth, `count` <= width of them present: src[i * line + kk] is element i of the place
+// kk / chains of chain kk % chains, which begins at chain[kk % chains]; places are ld apart. Where width is not a multiple
+// of the lanes, ld is width.
 template <int width, class T, class S>
-LC_INLINE void pack_panel(const S* src, int64_t line, int64_t depth, int count, int64_t k, T* dst, int64_t ld) {
+LC_INLINE void pack_lines(const S* src, int64_t line, int count, Depths depths, T* const* chain, int64_t ld) {
     constexpr int L = lanes<T>;
-    if (depth == 1) {                                             // transpose blocks of L lines x L depths
-        // Groups of L lines from the last: a store wider than the panel is put right by later ones, and the very last
-        // is not wider.
-        constexpr int groups = (width + L - 1) / L;
+    const int64_t k = depths.count, step = L / depths.chains * ld;
+    T* at[L];
+    for (int d = 0; d < L; ++d) at[d] = chain[d & (depths.chains - 1)] + d / depths.chains * ld;
+    // Groups of L lines from the last: a store wider than the panel is put right by later ones, of the group before or of
+    // the chain's next place; a chain's last is not wider.
+    constexpr int groups = (width + L - 1) / L;
 #pragma GCC unroll 4
-        for (int group = groups - 1; group >= 0; --group) {
-            const int g = group * L, have = count - g, keep = width - g < L ? width - g : L;
-            for (int64_t kk = 0; kk < k; kk += L) {
-                const bool whole = kk + L <= k;
-                const int depths = whole ? L : int(k - kk);
-                vec<T> r[size_t(L)];
+    for (int group = groups - 1; group >= 0; --group) {
+        const int g = group * L, have = count - g, keep = width - g < L ? width - g : L;
+        int64_t out = g;
+        for (int64_t kk = 0; kk < k; kk += L, out += step) {          // transpose blocks of L lines x L depths
+            const bool whole = kk + L <= k;
+            const int here = whole ? L : int(k - kk);
+            vec<T> r[size_t(L)];
+            if (keep == L && whole && have >= L) {
+                load_transposed(src + g * line + kk, line, r);
+            } else {
                 if (whole && have >= keep) {
 #pragma GCC unroll 16
                     for (int i = 0; i < L; ++i) r[i] = i < keep ? load(src + (g + i) * line + kk) : zero<T>();
                 } else {
 #pragma GCC unroll 16
                     for (int i = 0; i < L; ++i)
-                        r[i] = i < keep && i < have ? load(src + (g + i) * line + kk, depths) : zero<T>();
+                        r[i] = i < keep && i < have ? load(src + (g + i) * line + kk, here) : zero<T>();
                 }
                 transpose(r);
-                T* out = dst + kk * ld + g;
-                const int wide = keep == L ? depths : depths - (kk + depths == k);
-                if (wide == L) {
+            }
+            const int64_t wide = keep == L ? here : k - depths.chains - kk;          // so many may be wider
+            if (wide >= L) {
 #pragma GCC unroll 16
-                    for (int d = 0; d < L; ++d) store(out + d * ld, r[d]);
-                } else {
+                for (int d = 0; d < L; ++d) store(at[d] + out, r[d]);
+            } else {
 #pragma GCC unroll 16
-                    for (int d = 0; d < L; ++d)
-                        if (d < wide) store(out + d * ld, r[d]);
-                        else if (d < depths) store(out + d * ld, r[d], keep);
-                }
+                for (int d = 0; d < L; ++d)
+                    if (d < wide) store(at[d] + out, r[d]);
+                    else if (d < here) store(at[d] + out, r[d], keep);
             }
         }
-    } else if (line == 1 && count == width && depth >= L && k > 0) {   // copy; the next line is read where a register overlaps it
+    }
+}
+
+// The same from lines of any stride, in order: src[i * line + kk * depth] goes to dst[kk * ld + i].
+template <int width, class T, class S>
+LC_INLINE void pack_panel(const S* src, int64_t line, int64_t depth, int count, int64_t k, T* dst, int64_t ld) {
+    constexpr int L = lanes<T>;
+    if (line == 1 && count == width && depth >= L && k > 0) {     // copy; the next line is read where a register overlaps it
         for (int64_t kk = 0; kk + 1 < k; ++kk)
 #pragma GCC unroll 16
             for (int g = 0; g < width; g += L) store(dst + kk * ld + g, load(src + kk * depth + g));
@@ -106,25 +128,38 @@ LC_INLINE void pack_panel(const S* src, int64_t line, int64_t depth, int count, 
 
 }  // namespace detail
 
-// Panels of `width` lines from `lines` x `k` elements; line and depth are strides in elements of S. Each call writes
-// exactly ceil(lines / width) * width * k elements, so panels may be packed by different threads.
+// Panels of `width` lines from `lines` x `depths` elements; line and depth are strides in elements of S. With chains,
+// dst holds the panels of `all` lines (in whole panels) in each chain, and these come after `before` of them. Each call writes
+// exactly ceil(lines / width) * width * depths elements, so panels may be packed by different threads.
 template <int width, class T, class S>
-LC_INLINE void pack(const S* src, int64_t line, int64_t depth, int64_t lines, int64_t k, T* dst) {
-    const int64_t step = line == 1 ? 16 : k;                      // adjacent lines share cache lines: pass over them soon
-    for (int64_t kk = 0; kk < k; kk += step)
+LC_INLINE void pack(const S* src, int64_t line, int64_t depth, int64_t lines, Depths depths, T* dst, int64_t before = 0, int64_t all = 0) {
+    if (depth == 1) {
         for (int64_t i = 0; i < lines; i += width) {
-            const int count = lines - i < width ? int(lines - i) : width;
-            detail::pack_panel<width>(src + i * line + kk * depth, line, depth, count, k - kk < step ? k - kk : step,
-                                      dst + i * k + kk * width, width);
+            T* chain[16 / sizeof(T)];
+            for (int r = 0; r < depths.chains; ++r) chain[r] = dst + depths.begin(r) * all + (before + i) * depths.length(r);
+            detail::pack_lines<width>(src + i * line, line, lines - i < width ? int(lines - i) : width, depths, chain, width);
         }
+        return;
+    }
+    for (int r = 0; r < depths.chains; ++r) {
+        const int64_t k = depths.length(r), step = line == 1 ? 16 : k;    // adjacent lines share cache lines: pass over them soon
+        T* panels = dst + depths.begin(r) * all + before * k;
+        for (int64_t kk = 0; kk < k; kk += step)
+            for (int64_t i = 0; i < lines; i += width)
+                detail::pack_panel<width>(src + i * line + (kk * depths.chains + r) * depth, line, depths.chains * depth,
+                                          lines - i < width ? int(lines - i) : width, k - kk < step ? k - kk : step,
+                                          panels + i * k + kk * width, width);
+    }
 }
 
 // a[m, k] with strides (row, depth) -> A panels; b[k, n] with strides (depth, column) -> B panels.
-template <class T, class S> LC_INLINE void pack_a(const S* a, int64_t row, int64_t depth, int64_t m, int64_t k, T* panels) {
-    pack<kTileRows<T>>(a, row, depth, m, k, panels);
+template <class T, class S>
+LC_INLINE void pack_a(const S* a, int64_t row, int64_t depth, int64_t m, Depths k, T* panels, int64_t before = 0, int64_t all = 0) {
+    pack<kTileRows<T>>(a, row, depth, m, k, panels, before, all);
 }
-template <class T, class S> LC_INLINE void pack_b(const S* b, int64_t depth, int64_t column, int64_t n, int64_t k, T* panels) {
-    pack<kTileCols<T>>(b, column, depth, n, k, panels);
+template <class T, class S>
+LC_INLINE void pack_b(const S* b, int64_t depth, int64_t column, int64_t n, Depths k, T* panels, int64_t before = 0, int64_t all = 0) {
+    pack<kTileCols<T>>(b, column, depth, n, k, panels, before, all);
 }
 
 // ---- micro-kernel -------------------------------------------------------------------------------------------------

@@ -99,6 +99,14 @@ template <class T> LC_INLINE bool packs_together(const MatmulForward<T>& p) {
     return p.plan.pack_b && p.b_col == 1 && p.plan.panel_cols == kTileCols<acc_t<T>>;
 }
 
+// Up to this many rows, columns of b that lie along their depth are read where they are, a register holding a few depths
+// of one column or more.
+constexpr int kDotRows = 4;
+
+template <class T> LC_INLINE bool reads_columns(const MatmulForward<T>& p) {
+    return p.b_depth == 1 && (p.plan.chains > 1 ? p.m <= kDotRows : p.m == 1 && p.k <= p.plan.k_block);
+}
+
 // A worker's scratch: panels of b, a's rows in acc_t, sums in acc_t; each only where needed.
 struct PanelScratch {
     int64_t b, a, c;
@@ -106,17 +114,18 @@ struct PanelScratch {
 };
 
 template <class T> LC_INLINE PanelScratch panel_scratch(const MatmulForward<T>& p) {
-    const bool packs = p.plan.pack_b || p.n % p.plan.panel_cols != 0;
+    const bool packs = p.plan.pack_b || p.n % p.plan.panel_cols != 0, whole_rows = reads_columns(p);
     const int64_t rows = smaller(p.plan.rows, p.m), panels = packs_together(p) ? ceil_div(smaller(p.plan.cols, p.n), p.plan.panel_cols) : 1;
     return {packs ? panels * p.plan.k_block * p.plan.panel_cols : 0,
-            kNarrow<T> ? rows * p.plan.k_block : 0,
+            kNarrow<T> || (whole_rows && p.a_depth != 1) ? rows * (whole_rows ? p.k : p.plan.k_block) : 0,
             kNarrow<T> ? rows * smaller(p.plan.cols, p.n) : 0};
 }
 
-// m rows of a in acc_t, adjacent along whichever axis they are in a.
-template <class T> StridedRows<acc_t<T>> widen_rows(const MatmulForward<T>& p, const T* a, int64_t m, int64_t k, acc_t<T>* wide) {
+// m rows of a in acc_t, adjacent along whichever axis they are in a, or by rows.
+template <class T>
+StridedRows<acc_t<T>> widen_rows(const MatmulForward<T>& p, const T* a, int64_t m, int64_t k, acc_t<T>* wide, bool by_rows) {
     using A = acc_t<T>;
-    const bool by_depth = p.a_row == 1 && p.a_depth != 1;
+    const bool by_depth = p.a_row == 1 && p.a_depth != 1 && !by_rows;
     const int64_t lines = by_depth ? k : m, length = by_depth ? m : k;
     const int64_t line = by_depth ? p.a_depth : p.a_row, step = by_depth ? p.a_row : p.a_depth;
     for (int64_t i = 0; i < lines; ++i) {
@@ -131,118 +140,165 @@ template <class T> StridedRows<acc_t<T>> widen_rows(const MatmulForward<T>& p, c
 
 // b[k, n] as one panel of `width` columns, zeros beyond n.
 template <class A, class T>
-LC_NOINLINE void pack_columns(const T* b, int64_t depth, int64_t col, int64_t n, int64_t k, A* panel, int64_t width) {
-    for (int64_t g = 0; g < width; g += lanes<A>)
-        detail::pack_panel<lanes<A>>(b + g * col, col, depth, int(smaller(lanes<A>, n - g)), k, panel + g, width);
-}
-
-// Up to this many rows, columns of b that lie along its depth are turned in registers and used at once, never stored.
-constexpr int kStreamRows = 4;
-constexpr int kStreamGroups = 4;                      // at most so many registers of columns side by side
-
-template <class T> LC_INLINE bool streams(const MatmulForward<T>& p) { return p.m <= kStreamRows && p.b_depth == 1 && p.b_col != 1 && p.k > 0; }
-
-// c[rows, groups * lanes] over all of k. A whole cache line of each column is used before the next group's: columns a
-// power of two apart share few sets of L1.
-template <int rows, class T>
-LC_NOINLINE void stream_tile(const MatmulForward<T>& p, int groups, const T* a, const T* b, const TileOut<acc_t<T>>& out) {
-    using A = acc_t<T>;
-    constexpr int L = lanes<A>, line = 64 / int(sizeof(T)), step = line > L ? line : L;
-    const int64_t col = p.b_col;
-    const T* next = b + groups * L * col;                         // the next tile, in the order its columns lie in memory
-    bool add = out.add;
-    for (int64_t kk = 0; kk < p.k; add = true) {
-        const int64_t end = smaller(kk + p.plan.k_block, p.k);
-        vec<A> acc[size_t(rows)][kStreamGroups];                  // in L1 between lines
-        for (int i = 0; i < rows; ++i)
-            for (int g = 0; g < groups; ++g) acc[i][g] = zero<A>();
-        for (; kk + step <= end; kk += step) {
-            A x[rows][step];                                      // of a, at addresses known to the loops below
-            for (int i = 0; i < rows; ++i)
-                for (int d = 0; d < step; ++d) x[i][d] = to_float(a[i * p.a_row + (kk + d) * p.a_depth]);
-            const T* from = b + kk;
-            for (int g = 0; g < groups; ++g, from += L * col, next += L * step) {
-                vec<A> sums[size_t(rows)];
-#pragma GCC unroll 16
-                for (int i = 0; i < rows; ++i) sums[i] = acc[i][g];
-#pragma GCC unroll 16
-                for (int j = 0; j < L * step; j += line) __builtin_prefetch(next + j, 0, 2);
-#pragma GCC unroll 4
-                for (int part = 0; part < step; part += L) {
-                    vec<A> r[size_t(L)];
-                    const T* at = from + part;
-#pragma GCC unroll 8
-                    for (int j = 0; j < L; j += 2, at += 2 * col) {
-                        r[j] = load(at);
-                        r[j + 1] = load(at + col);
-                    }
-                    transpose(r);
-#pragma GCC unroll 16
-                    for (int d = 0; d < L; ++d)
-#pragma GCC unroll 16
-                        for (int i = 0; i < rows; ++i) sums[i] = fma(splat(x[i][part + d]), r[d], sums[i]);
-                }
-#pragma GCC unroll 16
-                for (int i = 0; i < rows; ++i) acc[i][g] = sums[i];
-            }
-        }
-        for (; kk < end; ++kk)
-            for (int g = 0; g < groups; ++g) {
-                A column[L];
-                for (int j = 0; j < L; ++j) column[j] = to_float(b[(g * L + j) * col + kk]);
-                for (int i = 0; i < rows; ++i) acc[i][g] = fma(splat(A(to_float(a[i * p.a_row + kk * p.a_depth]))), load(column), acc[i][g]);
-            }
-        for (int i = 0; i < rows; ++i)
-            for (int g = 0; g < groups; ++g) {
-                A* c = out.c + i * out.ldc + g * L;
-                store(c, add ? load(c) + acc[i][g] : acc[i][g]);
-            }
+LC_NOINLINE void pack_columns(const T* b, int64_t depth, int64_t col, int64_t n, Depths k, A* panel, int64_t width) {
+    for (int64_t g = 0; g < width; g += lanes<A>) {
+        const int count = int(smaller(lanes<A>, n - g));
+        A* chain[part_lanes<A>];
+        for (int r = 0; r < k.chains; ++r) chain[r] = panel + k.begin(r) * width + g;
+        if (depth == 1) detail::pack_lines<lanes<A>>(b + g * col, col, count, k, chain, width);
+        else
+            for (int r = 0; r < k.chains; ++r)
+                detail::pack_panel<lanes<A>>(b + g * col + r * depth, col, k.chains * depth, count, k.length(r), chain[r], width);
     }
 }
 
-// As many of n columns as fill registers; returns how many.
-template <class T> int64_t stream_columns(const MatmulForward<T>& p, const T* a, const T* b, int64_t n, const TileOut<acc_t<T>>& out) {
-    using Tile = void (*)(const MatmulForward<T>&, int, const T*, const T*, const TileOut<acc_t<T>>&);
-    static constexpr Tile tiles[kStreamRows] = {&stream_tile<1, T>, &stream_tile<2, T>, &stream_tile<3, T>, &stream_tile<4, T>};
-    constexpr int L = lanes<acc_t<T>>;
-    // Wide tiles keep DRAM busy, narrow ones keep to few streams: 19 against 15 GB/s beyond L3, 28 against 33 in it.
-    const int groups = p.n * p.k * int64_t(sizeof(T)) > 16 << 20 ? 4 : 2;
+// c[rows, n] from columns b[.., n] along their depth and rows of a, over all of k; lane r of a part sums chain r. Columns of
+// a register beyond n repeat others.
+template <int rows, int vecs, class T>
+LC_NOINLINE void dot_tile(const MatmulForward<T>& p, const acc_t<T>* a, int64_t a_row, const T* b, int64_t n, const TileOut<acc_t<T>>& out) {
+    using A = acc_t<T>;
+    constexpr int per = parts<A>, C = part_lanes<A>, line = 64 / int(sizeof(T));
+    const int64_t col = p.b_col;
+    const T *column[vecs], *next = b + vecs * per * col;          // the next tile's columns, as they lie in memory
+    int64_t at[vecs];
+    for (int v = 0; v < vecs; ++v) {
+        at[v] = smaller(v * per, n - per);
+        column[v] = b + at[v] * col;
+    }
+    for (int64_t kk = 0; kk < p.k;) {
+        const bool add = out.add || kk > 0;
+        const int64_t end = smaller(kk + p.plan.k_block, p.k);
+        vec<A> acc[size_t(rows)][size_t(vecs)];
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+            for (int v = 0; v < vecs; ++v) acc[i][v] = zero<A>();
+        const auto add_part = [&](int64_t at) {
+            vec<A> x[size_t(vecs)];
+#pragma GCC unroll 8
+            for (int v = 0; v < vecs; ++v) x[v] = load_parts(column[v] + at, col);
+#pragma GCC unroll 16
+            for (int i = 0; i < rows; ++i) {
+                const vec<A> s = splat_part(a + i * a_row + at);
+#pragma GCC unroll 8
+                for (int v = 0; v < vecs; ++v) acc[i][v] = fma(s, x[v], acc[i][v]);
+            }
+        };
+        for (; kk + line <= end; kk += line, next += vecs * per * line) {
+            if constexpr (rows > 1)                               // one row is bound by reading, and prefetching slows it
+#pragma GCC unroll 8
+                for (int j = 0; j < vecs * per; ++j) __builtin_prefetch(next + j * line, 0, 2);
+#pragma GCC unroll 8
+            for (int part = 0; part < line; part += C) add_part(kk + part);
+        }
+        for (; kk + C <= end; kk += C) add_part(kk);
+        A chain[rows][vecs * per][C], y[rows][vecs * per];
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+            for (int v = 0; v < vecs; ++v) store(chain[i][v * per], acc[i][v]);
+        for (int r = 0; kk + r < end; ++r)                        // depths that fill no part
+            for (int i = 0; i < rows; ++i)
+                for (int j = 0; j < vecs * per; ++j) {
+                    const vec<A> x = splat(A(to_float(column[j / per][j % per * col + kk + r])));
+                    chain[i][j][r] = fma(splat(a[i * a_row + kk + r]), x, splat(chain[i][j][r]))[0];
+                }
+        for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 16
+            for (int j = 0; j < vecs * per; ++j) {
+                const A before = add ? out.c[i * out.ldc + at[j / per] + j % per] : A(0);
+                y[i][j] = add ? before + chain[i][j][0] : chain[i][j][0];
+#pragma GCC unroll 4
+                for (int r = 1; r < C; ++r) y[i][j] += chain[i][j][r];
+            }
+        for (int i = 0; i < rows; ++i)                            // after all of c is read: columns may be repeated
+#pragma GCC unroll 16
+            for (int j = 0; j < vecs * per; ++j) out.c[i * out.ldc + at[j / per] + j % per] = y[i][j];
+        kk = end;
+    }
+}
+
+// c[rows, n], rows <= kDotRows and n >= parts; returns n.
+template <class T>
+int64_t dot_columns(const MatmulForward<T>& p, int64_t rows, const acc_t<T>* a, int64_t a_row, const T* b, int64_t n, const TileOut<acc_t<T>>& out) {
+    using A = acc_t<T>;
+    using Tile = void (*)(const MatmulForward<T>&, const A*, int64_t, const T*, int64_t, const TileOut<A>&);
+    // Columns 12 KB apart share few sets of L1: 8 at once are as many as it keeps apart, 16 run at a third of the speed.
+    constexpr int most = parts<A> >= 4 ? 2 : 8 / parts<A>;
+    static constexpr Tile tiles[kDotRows] = {&dot_tile<1, most, T>, &dot_tile<2, 2, T>, &dot_tile<3, 2, T>, &dot_tile<4, 2, T>};
+    const int64_t width = (rows == 1 ? most : 2) * parts<A>;
     int64_t j = 0;
-    while (j + L <= n) {
-        const int here = int(smaller(groups, (n - j) / L));
-        tiles[p.m - 1](p, here, a, b + j * p.b_col, {out.c + j, out.ldc, here * L, out.add});
-        j += here * L;
+    while (j < n) {                                               // a last tile of less than a register's columns is joined to the one before
+        const int64_t left = n - j, here = left <= width ? left : left - width < parts<A> ? width - parts<A>
+                                                                                          : width;
+        tiles[rows - 1](p, a, a_row, b + j * p.b_col, here, {out.c + j, out.ldc, int(here), out.add});
+        j += here;
+    }
+    return n;
+}
+
+// c[n] from as many whole pairs of registers of columns b[.., n] as there are, turned in registers and used at once; returns
+// how many columns. For one row and one chain, where packing takes twice the time.
+template <class T> int64_t turn_columns(const MatmulForward<T>& p, const acc_t<T>* a, const T* b, int64_t n, const TileOut<acc_t<T>>& out) {
+    using A = acc_t<T>;
+    constexpr int L = lanes<A>;
+    int64_t j = 0;
+    for (; j + 2 * L <= n; j += 2 * L, b += 2 * L * p.b_col) {
+        vec<A> low = zero<A>(), high = zero<A>();
+        int64_t kk = 0;
+        for (; kk + L <= p.k; kk += L) {
+            vec<A> x[size_t(L)], z[size_t(L)];
+            load_transposed(b + kk, p.b_col, x);
+            load_transposed(b + L * p.b_col + kk, p.b_col, z);
+#pragma GCC unroll 16
+            for (int d = 0; d < L; ++d) {
+                low = fma(splat(a[kk + d]), x[d], low);
+                high = fma(splat(a[kk + d]), z[d], high);
+            }
+        }
+        for (; kk < p.k; ++kk) {
+            A x[2 * L];
+            for (int i = 0; i < 2 * L; ++i) x[i] = to_float(b[i * p.b_col + kk]);
+            low = fma(splat(a[kk]), load(x), low);
+            high = fma(splat(a[kk]), load(x + L), high);
+        }
+        store(out.c + j, out.add ? load(out.c + j) + low : low);
+        store(out.c + j + L, out.add ? load(out.c + j + L) + high : high);
     }
     return j;
 }
 
-// y[m, n], n <= panel_cols, over a block of k: c = a b or c += a b. `packed` has the panel, or takes it.
+// y[m, n], n <= panel_cols, over chains [first, last) of a block of k: c = a b or c += a b. `packed` has the panel of those
+// chains, or takes that of all.
 template <class T>
-void panel_product(const MatmulForward<T>& p, int64_t m, int64_t n, int64_t k, const StridedRows<acc_t<T>>& a, const T* b,
+void panel_product(const MatmulForward<T>& p, int64_t m, int64_t n, Depths k, int first, int last, const StridedRows<acc_t<T>>& a, const T* b,
                    acc_t<T>* packed, TileOut<acc_t<T>> out) {
     using A = acc_t<T>;
     int vecs = int(p.plan.panel_cols / lanes<A>);
     while (vecs > 1 && vecs / 2 * lanes<A> >= n) vecs /= 2;
-    const A* panel = packed;
-    int64_t ldb = vecs * lanes<A>;
+    const int64_t width = vecs * lanes<A>;
+    const bool together = packs_together(p);
     bool in_place = false;
-    if constexpr (!kNarrow<T>) {
-        if (!p.plan.pack_b && n == ldb) {
-            in_place = true;
-            panel = b;
-            ldb = p.b_depth;
-        }
-    }
-    if (packs_together(p)) ldb = kTileCols<A>;
-    else if (!in_place) pack_columns(b, p.b_depth, p.b_col, n, k, packed, ldb);
-    // Rows in tiles of even height: 4 + 4 keep more sums in flight than 6 + 2.
+    if constexpr (!kNarrow<T>) in_place = !p.plan.pack_b && n == width;
+    if (!together && !in_place) pack_columns(b, p.b_depth, p.b_col, n, k, packed, width);
     const int64_t tiles = ceil_div(m, kTileRows<A>);
-    int64_t i = 0;
-    for (int64_t t = 0; t < tiles; ++t) {
-        const int rows = int(m / tiles + (t < m % tiles));
-        multiply_any_tile<A>(rows, vecs, k, {a.p + i * a.row, a.row, a.depth}, panel, ldb,
-                             {out.c + i * out.ldc, out.ldc, int(n), out.add});
-        i += rows;
+    for (int chain = first; chain < last; ++chain) {
+        const A* panel = packed;
+        int64_t ldb = together ? kTileCols<A> : width;
+        if constexpr (!kNarrow<T>)
+            if (in_place) {
+                panel = b + chain * p.b_depth;
+                ldb = k.chains * p.b_depth;
+            }
+        if (!together && !in_place) panel += k.begin(chain) * width;
+        // Rows in tiles of even height: 4 + 4 keep more sums in flight than 6 + 2.
+        int64_t i = 0;
+        for (int64_t t = 0; t < tiles; ++t) {
+            const int rows = int(m / tiles + (t < m % tiles));
+            multiply_any_tile<A>(rows, vecs, k.length(chain), {a.p + i * a.row + chain * a.depth, a.row, k.chains * a.depth}, panel, ldb,
+                                 {out.c + i * out.ldc, out.ldc, int(n), out.add || chain > 0});
+            i += rows;
+        }
     }
 }
 
@@ -271,30 +327,41 @@ template <class T> void panel_task(const MatmulForward<T>& p, int64_t item, cons
                   p.activation);
     };
 
-    int64_t streamed = 0;
-    if (streams(p)) {
-        streamed = stream_columns(p, a, b, w.n, result(0, 0, w.n, false));
-        complete(0, w.m, 0, streamed);
+    int64_t done = 0;
+    if (reads_columns(p)) {
+        StridedRows<A> rows{};
+        if constexpr (!kNarrow<T>) rows = {a, p.a_row, p.a_depth};
+        if (kNarrow<T> || p.a_depth != 1) rows = widen_rows(p, a, w.m, p.k, wide_a, true);
+        const TileOut<A> out = result(0, 0, w.n, false);
+        if (p.plan.chains == 1) done = turn_columns(p, rows.p, b, w.n, out);
+        else if (w.n >= parts<A>) done = dot_columns(p, w.m, rows.p, rows.row, b, w.n, out);
+        complete(0, w.m, 0, done);
+        if (done == w.n) return;
     }
     const bool together = packs_together(p);
     int64_t kk = 0;
     do {                                                          // once for k = 0, which gives zeros
-        if (streamed == w.n) break;
-        const int64_t k = smaller(p.plan.k_block, p.k - kk);
+        const Depths k{smaller(p.plan.k_block, p.k - kk), p.plan.chains};
         StridedRows<A> rows{};
-        if constexpr (kNarrow<T>) rows = widen_rows(p, a + kk * p.a_depth, w.m, k, wide_a);
+        if constexpr (kNarrow<T>) rows = widen_rows(p, a + kk * p.a_depth, w.m, k.count, wide_a, false);
         else rows = {a + kk * p.a_depth, p.a_row, p.a_depth};
-        if (together) pack_b<A>(b + kk * p.b_depth, p.b_depth, p.b_col, w.n, k, packed_b);
         // Rows pass by a panel; but a y beyond L2 is written in long runs, panels passing by a tile's rows if they stay in L1.
-        const bool in_l1 = together && w.n * k * int64_t(sizeof(A)) <= kL1Bytes / 2, large = w.m * w.n * int64_t(sizeof(A)) > kL2Bytes;
+        const bool in_l1 = together && w.n * k.length(0) * int64_t(sizeof(A)) <= kL1Bytes / 2, large = w.m * w.n * int64_t(sizeof(A)) > kL2Bytes;
         const int64_t step = in_l1 && large ? kTileRows<A> : w.m;
-        for (int64_t i = 0; i < w.m; i += step, rows.p += step * rows.row)
-            for (int64_t j = streamed; j < w.n; j += p.plan.panel_cols) {
-                const int64_t m = smaller(step, w.m - i), n = smaller(p.plan.panel_cols, w.n - j);
-                panel_product(p, m, n, k, rows, b + kk * p.b_depth + j * p.b_col, packed_b + (together ? j * k : 0), result(i, j, n, kk > 0));
-                if (kk + k >= p.k) complete(i, m, j, n);
-            }
-        kk += k;
+        for (int first = 0; first < k.chains;) {
+            const int last = together ? first + 1 : k.chains;
+            const int64_t depth = k.length(first);
+            if (together) pack_b<A>(b + (kk + first) * p.b_depth, k.chains * p.b_depth, p.b_col, w.n, {depth}, packed_b);
+            StridedRows<A> here = rows;
+            for (int64_t i = 0; i < w.m; i += step, here.p += step * here.row)
+                for (int64_t j = done; j < w.n; j += p.plan.panel_cols) {
+                    const int64_t m = smaller(step, w.m - i), n = smaller(p.plan.panel_cols, w.n - j);
+                    panel_product(p, m, n, k, first, last, here, b + kk * p.b_depth + j * p.b_col, packed_b + (together ? j * depth : 0), result(i, j, n, kk > 0));
+                    if (kk + k.count >= p.k && last == k.chains) complete(i, m, j, n);
+                }
+            first = last;
+        }
+        kk += k.count;
     } while (kk < p.k);
 }
 
@@ -328,15 +395,16 @@ void pack_block(const MatmulForward<T>& p, const T* a, const T* b, const Block& 
     using A = acc_t<T>;
     constexpr int64_t a_rows = 8 * kTileRows<A>, b_cols = 4 * kTileCols<A>;          // about 5 us each
     const int64_t a_tasks = ceil_div(r.m, a_rows), b_tasks = ceil_div(r.n, b_cols);
+    const Depths k{r.k, p.plan.chains};
     parallel_for(a_tasks + b_tasks, (r.m + r.n) * r.k / 4, [&](int64_t task, int) {
         if (task < a_tasks) {
             const int64_t i = task * a_rows;
-            pack_a<A>(a + (r.i + i) * p.a_row + r.kk * p.a_depth, p.a_row, p.a_depth, smaller(a_rows, r.m - i), r.k,
-                      a_panels + i * r.k);
+            pack_a<A>(a + (r.i + i) * p.a_row + r.kk * p.a_depth, p.a_row, p.a_depth, smaller(a_rows, r.m - i), k, a_panels, i,
+                      packed_rows_size<A>(r.m, 1));
         } else {
             const int64_t j = (task - a_tasks) * b_cols;
-            pack_b<A>(b + (r.j + j) * p.b_col + r.kk * p.b_depth, p.b_depth, p.b_col, smaller(b_cols, r.n - j), r.k,
-                      b_panels + j * r.k);
+            pack_b<A>(b + (r.j + j) * p.b_col + r.kk * p.b_depth, p.b_depth, p.b_col, smaller(b_cols, r.n - j), k, b_panels, j,
+                      packed_cols_size<A>(r.n, 1));
         }
     });
 }
@@ -351,7 +419,7 @@ void multiply_block(const MatmulForward<T>& p, int64_t item, const Block& r, con
         const int64_t i = task / col_tasks * p.plan.tile_rows, j = task % col_tasks * p.plan.tile_cols;
         const int64_t m = smaller(p.plan.tile_rows, r.m - i), n = smaller(p.plan.tile_cols, r.n - j);
         const int64_t at = item * p.y_batch + (r.i + i) * p.y_row + r.j + j;
-        PanelProduct<A> product{a_panels + i * r.k, b_panels + j * r.k, nullptr, 0, m, n, r.k, false};
+        PanelProduct<A> product{nullptr, nullptr, nullptr, 0, m, n, 0, false};
         if constexpr (kNarrow<T>) {
             product.c = sums + i * r.n + j;
             product.ldc = r.n;
@@ -361,7 +429,14 @@ void multiply_block(const MatmulForward<T>& p, int64_t item, const Block& r, con
             product.ldc = p.y_row;
             product.add = p.add || r.kk > 0;
         }
-        multiply_panels(product);
+        const Depths k{r.k, p.plan.chains};
+        for (int chain = 0; chain < k.chains; ++chain) {
+            product.k = k.length(chain);
+            product.a = a_panels + k.begin(chain) * packed_rows_size<A>(r.m, 1) + i * product.k;
+            product.b = b_panels + k.begin(chain) * packed_cols_size<A>(r.n, 1) + j * product.k;
+            multiply_panels(product);
+            product.add = true;
+        }
         if (last)
             finish<T>({product.c, product.ldc, m, n, p.y + at, p.before ? p.before + at : nullptr, p.y_row,
                        p.bias ? p.bias + r.j + j : nullptr},

@@ -1,6 +1,8 @@
 // How a product is cut up: a pure function of its shape, its element type and the ISA.
 //
-// k_block fixes the order of every sum and so depends on k alone; all else only moves work about and changes no bit.
+// k_block and k_chains fix the order of every sum and so depend on k alone; all else only moves work about and changes no
+// bit. A sum over k is split in blocks; a block in chains, chain r having the depths r, r + chains, ...; each chain is summed
+// in order from zero, and the chains are added in order, block by block.
 #pragma once
 #include <cstdint>
 #include "cpp/core/cpu_features.h"
@@ -21,12 +23,17 @@ constexpr TileSize tile_size(Isa isa, int bytes) {
     }
 }
 
-constexpr int64_t kMaxKBlock = 384;                   // a panel of b, 384 x 16 floats, is 24 KB: most of L1
 constexpr int64_t kL2Bytes = 512 << 10;
+constexpr int64_t kChainedDepth = 512;
+constexpr int64_t kMaxChain = 384;                    // a panel of b, 384 x 16 floats, is 24 KB: most of L1
+
+// Chains as 16 bytes of accumulators hold: a product of few rows then reads columns of b along their depth in whole
+// registers, at 60 GB/s from L3 against 27 for one chain. For less depth the ends of chains cost more than that: 8 % at 64.
+constexpr int k_chains(int64_t k, int bytes) { return k < kChainedDepth ? 1 : 16 / bytes; }
 
 // Depth of the blocks a sum over k is split in: equal parts, so that no short block is left over.
 constexpr int64_t k_block(int64_t k) {
-    const int64_t blocks = (k + kMaxKBlock - 1) / kMaxKBlock;
+    const int64_t most = k < kChainedDepth ? kMaxChain : 1024, blocks = (k + most - 1) / most;
     return blocks <= 1 ? k : ((k + blocks - 1) / blocks + 7) / 8 * 8;
 }
 
@@ -44,6 +51,7 @@ struct MatmulPlan {
                                     blocks } schedule;
     bool pack_b;                                      // panels: copy each panel of b to scratch first
     int64_t k_block;
+    int chains;
     int64_t panel_cols;                               // width of a panel of b
     int64_t items, rows, cols;                        // panels: batch entries, rows and columns of y in a task
     int64_t tile_rows, tile_cols;                     // blocks: y computed by one task
@@ -70,6 +78,7 @@ constexpr MatmulPlan matmul_plan(const MatmulShape& s, TileSize tile) {
     using namespace detail;
     MatmulPlan p{};
     p.k_block = k_block(s.k);
+    p.chains = k_chains(s.k, s.bytes);
     const double flops = 2.0 * double(s.batch) * double(s.m) * double(s.n) * double(s.k);
     const double bytes = double(s.batch) * (double(s.n) * double(s.k) + double(s.m) * double(s.k)) * s.bytes;
     p.work_ns = int64_t(flops / (320 / s.bytes) + bytes / 20);
@@ -95,9 +104,10 @@ constexpr MatmulPlan matmul_plan(const MatmulShape& s, TileSize tile) {
     p.schedule = MatmulPlan::Schedule::blocks;
     p.pack_b = true;
     p.panel_cols = tile.cols;
-    p.block_rows = even_part(s.m, 2304, tile.rows);   // with k_block 384: 3.4 MB of a and 3 MB of b in L3
-    p.block_cols = even_part(s.n, 2048, tile.cols);
-    p.tile_rows = even_part(p.block_rows, kL2Bytes / 2 / (p.k_block * s.bytes), tile.rows);   // half of L2
+    const int64_t chain = div_up(p.k_block, p.chains);
+    p.block_rows = even_part(s.m, p.chains > 1 ? 1152 : 2304, tile.rows);            // with k_block 1024: 4.7 MB of a and
+    p.block_cols = even_part(s.n, p.chains > 1 ? 1024 : 2048, tile.cols);            // 4.2 MB of b in L3
+    p.tile_rows = even_part(p.block_rows, kL2Bytes / 2 / (chain * s.bytes), tile.rows);       // half of L2
     p.tile_rows = even_part(p.block_rows, at_most(p.tile_rows, 24 * tile.rows), tile.rows);
     // Enough tiles that threads finish together, each wide enough to pay for bringing its rows of a into L2.
     for (int64_t width = 256; width >= 64; width /= 2) {

@@ -1,8 +1,9 @@
 // transpose(r): an L x L block held in L registers of L lanes, in place. Log2(L) rounds of two-register shuffles, each
-// of which is one instruction on every ISA.
+// of which is one instruction on every ISA. load_transposed(p, line, r) is the same of a block in memory, cheaper: the
+// rounds that exchange 16-byte parts are loads of parts.
 #pragma once
 #include <utility>
-#include "cpp/simd/vec.h"
+#include "cpp/simd/parts.h"
 
 namespace lc::cpu::LC_ISA {
 namespace detail {
@@ -40,12 +41,9 @@ template <class Low, class High, class T> LC_INLINE void exchange(vec<T>& a, vec
     b = high;
 }
 
-}  // namespace detail
-
-template <class T> LC_INLINE void transpose(vec<T> (&r)[size_t(lanes<T>)]) {
-    using namespace detail;
+// Each 16-byte column of parts becomes its own small transpose.
+template <class T> LC_INLINE void transpose_parts(vec<T> (&r)[size_t(lanes<T>)]) {
     constexpr int L = lanes<T>, part = 16 / int(sizeof(T));
-    // Each 16-byte column of the block becomes its own small transpose.
     if constexpr (part == 4) {
 #pragma GCC unroll 16
         for (int i = 0; i < L; i += 2) exchange<Interleave<T, 1, false>, Interleave<T, 1, true>>(r[i], r[i + 1]);
@@ -61,6 +59,14 @@ template <class T> LC_INLINE void transpose(vec<T> (&r)[size_t(lanes<T>)]) {
 #pragma GCC unroll 16
         for (int i = 0; i < L; i += 2) exchange<Interleave<T, 1, false>, Interleave<T, 1, true>>(r[i], r[i + 1]);
     }
+}
+
+}  // namespace detail
+
+template <class T> LC_INLINE void transpose(vec<T> (&r)[size_t(lanes<T>)]) {
+    using namespace detail;
+    constexpr int L = lanes<T>, part = 16 / int(sizeof(T));
+    transpose_parts(r);
     // Then the parts change places across the diagonal.
     if constexpr (L / part >= 2) {
 #pragma GCC unroll 16
@@ -72,6 +78,21 @@ template <class T> LC_INLINE void transpose(vec<T> (&r)[size_t(lanes<T>)]) {
         for (int i = 0; i < L; ++i)
             if (!(i & 2 * part)) exchange<ExchangeParts<T, 2, false>, ExchangeParts<T, 2, true>>(r[i], r[i + 2 * part]);
     }
+}
+
+// r[d][i] = p[i * line + d]
+template <class T> LC_INLINE void load_transposed(const T* p, int64_t line, vec<T> (&r)[size_t(lanes<T>)]) {
+    constexpr int L = lanes<T>, part = 16 / int(sizeof(T));
+#pragma GCC unroll 16
+    for (int d = 0; d < L; d += part)
+#pragma GCC unroll 16
+        for (int i = 0; i < part; ++i) r[d + i] = load_parts(p + i * line + d, part * line);
+    detail::transpose_parts(r);
+}
+template <class T, class S> LC_INLINE void load_transposed(const S* p, int64_t line, vec<T> (&r)[size_t(lanes<T>)]) {
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes<T>; ++i) r[i] = load(p + i * line);
+    transpose(r);
 }
 
 }  // namespace lc::cpu::LC_ISA

@@ -85,10 +85,11 @@ def test_large_products_are_exact(sizes, dtype, isa):
 
 @pytest.mark.parametrize("layout", ["nn", "nt", "tn", "tt"])
 @pytest.mark.parametrize("dtype", STORED_FLOATS)
-def test_a_row_has_the_same_bits_whatever_stands_around_it(dtype, layout, isa):
+@pytest.mark.parametrize("k", [300, 777, 1031])  # one chain, several, several blocks of them
+def test_a_row_has_the_same_bits_whatever_stands_around_it(dtype, layout, k, isa):
     """In a product of one row, of a few, of many, in a batch, and on any number of threads."""
     random = np.random.default_rng(0)
-    n, k = 133, 777
+    n = 133
     a = lc.from_numpy(random.standard_normal((200, k), np.float32)).to(getattr(lc, dtype))
     b = lc.from_numpy(random.standard_normal((k, n), np.float32)).to(getattr(lc, dtype))
     a = a if layout[0] == "n" else a.t().contiguous().t()
@@ -100,6 +101,7 @@ def test_a_row_has_the_same_bits_whatever_stands_around_it(dtype, layout, isa):
         check.same_bits(a @ b, want)
         for first, rows in ((0, 1), (17, 2), (3, 3), (50, 4), (9, 7), (150, 13), (100, 64), (5, 65)):
             check.same_bits(a[first : first + rows] @ b, want[first : first + rows])
+            check.same_bits(a[first : first + rows] @ b[:, 3:6], want[first : first + rows, 3:6].contiguous())
         check.same_bits(a[2:182].reshape(20, 9, k) @ b, want[2:182].reshape(20, 9, n))
         check.same_bits(b.t() @ a.t(), want.t().contiguous())
         check.same_bits(a @ b[:, 40], want[:, 40].contiguous())
