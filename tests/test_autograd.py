@@ -251,6 +251,19 @@ def test_grad_returns_and_leaves_grad_alone():
     assert autograd.grad(y, [u], allow_unused=True)[0] is None
 
 
+def test_grad_runs_only_what_leads_to_its_inputs():
+    x, w = leaf(1, 2), leaf(3, 4)
+    double, seen = w * 2, []
+    double.register_hook(lambda g: seen.append("w"))
+    middle = x * double
+    (dx,) = autograd.grad(middle.sum(), [x], retain_graph=True)
+    assert dx.tolist() == [6, 8] and not seen
+    (dm, dx) = autograd.grad((middle * middle).sum(), [middle, x], retain_graph=True)
+    assert dm.tolist() == [12, 32] and dx.tolist() == [72, 256] and not seen
+    autograd.grad(middle.sum(), [w])
+    assert seen == ["w"]
+
+
 class Cube(autograd.Function):
     @staticmethod
     def forward(ctx, x, scale):

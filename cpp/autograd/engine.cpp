@@ -1,7 +1,9 @@
 // Runs the tape. Nodes are made after the nodes they depend on, so taking the youngest waiting node first is a
 // topological order: no counting of dependencies, no recursion.
+#include <algorithm>
 #include <queue>
 #include <unordered_map>
+#include <unordered_set>
 #include "cpp/autograd/accumulate.h"
 
 namespace lc {
@@ -19,6 +21,24 @@ public:
 
     // The gradient that reaches output `i` of `node` is kept here instead of going on into a leaf.
     void capture(Node* node, int output, Tensor* place) { captures_[node].push_back({output, place}); }
+
+    // For grad(): only nodes on the way from the roots to a captured one are run.
+    void keep_useful(const Tensors& roots) {
+        std::unordered_set<const Node*> seen;
+        std::vector<const Node*> nodes, open;
+        for (const Tensor& root : roots) open.push_back(root.impl()->autograd->grad_fn.get());
+        while (!open.empty()) {
+            const Node* node = open.back();
+            open.pop_back();
+            if (!node || !seen.insert(node).second) continue;
+            nodes.push_back(node);
+            for (const Edge& to : node->next) open.push_back(to.node.get());
+        }
+        std::sort(nodes.begin(), nodes.end(), [](const Node* a, const Node* b) { return a->order < b->order; });
+        const auto leads_on = [this](const Edge& to) { return useful_.contains(to.node.get()); };
+        for (const Node* node : nodes)                                       // a node is younger than all that it leads to
+            if (captures_.contains(const_cast<Node*>(node)) || std::any_of(node->next.begin(), node->next.end(), leads_on)) useful_.insert(node);
+    }
 
     void run() {
         const NoGrad off;
@@ -52,12 +72,24 @@ private:
             for (const auto& [output, place] : found->second) *place = dy[size_t(output)];
         if (!captures_.empty() && node.order == 0) return;                   // grad(): leaves are left alone
 
-        const Tensors dx = node.backward(Grads(dy, node.next));
+        std::vector<Edge> useful;
+        if (!captures_.empty() && !find_useful_edges(node, useful)) return;
+        const std::vector<Edge>& next = captures_.empty() ? node.next : useful;
+        const Tensors dx = node.backward(Grads(dy, next));
         LC_CHECK(dx.size() <= node.next.size(), Error, node.label(), ": backward returned ", dx.size(), " gradients for ",
                  node.next.size(), " inputs");
         if (!retain_graph_) node.release_saved();
         for (size_t i = 0; i < dx.size(); ++i)
-            if (dx[i] && node.next[i].node) arrive(node.next[i], dx[i]);
+            if (dx[i] && next[i].node) arrive(next[i], dx[i]);
+    }
+
+    bool find_useful_edges(const Node& node, std::vector<Edge>& next) const {
+        next = node.next;
+        bool any = false;
+        for (Edge& to : next)
+            if (useful_.contains(to.node.get())) any = true;
+            else to.node = {};
+        return any;
     }
 
     void arrive(const Edge& to, const Tensor& dy) {
@@ -76,6 +108,7 @@ private:
     std::unordered_map<Node*, Waiting> waiting_;
     std::priority_queue<std::pair<uint64_t, Node*>> ready_;
     std::unordered_map<Node*, std::vector<std::pair<int, Tensor*>>> captures_;
+    std::unordered_set<const Node*> useful_;
 };
 
 Tensor first_gradient(const Tensor& root, const Tensor& dy) {
@@ -117,6 +150,7 @@ Tensors grad(const Tensors& roots, const Tensors& inputs, const Tensors& dy, boo
         run.capture(m.grad_fn ? m.grad_fn.get() : accumulator_of(inputs[i]).get(), m.grad_fn ? m.output : 0, &out[i]);
     }
     seed_all(run, roots, dy);
+    run.keep_useful(roots);
     run.run();
     for (size_t i = 0; i < out.size() && !allow_unused; ++i)
         LC_CHECK(out[i], Error, "grad: input ", i, " is not part of the graph of the outputs; pass allow_unused=True to get None");

@@ -2,6 +2,7 @@
 
 import copy
 
+import check
 import numpy as np
 import pytest
 
@@ -220,3 +221,36 @@ def test_parameters_are_tensors_that_require_grad():
     (p * p).sum().backward()
     assert p.grad.tolist() == [2, 2]
     assert repr(p).startswith("Parameter containing:")
+
+
+FUSED = [
+    nn.ReLU(), nn.GELU(), nn.GELU(approximate="tanh"), nn.SiLU(), nn.Sigmoid(), nn.Tanh(), nn.Hardswish(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("activation", FUSED, ids=repr)
+def test_a_linear_and_its_activation_are_what_they_are_apart(activation):
+    lc.manual_seed(3)
+    net = nn.Sequential(nn.Linear(7, 40), activation, nn.Linear(40, 5))
+    x = lc.randn(30, 7)
+    together = net(x)
+    together.sum().backward()
+    grads = [p.grad.numpy() for p in net.parameters()]
+    net.zero_grad()
+    apart = net[2](activation(net[0](x)))
+    apart.sum().backward()
+    np.testing.assert_allclose(together.detach().numpy(), apart.detach().numpy(), rtol=1e-5, atol=1e-6)
+    for got, p in zip(grads, net.parameters(), strict=True):
+        np.testing.assert_allclose(got, p.grad.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_hooks_see_a_linear_and_its_activation_apart():
+    net, x, seen = nn.Sequential(nn.Linear(3, 4), nn.ReLU()), lc.randn(5, 3), []
+    fused = net(x)
+    for hooked in net:
+        handle = hooked.register_forward_hook(lambda module, args, y: seen.append((type(module), args[0].shape)))
+        check.same_bits(net(x), fused)
+        handle.remove()
+    assert seen == [(nn.Linear, (5, 3)), (nn.ReLU, (5, 4))]
+    net[0].forward = lambda input: input[:, :1]
+    assert net(x).shape == (5, 1)

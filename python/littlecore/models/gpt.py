@@ -13,6 +13,7 @@ from typing import Any
 from .. import _core, nn
 from .._core import Tensor
 from ..nn import functional as F
+from ..nn.linear import linear_activation
 from ..nn.state import IncompatibleKeys, as_tensor
 from .generation import Generates
 
@@ -75,7 +76,7 @@ class MLP(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.c_proj(self.gelu(self.c_fc(x))))
+        return self.dropout(self.c_proj(linear_activation(self.c_fc, self.gelu, x)))
 
 
 class Block(nn.Module):

@@ -7,6 +7,7 @@ from typing import Any
 from .. import nn
 from .._core import Tensor
 from ..nn import functional as F
+from ..nn.linear import linear_activation
 
 
 class LeNet(nn.Module):
@@ -29,7 +30,7 @@ class LeNet(nn.Module):
         x = self.conv2(x)  # -> [N, 64, 4, 4]
         x = F.relu(F.max_pool2d(x, 2))  # -> [N, 64, 2, 2]
         x = x.flatten(1)  # -> [N, 256]
-        x = F.relu(self.fc1(x))  # -> [N, 200]
+        x = linear_activation(self.fc1, F.relu, x)  # -> [N, 200]
         return self.fc2(x)  # -> [N, 10]
 
 

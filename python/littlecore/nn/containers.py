@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from .linear import Linear, linear_activation
 from .module import Module
 from .parameter import Parameter
 
 
 class Sequential(Module):
-    """Calls its children in order. Children by position, or by name from a dict."""
+    """Calls its children in order; a Linear and the activation after it in one pass. Children by position, or by name
+    from a dict."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__()
@@ -22,9 +24,15 @@ class Sequential(Module):
                 self.add_module(str(i), module)
 
     def forward(self, input: Any) -> Any:
+        held: Module | None = None  # a Linear that waits for what comes next
         for module in self._modules.values():
-            input = module(input)
-        return input
+            if held is not None:
+                input, held = linear_activation(held, module, input), None
+            elif type(module) is Linear:
+                held = module
+            else:
+                input = module(input)
+        return input if held is None else held(input)
 
     def __len__(self) -> int:
         return len(self._modules)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._core import Tensor
 from . import functional as F
 from . import init
+from .activation import GELU, ReLU, Sigmoid, SiLU, Tanh
 from .module import Module
 from .parameter import uninitialized
 
@@ -41,6 +42,36 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+# ---- a Linear and what follows it, in one pass over the result ------------------------------------------------------
+
+_NAMES: dict[Any, str] = {
+    ReLU: "relu", SiLU: "silu", Sigmoid: "sigmoid", Tanh: "tanh",
+    F.relu: "relu", F.silu: "silu", F.sigmoid: "sigmoid", F.tanh: "tanh", F.gelu: "gelu",
+}  # fmt: skip
+
+
+def is_plain(module: Module) -> bool:
+    """Nobody watches its calls or has replaced them."""
+    return not module._hooked and "forward" not in module.__dict__
+
+
+def fused_name(activation: Callable[[Tensor], Tensor]) -> str | None:
+    """What F.linear calls this module or function, if it has it."""
+    if not isinstance(activation, Module):
+        return _NAMES.get(activation)
+    if not is_plain(activation):
+        return None
+    if type(activation) is GELU:
+        return "gelu_tanh" if activation.approximate == "tanh" else "gelu"
+    return _NAMES.get(type(activation))
+
+
+def linear_activation(linear: Module, activation: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
+    """activation(linear(input)), in one pass where both are known and plain."""
+    name = fused_name(activation) if type(linear) is Linear and is_plain(linear) else None
+    return activation(linear(input)) if name is None else F.linear(input, linear.weight, linear.bias, activation=name)
 
 
 class Identity(Module):

@@ -14,7 +14,7 @@ from . import init
 from .attention import MultiheadAttention
 from .containers import ModuleList
 from .dropout import Dropout
-from .linear import Linear
+from .linear import Linear, linear_activation
 from .module import Module
 from .normalization import LayerNorm
 from .parameter import options
@@ -67,7 +67,7 @@ class TransformerEncoderLayer(Module):
         return self.dropout1(y)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
-        return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+        return self.dropout2(self.linear2(self.dropout(linear_activation(self.linear1, self.activation, x))))
 
 
 class TransformerDecoderLayer(Module):
@@ -124,7 +124,7 @@ class TransformerDecoderLayer(Module):
         return self.norm3(x + self._feed_forward(x))
 
     def _feed_forward(self, x: Tensor) -> Tensor:
-        return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+        return self.dropout3(self.linear2(self.dropout(linear_activation(self.linear1, self.activation, x))))
 
 
 class TransformerEncoder(Module):
