@@ -1,4 +1,7 @@
-"""python -m bench OP|MODEL ...: one table, and with --keep a line of JSON a case; `report` writes README's tables."""
+"""python -m bench OP|MODEL ...: one table, and with --keep a line of JSON a case.
+
+`report` writes README's tables and plots, `instructions` counts those of the hottest kernels.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import littlecore as lc
-from bench import harness, peers, results
+from bench import harness, instructions, peers, results
 
 HERE = Path(__file__).parent
 
@@ -29,6 +32,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--quick", action="store_true", help="the smallest case of each, and less time for it")
     parser.add_argument("--keep", action="store_true", help="into bench/results/, behind README's tables")
+    parser.add_argument("--check", action="store_true", help="with `instructions`: fail where they have risen")
     parser.add_argument("--seconds", type=float, help="spent on each case (1)")
     parser.add_argument("--case", default="", help="only cases whose name contains this")
     return parser.parse_args()
@@ -65,6 +69,8 @@ def main() -> None:
         sys.exit(f"ops: {' '.join(names('ops'))}\nmodels: {' '.join(names('models'))}")
     if args.what == ["report"]:
         return results.report()
+    if args.what == ["instructions"]:
+        sys.exit(instructions.main(args.keep, args.check) > 0)
     if args.keep and (args.quick or args.no_peer):
         sys.exit("bench: --keep is for whole measurements beside a peer: leave out --quick and --no-peer")
     if {"torch", "torch_best"} <= set(args.peer or []):

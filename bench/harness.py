@@ -226,19 +226,21 @@ SETTLE = 0.008  # seconds: so long the threads of PyTorch's OpenMP spin on, on t
 
 def measure(calls: dict[str, Call], seconds: float) -> dict[str, float]:
     """Median seconds of each call, taken in turns, each after the other libraries' threads have gone to sleep."""
-    inner = {}
+    inner, waking = {}, {}
     for name, call in calls.items():
         call()
         begin = time.perf_counter()
         call()
-        inner[name] = max(1, min(10000, round(2e-3 / max(time.perf_counter() - begin, 1e-7))))
+        spent = time.perf_counter() - begin
+        inner[name] = max(1, min(10000, round(2e-3 / max(spent, 1e-7))))
+        waking[name] = inner[name] if spent < 0.1 else 0  # a long call wakes threads and caches by itself
     samples: dict[str, list[float]] = {name: [] for name in calls}
     deadline = time.perf_counter() + seconds
     while len(min(samples.values(), key=len)) < 3 or time.perf_counter() < deadline:
         for name, call in calls.items():
             if len(calls) > 1:
                 time.sleep(SETTLE)
-                for _ in range(inner[name] if inner[name] > 1 else 0):  # and ours have woken again
+                for _ in range(waking[name]):  # and ours have woken again
                     call()
             begin = time.perf_counter()
             for _ in range(inner[name]):

@@ -1,7 +1,9 @@
 """The bench: it measures, it refuses wrong results, and README shows what was measured."""
 
+import json
+
 import pytest
-from bench import harness, peers, plots, results
+from bench import harness, instructions, peers, plots, results
 
 
 def case(call) -> harness.Case:
@@ -78,3 +80,27 @@ def test_plots_place_every_case():
     ((intensity, speed),) = roofline["points"]["elementwise"]
     assert speed == pytest.approx(intensity * 20, rel=1e-2)
     assert plots.ratio([conv, relu])["convolution, forward"] == {"1": [3.0], "2": []}
+
+
+def test_a_rise_of_instructions_is_told():
+    kept = {"matmul": 1000, "softmax": 1000, "gone": 5}
+    assert instructions.risen(kept, {"matmul": 1099, "softmax": 200, "new": 7}) == []
+    (line,) = instructions.risen(kept, {"matmul": 1101, "softmax": 1000})
+    assert line == "matmul: 1,000 -> 1,101 instructions a call (+10 %)"
+
+
+def test_the_check_of_instructions_fails_on_a_rise(tmp_path, monkeypatch, capsys):
+    found = {"matmul": 1000}
+    monkeypatch.setattr(instructions, "KEPT", tmp_path / "instructions.json")
+    monkeypatch.setattr(instructions, "count", lambda: ("avx2", dict(found)))
+    monkeypatch.setattr(instructions.shutil, "which", lambda name: "/usr/bin/valgrind")
+    assert instructions.main(keep=True, check=False) == 0 and instructions.main(keep=False, check=True) == 0
+    found["matmul"] = 1200
+    assert instructions.main(keep=False, check=True) == 1
+    assert "RISEN matmul: 1,000 -> 1,200" in capsys.readouterr().out
+
+
+def test_kept_instructions_are_of_the_kernels_counted():
+    names = {f"{op} {case} {direction}" for op, case, direction in instructions.KERNELS}
+    for counts in json.loads(instructions.KEPT.read_text()).values():
+        assert set(counts) == names, "run: python -m bench instructions --keep"
