@@ -169,7 +169,7 @@ def _models(lines: list[Line], title: str, best: bool) -> list[str]:
             torch = [line for line in chosen if "torch" in line["peer"]]
             row += [_milliseconds(torch[0]["ms"]), f"{ratio(torch[0]):.2f}"] if torch else ["", ""]
             if best:
-                row.append(f"{against_best(chosen)[0]:.2f}" if chosen else "")
+                row.append(f"{against_best(chosen)[0]:.2f}" if len(chosen) > 1 else "")
         rows.append(f"| {' | '.join(row)} |")
     return rows
 
@@ -201,6 +201,7 @@ def figures(lines: list[Line], threads: int, best: bool) -> str:
     shares = [line["limit_share"] for line in chosen if line["limit_share"] > 0]
     cells = [f"**{statistics.geometric_mean(ratios):.2f}**", f"{ratios[0]:.2f} - {ratios[-1]:.2f}"]
     if best:
-        cells.append(f"{statistics.geometric_mean(against_best(lines)):.2f}")
+        others = any(set(line["peer"]) - {"torch"} for line in lines)
+        cells.append(f"{statistics.geometric_mean(against_best(lines)):.2f}" if others else "")
     cells.append(f"{100 * statistics.geometric_mean(shares):.0f} %" if shares else "")
     return " | ".join(cells)
