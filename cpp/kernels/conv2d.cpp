@@ -70,6 +70,11 @@ void fill_offsets(const Pass& p, int64_t channels, int64_t channel, const int64_
             for (int64_t t = r * p.tap_cols; t < (r + 1) * p.tap_cols; ++t) *offset++ = c * channel + shift[t];
 }
 
+void correlate(const Winograd& a, ConvScheme scheme) {
+    if (scheme == ConvScheme::winograd2) correlate<Tile2>(a);
+    else correlate<Tile4>(a);
+}
+
 bool is_depthwise(const Conv2dShape& s) { return s.group_c() == 1 && s.groups > 1; }
 
 // The padded phase planes of x, and where in them every tap looks.
@@ -126,9 +131,10 @@ template <class T> void depthwise_backward_data(const Conv2dBackwardData<T>& a) 
 template <class T> void conv2d_forward(const Conv2dForward<T>& a) {
     const Conv2dShape& s = a.shape;
     if constexpr (sizeof(T) == 4)
-        if (a.scheme == ConvScheme::winograd)
+        if (a.scheme != ConvScheme::direct)
             return correlate(Winograd{a.x, a.w, a.b, a.y, s.n, s.groups, s.group_c(), s.h, s.w, s.group_k(), s.oh, s.ow, s.pad_h, s.pad_w,
-                                      s.group_k() * s.group_c() * 9, s.group_c() * 9, 9, false, work_ns<T>(s) / 3});
+                                      s.group_k() * s.group_c() * 9, s.group_c() * 9, 9, false, work_ns<T>(s) / 3},
+                             a.scheme);
     const ForwardPlanes<T> g(s);
     if (is_depthwise(s)) {
         depthwise_forward<T>({a.x, a.w, a.b, a.y, s.n, s.c, s.group_k(), s.h, s.w, s.oh, s.ow, g.taps, g.shift, g.dense_3x3, g.planes});
@@ -152,9 +158,10 @@ template <class T> void conv2d_backward_data(const Conv2dBackwardData<T>& a) {
     const Conv2dShape& s = a.shape;
     if (s.n * s.c * s.h * s.w == 0) return;
     if constexpr (sizeof(T) == 4)
-        if (a.scheme == ConvScheme::winograd)         // dx is dy correlated with the filters turned round
+        if (a.scheme != ConvScheme::direct)           // dx is dy correlated with the filters turned round
             return correlate(Winograd{a.dy, a.w, a.b, a.dx, s.n, s.groups, s.group_k(), s.oh, s.ow, s.group_c(), s.h, s.w, 2 - s.pad_h, 2 - s.pad_w,
-                                      s.group_k() * s.group_c() * 9, 9, s.group_c() * 9, true, work_ns<T>(s) / 3});
+                                      s.group_k() * s.group_c() * 9, 9, s.group_c() * 9, true, work_ns<T>(s) / 3},
+                             a.scheme);
     if (is_depthwise(s) && s.group_k() == 1 && s.stride_h * s.stride_w == 1) return depthwise_backward_data(a);
     const int64_t taps = s.r * s.s, channels = s.group_k(), residues_h = s.stride_h < s.h ? s.stride_h : s.h,
                   residues_w = s.stride_w < s.w ? s.stride_w : s.w, passes = residues_h * residues_w;
@@ -235,7 +242,7 @@ template <class T> void conv2d_backward_weight(const Conv2dBackwardWeight<T>& a)
     } else if (a.dw) {
         bool done = false;
         if constexpr (sizeof(T) == 4)
-            if (a.scheme == ConvScheme::winograd && s.n > 0) winograd_weight(a), done = true;
+            if (a.scheme != ConvScheme::direct && s.n > 0) winograd_weight(a), done = true;
         if (!done) weight_gradient(a);
     }
     if (a.db) bias_gradient(a);

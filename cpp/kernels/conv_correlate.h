@@ -238,7 +238,7 @@ template <class T> void correlate(const Correlation<T>& c) {
             });
         for (int64_t i = 0; i < c.pass_count; ++i) {
             const Pass& p = c.passes[i];
-            const int64_t tiles = ceil_div(registers<T>(p, images), vecs), wanted = unit_ns < 5e6 * threads ? 4 * threads : int64_t(unit_ns / 2e6);
+            const int64_t tiles = ceil_div(registers<T>(p, images), vecs), wanted = unit_ns < 5e6 * threads ? 4 * threads : ceil_div(int64_t(unit_ns / 2e6), threads) * threads;
             // Heavy weights: split the rows first, so that each thread streams its own weights.
             int64_t tile_parts = tiles < wanted ? tiles : wanted, row_parts = ceil_div(wanted, tile_parts ? tile_parts : 1);
             if (c.m > tiles * vecs * lanes<T>) {

@@ -6,6 +6,7 @@
 // One read and one write of the input, against r * s of each when windows are materialised.
 #pragma once
 #include "cpp/kernels/conv_tile.h"
+#include "cpp/simd/transpose.h"
 
 namespace lc::cpu::LC_ISA {
 namespace {
@@ -57,6 +58,61 @@ template <class T> LC_NOINLINE void fill_channel(const Planes& g, const T* src, 
             zero_over(row + last, g.pitch - last);
         }
     }
+}
+
+// ---- channels-last: a register of channels for every pixel --------------------------------------------------------------
+
+// read_pixels where channels, or the pixels of a row, are fewer than lanes.
+template <class T> LC_NOINLINE void read_edge(const T* src, int64_t plane, int64_t channels, int64_t count, T* dst) {
+    for (int64_t j = 0; j < count; ++j)
+        for (int l = 0; l < lanes<T>; ++l) dst[j * lanes<T> + l] = l < channels ? src[l * plane + j] : 0;
+}
+
+// Pixels of a plane for one register of channels, channels-last: dst[(i * width + j) * lanes<T> + l] is pixel (y + i, x + j) of
+// channel l, zero outside the plane and from `channels` up.
+template <class T> LC_NOINLINE void read_pixels(const T* src, int64_t plane, int64_t h, int64_t w, int64_t channels, int64_t y, int64_t x, int64_t rows, int64_t width, T* dst) {
+    const int64_t first = x < 0 ? (-x < width ? -x : width) : 0, inside = w - x < width ? w - x : width, last = inside > first ? inside : first;
+    for (int64_t i = 0; i < rows; ++i, dst += width * lanes<T>) {
+        if (y + i < 0 || y + i >= h) {
+            zero_over(dst, width * lanes<T>);
+            continue;
+        }
+        zero_over(dst, first * lanes<T>);
+        const T* row = src + (y + i) * w + x;
+        for (int64_t j = first; j < last; j += lanes<T>) {
+            const int64_t at = j + lanes<T> <= last ? j : last - lanes<T>;   // the last register overlaps the one before
+            if (at >= first && channels >= lanes<T>) {
+                vec<T> r[size_t(lanes<T>)];
+#pragma GCC unroll 16
+                for (int l = 0; l < lanes<T>; ++l) r[l] = load(row + l * plane + at);
+                transpose(r);
+#pragma GCC unroll 16
+                for (int l = 0; l < lanes<T>; ++l) store(dst + (at + l) * lanes<T>, r[l]);
+            } else {
+                read_edge(row + j, plane, channels, last - j < lanes<T> ? last - j : lanes<T>, dst + j * lanes<T>);
+            }
+        }
+        zero_over(dst + last * lanes<T>, (width - last) * lanes<T>);
+    }
+}
+
+// The way back, onto the bias: rows of pixels of one register of channels.
+template <class T> LC_NOINLINE void write_pixels(const T* src, int64_t width, int64_t rows, int64_t cols, int64_t channels, const T* bias, T* dst, int64_t plane, int64_t w) {
+    for (int64_t i = 0; i < rows; ++i, src += width * lanes<T>, dst += w)
+        for (int64_t j = 0; j < cols; j += lanes<T>) {
+            const int64_t at = j + lanes<T> <= cols ? j : cols - lanes<T>;
+            if (at >= 0 && channels >= lanes<T>) {
+                vec<T> r[size_t(lanes<T>)];
+#pragma GCC unroll 16
+                for (int l = 0; l < lanes<T>; ++l) r[l] = load(src + (at + l) * lanes<T>);
+                transpose(r);
+#pragma GCC unroll 16
+                for (int l = 0; l < lanes<T>; ++l) store(dst + l * plane + at, bias ? r[l] + splat(bias[l]) : r[l]);
+                continue;
+            }
+            for (int64_t d = j; d < cols && d < j + lanes<T>; ++d)
+                for (int64_t l = 0; l < lanes<T> && l < channels; ++l) dst[l * plane + d] = bias ? src[d * lanes<T> + l] + bias[l] : src[d * lanes<T> + l];
+        }
 }
 
 // ---- the pixels of a tile -----------------------------------------------------------------------------------------------

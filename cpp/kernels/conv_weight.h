@@ -193,9 +193,59 @@ template <class T> void write_block(const Conv2dBackwardWeight<T>& a, const Weig
             each_vec<T>(channels, [&](int64_t i, auto n) { store(dw + i, load(row + i, n), n); });
             continue;
         }
+        if (!p.runs && taps <= 9) {                   // by registers of channels: tap by tap to filter by filter
+            alignas(64) T block[9 * L];
+            for (int64_t i = 0; i < channels; i += L) {
+                for (int64_t t = 0; t < taps; ++t) store(block + t * L, load(row + t * next_x + i));
+                write_pixels<T>(block, taps, 1, taps, channels - i, nullptr, dw + i * taps, taps, taps);
+            }
+            continue;
+        }
         for (int64_t i = 0; i < channels; ++i)
             for (int64_t r = 0; r < s.r; ++r)
                 for (int64_t x = 0; x < s.s; ++x) *dw++ = row[r * next_r + x * next_x + i];
+    }
+}
+
+// Few pixels: their windows are written out, so that the sums are one product that lands where dw lies.
+//   windows[panel][pixel][kTileCols], columns (c, r, s) as in dw; gradients[k][pixel]
+constexpr int64_t kFewPixels = 64;
+template <class T> LC_NOINLINE void write_windows(const Conv2dShape& s, const T* x, int64_t panel, int64_t columns, T* dst) {
+    constexpr int64_t width = kTileCols<T>;
+    for (int64_t j = 0; j < width; ++j) {
+        const int64_t column = panel * width + j, c = column / (s.r * s.s), t = column % (s.r * s.s);
+        const int64_t top = t / s.s * s.dilation_h - s.pad_h, left = t % s.s * s.dilation_w - s.pad_w;
+        T* to = dst + j;
+        for (int64_t n = 0; n < s.n; ++n)
+            for (int64_t i = 0; i < s.oh; ++i)
+                for (int64_t e = 0; e < s.ow; ++e, to += width) {
+                    const int64_t y = i * s.stride_h + top, z = e * s.stride_w + left;
+                    const bool inside = column < columns && y >= 0 && y < s.h && z >= 0 && z < s.w;
+                    *to = inside ? x[(n * s.c + c) * s.h * s.w + y * s.w + z] : T(0);
+                }
+    }
+}
+template <class T> void weight_gradient_of_few(const Conv2dBackwardWeight<T>& a) {
+    constexpr int64_t width = kTileCols<T>;
+    const Conv2dShape& s = a.shape;
+    constexpr int64_t together = 8;                   // panels: rows of dw are written in runs of as many
+    const int64_t k = s.group_k(), columns = s.group_c() * s.r * s.s, pixels = s.oh * s.ow, depth = s.n * pixels, panels = ceil_div(columns, width), panel_size = depth * width;
+    const Buffer<T> gradients(k * depth), windows(num_threads() * together * panel_size);
+    for (int64_t group = 0; group < s.groups; ++group) {
+        for (int64_t m = 0; m < k; ++m)
+            for (int64_t n = 0; n < s.n; ++n)
+                each_vec<T>(pixels, [&](int64_t i, auto p) { store(gradients.data() + m * depth + n * pixels + i, load(a.dy + (n * s.k + group * k + m) * pixels + i, p), p); });
+        parallel_for(ceil_div(panels, together), int64_t(s.flops() / double(s.groups) / (sizeof(T) == 4 ? 60 : 30)), [&](int64_t task, int worker) {
+            T* b = windows.data() + worker * together * panel_size;
+            const int64_t first = task * together, last = first + together < panels ? first + together : panels;
+            for (int64_t panel = first; panel < last; ++panel) write_windows(s, a.x + group * s.group_c() * s.h * s.w, panel, columns, b + (panel - first) * panel_size);
+            for (int64_t m = 0; m < k; m += kTileRows<T>)
+                for (int64_t panel = first; panel < last; ++panel) {
+                    const int64_t left = columns - panel * width, rows = k - m < kTileRows<T> ? k - m : kTileRows<T>;
+                    multiply_any_tile(int(rows), 2, depth, StridedRows<T>{gradients.data() + m * depth, depth, 1}, b + (panel - first) * panel_size, width,
+                                      TileOut<T>{a.dw + (group * k + m) * columns + panel * width, columns, int(left < width ? left : width), false});
+                }
+        });
     }
 }
 
@@ -208,6 +258,7 @@ template <class T> void weight_gradient(const Conv2dBackwardWeight<T>& a) {
         for (int64_t i = 0; i < s.k * c * taps; ++i) a.dw[i] = 0;
         return;
     }
+    if (s.n * pixels <= kFewPixels) return weight_gradient_of_few(a);
     const WeightPlan p = plan_weight<T>(s);
 
     // Where a pixel of a chunk, and a register of columns, lies in the copy.

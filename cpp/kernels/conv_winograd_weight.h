@@ -32,6 +32,8 @@ struct WeightTransform {                              // G^T: 6 -> 3
     }
 };
 
+constexpr int kIn = Tile4::in, kPoints = Tile4::points;
+
 // Columns of gradients that lie together: whole registers, and whole tiles of rows.
 constexpr int64_t kGradients = std::lcm(kL, int64_t(kTileRowCount)), kTileSize = kTileRowCount * kPanel;
 
@@ -42,7 +44,7 @@ struct WinogradWeight {
     int64_t x_panels, dy_blocks, row_tiles;
     int64_t v_points, e_points, sum_points;           // from one point to the next: pixels, gradients, sums
 
-    explicit WinogradWeight(const Conv2dShape& s) : s(s), tiling(tiles_of(s.oh, s.ow)) {
+    explicit WinogradWeight(const Conv2dShape& s) : s(s), tiling(tiles_of<Tile4>(s.oh, s.ow)) {
         const int64_t tiles = s.n * tiling.per_image();
         chunks = ceil_div(tiles, s.group_c() + s.group_k() <= 576 ? 192 : 96);       // pixels and gradients in some 14 MB of L3
         chunk = ceil_div(tiles, chunks);
@@ -61,21 +63,21 @@ LC_NOINLINE void add_products(const WinogradWeight& p, int64_t tiles, const floa
         for (int64_t t = first; t < last; ++t) {
             const int64_t m = t * kTileRowCount, left = p.s.group_k() - m;
             const StridedRows<float> rows{e + m / kGradients * p.chunk * kGradients + m % kGradients, 1, kGradients};
-            multiply_rows<kTileRowCount>(int(left < kTileRowCount ? left : kTileRowCount), tiles, rows, v + panel * p.chunk * kPanel,
-                                         {sums + ((t - first) * p.x_panels + panel) * kTileSize, kPanel, int(kPanel), add});
+            multiply_any_tile<float>(int(left < kTileRowCount ? left : kTileRowCount), 2, tiles, rows, v + panel * p.chunk * kPanel, kPanel,
+                                     {sums + ((t - first) * p.x_panels + panel) * kTileSize, kPanel, int(kPanel), add});
         }
 }
 
 // Filters [first, last) of a group, dw: [channels][9] each, from sums whose first row is filter `first`.
 LC_NOINLINE void write_filters(const WinogradWeight& p, int64_t first, int64_t last, const float* sums, float* dw) {
-    alignas(64) float taps[(9 + kL) * kL];
+    alignas(64) float taps[9 * kL];
     const int64_t channels = p.s.group_c();
     for (int64_t m = first; m < last; ++m)
         for (int64_t c = 0; c < channels; c += kL) {
             const int64_t row = m - first;
             const float* from = sums + (row / kTileRowCount * p.x_panels + c / kPanel) * kTileSize + row % kTileRowCount * kPanel + c % kPanel;
             transform<WeightTransform, kIn, 3>(from, {kIn * p.sum_points, p.sum_points}, taps, {3 * kL, kL});
-            write_pixels(taps, 9, 1, 9, channels - c, nullptr, dw + (m * channels + c) * 9, 9, 9);
+            write_pixels<float>(taps, 9, 1, 9, channels - c, nullptr, dw + (m * channels + c) * 9, 9, 9);
         }
 }
 
@@ -83,7 +85,7 @@ void winograd_weight(const Conv2dBackwardWeight<float>& a) {
     const Conv2dShape& s = a.shape;
     const WinogradWeight p(s);
     const int64_t channels = s.group_c(), k = s.group_k(), tiles = s.n * p.tiling.per_image(), work = int64_t(s.flops() / 240 / double(p.chunks * s.groups));
-    const int64_t pixel_size = pixels_size(kIn, kOut * p.tiling.cols + 2), x_registers = ceil_div(channels, kL), dy_registers = ceil_div(k, kL);
+    const int64_t pixel_size = pixels_size(kIn, Tile4::out * p.tiling.cols + 2), x_registers = ceil_div(channels, kL), dy_registers = ceil_div(k, kL);
     const bool whole = p.chunks == 1;                 // sums are finished while in cache, and memory for them used again
     const int64_t sums_size = kPoints * p.sum_points;
     const Buffer<float> v(kPoints * p.v_points), e(kPoints * p.e_points), sums((whole ? num_threads() : 1) * sums_size), scratch(num_threads() * pixel_size);
@@ -98,12 +100,12 @@ void winograd_weight(const Conv2dBackwardWeight<float>& a) {
                 float* pixels = scratch.data() + worker * pixel_size;
                 if (task < x_registers) {
                     const int64_t c = task * kL;
-                    transform_tiles<InputTransform, kIn>(p.tiling, a.x + (group * channels + c) * s.h * s.w, s.c * s.h * s.w, s.h, s.w, channels - c, s.pad_h, s.pad_w, first, last,
-                                                         v.data() + c / kPanel * p.chunk * kPanel + c % kPanel, kPanel, p.v_points, pixels);
+                    transform_tiles<InputTransform<Tile4>, kIn, kIn>(p.tiling, a.x + (group * channels + c) * s.h * s.w, s.c * s.h * s.w, s.h, s.w, channels - c, s.pad_h, s.pad_w, first, last,
+                                                                     v.data() + c / kPanel * p.chunk * kPanel + c % kPanel, kPanel, p.v_points, pixels);
                 } else {
                     const int64_t m = (task - x_registers) * kL;
-                    transform_tiles<GradientTransform, kOut>(p.tiling, a.dy + (group * k + m) * s.oh * s.ow, s.k * s.oh * s.ow, s.oh, s.ow, k - m, 0, 0, first, last,
-                                                             e.data() + m / kGradients * p.chunk * kGradients + m % kGradients, kGradients, p.e_points, pixels);
+                    transform_tiles<GradientTransform, Tile4::out, kIn>(p.tiling, a.dy + (group * k + m) * s.oh * s.ow, s.k * s.oh * s.ow, s.oh, s.ow, k - m, 0, 0, first, last,
+                                                                        e.data() + m / kGradients * p.chunk * kGradients + m % kGradients, kGradients, p.e_points, pixels);
                 }
             });
             if (whole) break;

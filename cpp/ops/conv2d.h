@@ -7,10 +7,12 @@
 //              db[k]       = sum_(n,i,j) dy[n,k,i,j]
 //
 // Saved: x, w. Sums are kept in T, in blocks of the depth (forward: c,r,s; backward: k,r,s) fixed by the shape without n,
-// so an image's result does not depend on its batch. Where conv2d_plan.h chooses Winograd (3x3 with stride 1, float32,
-// not under LITTLECORE_EXACT=1), tiles of 4 x 4 results are made from transformed pixels and filters: the median error
-// is some 2.5 times that of the plain sum, and a NaN pixel may reach all of a tile whose window holds it. dw and db: images and rows are cut into parts by the shape, each
+// so an image's result does not depend on its batch. dw and db: images and rows are cut into parts by the shape, each
 // part is summed on its own, and the parts are added in order.
+//
+// Where conv2d_plan.h chooses Winograd (3x3 with stride 1, float32, not under LITTLECORE_EXACT=1), tiles of 4 x 4 results,
+// or 2 x 2 on small maps, are made from transformed pixels and filters: the median error is some 2.5 times (2 x 2: once)
+// that of the plain sum, and a NaN or infinite pixel may reach all of a tile whose window holds it.
 #pragma once
 #include <optional>
 #include <string>
@@ -34,8 +36,10 @@ struct Conv2dShape {
 
 // How the products are made; chosen by conv2d_plan.h.
 enum class ConvScheme : uint8_t { direct,
-                                  winograd };
-inline const char* name(ConvScheme s) { return s == ConvScheme::direct ? "direct" : "winograd 4x4"; }
+                                  winograd2,         // by tiles of 2 x 2 results
+                                  winograd4 };
+inline const char* name(ConvScheme s) { return s == ConvScheme::direct ? "direct" : s == ConvScheme::winograd2 ? "winograd2"
+                                                                                                               : "winograd4"; }
 
 template <class T> struct Conv2dForward {
     Conv2dShape shape;

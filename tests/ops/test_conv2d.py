@@ -8,7 +8,8 @@ import check
 import numpy as np
 import pytest
 from cases import Case, cases
-from reference.conv2d import conv2d_backward, conv2d_forward, output_size, turned, winograd_forward, winograd_weight
+from reference.conv2d import conv2d_backward, conv2d_forward, output_size
+from reference.conv2d_winograd import WINOGRAD, turned, winograd_forward, winograd_weight
 
 import littlecore as lc
 
@@ -112,7 +113,7 @@ def test_error_of_floats(case: Case):
 SHAPES = [  # c, size, k, kernel, stride, padding: what networks are made of, large enough for every plan
     (1, 28, 6, 5, 1, 2), (6, 14, 16, 5, 1, 0), (32, 8, 64, 5, 1, 0), (3, 32, 64, 3, 1, 1), (64, 14, 48, 3, 1, 1),
     (40, 17, 70, 3, 2, 1), (300, 4, 20, 3, 1, 1), (96, 16, 32, 1, 1, 0), (64, 7, 80, 1, 2, 0), (3, 40, 16, 7, 2, 3),
-    (64, 32, 64, 3, 1, 1),
+    (64, 32, 64, 3, 1, 1), (300, 4, 150, 3, 1, 1), (520, 4, 20, 3, 1, 1),
 ]  # fmt: skip
 
 
@@ -235,7 +236,7 @@ def draw_winograd(case: Case):
     groups = case.pick("groups", (1, 2))
     c, k = [groups * case.pick(a, (16, 33, 40, 64, 17) if groups == 1 else (16, 17)) for a in "ck"]
     pad = [case.pick(f"pad.{a}", (1, 0, 2, 3)) for a in "hw"]
-    out = [case.pick(f"size.{a}", (8, 7, 9, 10, 12, 15, 16, 23)) for a in "hw"]
+    out = [case.pick(f"size.{a}", (8, 7, 9, 10, 4, 5, 6, 12, 15, 16, 23)) for a in "hw"]
     x_shape = (case.pick("n", (1, 2, 3)), c, *[o + 2 - 2 * p for o, p in zip(out, pad, strict=True)])
     return x_shape, (k, c // groups, 3, 3), (x_shape[0], k, *out), {"padding": tuple(pad), "groups": groups}
 
@@ -255,27 +256,30 @@ def test_error_of_winograd(case: Case):
 
     exact, g, bias = [check.wide(t) for t in (x, w)], check.wide(dy), check.wide(b)
     roundings = 26  # of the three transforms, each by two axes
-    size = winograd_forward(*exact, y_shape[2:], pad, groups, magnitude=True) + np.abs(bias)[:, None, None]
+    scheme = WINOGRAD[4 if min(y_shape[2:]) >= 7 else 2]
+    size = winograd_forward(scheme, *exact, y_shape[2:], pad, groups, magnitude=True) + np.abs(bias)[:, None, None]
     want = conv2d_forward(*exact, bias, (1, 1), pad, (1, 1), groups)
     check.contraction(y, want, size, w_shape[1] + roundings)
     dx, dw, _ = conv2d_backward(g, *exact, (1, 1), pad, (1, 1), groups)
     rest, flipped = [2 - p for p in pad], turned(exact[1], groups)
-    size = winograd_forward(g, flipped, x_shape[2:], rest, groups, magnitude=True)
+    size = winograd_forward(scheme, g, flipped, x_shape[2:], rest, groups, magnitude=True)
     check.contraction(x.grad, dx, size, w_shape[0] // groups + roundings)
-    size = winograd_weight(g, exact[0], pad, groups, magnitude=True)
+    size = winograd_weight(WINOGRAD[4], g, exact[0], pad, groups, magnitude=True)
     check.contraction(w.grad, dw, size, y_shape[0] * -(-y_shape[2] // 4) * -(-y_shape[3] // 4) + roundings)
     return y, x.grad, w.grad
 
 
-def test_winograd_reference():
+@pytest.mark.parametrize("out", [2, 4])
+def test_winograd_reference(out):
+    scheme = WINOGRAD[out]
     random = np.random.default_rng(0)
     x, w = random.standard_normal((2, 4, 9, 10)), random.standard_normal((6, 2, 3, 3))
     want = conv2d_forward(x, w, None, (1, 1), (2, 1), (1, 1), 2)
-    np.testing.assert_allclose(winograd_forward(x, w, want.shape[2:], (2, 1), 2), want, atol=1e-11)
+    np.testing.assert_allclose(winograd_forward(scheme, x, w, want.shape[2:], (2, 1), 2), want, atol=1e-11)
     dy = random.standard_normal(want.shape)
     dx, dw, _ = conv2d_backward(dy, x, w, (1, 1), (2, 1), (1, 1), 2)
-    np.testing.assert_allclose(winograd_forward(dy, turned(w, 2), x.shape[2:], (0, 1), 2), dx, atol=1e-11)
-    np.testing.assert_allclose(winograd_weight(dy, x, (2, 1), 2), dw, atol=1e-11)
+    np.testing.assert_allclose(winograd_forward(scheme, dy, turned(w, 2), x.shape[2:], (0, 1), 2), dx, atol=1e-11)
+    np.testing.assert_allclose(winograd_weight(scheme, dy, x, (2, 1), 2), dw, atol=1e-11)
 
 
 def test_winograd_keeps_nan_within_its_tiles():
@@ -299,8 +303,8 @@ lc.conv2d(lc.zeros(1, 64, 8, 8, dtype=lc.float64), lc.zeros(64, 64, 3, 3, dtype=
 
 @pytest.mark.parametrize("exact", ["", "0", "1"])
 def test_scheme_is_told_and_does_not_depend_on_the_batch(exact):
-    shapes = {(64, 32, 64, 3, 1): "winograd", (32, 8, 32, 3, 1): "winograd", (64, 8, 64, 3, 2): "direct",
-              (64, 4, 64, 3, 1): "direct",
+    shapes = {(64, 32, 64, 3, 1): "winograd4", (32, 8, 32, 3, 1): "winograd4", (64, 8, 64, 3, 2): "direct",
+              (64, 4, 64, 3, 1): "winograd2", (64, 3, 64, 3, 1): "direct", (3, 32, 64, 3, 1): "direct",
               (15, 32, 64, 3, 1): "direct", (64, 16, 64, 5, 1): "direct", (64, 16, 64, 1, 1): "direct"}  # fmt: skip
     code = CHOSEN.format(shapes=list(shapes))
     environment = {**os.environ, "LITTLECORE_LOG": "1", "LITTLECORE_EXACT": exact}
