@@ -2,6 +2,7 @@
 #include "cpp/ops/einsum.h"
 #include "cpp/ops/linear.h"
 #include "cpp/ops/matmul.h"
+#include "cpp/ops/quantized_linear.h"
 #include "cpp/ops/rnn.h"
 
 namespace lc::python {
@@ -38,6 +39,11 @@ void bind_linear(Module& m) {
     m.function("einsum", [](const std::string& equation, const py::args& operands) {
         const bool list = operands.size() == 1 && !is_tensor(py::object(operands[0]).ptr());
         return einsum(equation, (list ? py::reinterpret_borrow<py::object>(operands[0]) : py::object(operands)).cast<Tensors>()); }, "Sums of products named by subscripts: einsum('bij,bjk->bik', a, b).", "equation"_a);
+    m.function("quantize_weight", [](const Tensor& w, int64_t bits) {
+        const QuantizedWeight q = quantize_weight(w, bits);
+        return tuple_of({q.codes, q.scales}); }, "(codes, scales) of a weight [out, in] in 8 bits, one scale a row, or in 4, one for 32 columns.", "weight"_a, "bits"_a = 8);
+    m.function("dequantize_weight", [](const Tensor& codes, const Tensor& scales, int64_t in_features) { return dequantize_weight({codes, scales}, in_features); }, "The weight [out, in] that quantized_linear multiplies with.", "codes"_a, "scales"_a, "in_features"_a);
+    m.function("quantized_linear", [](const Tensor& x, const Tensor& codes, const Tensor& scales, const Tensor& b) { return quantized_linear(x, {codes, scales}, b); }, "linear with a weight from quantize_weight; for inference.", "input"_a, "codes"_a, "scales"_a, "bias"_a = py::none());
     m.function("linear", [](const Tensor& x, const Tensor& w, const Tensor& b, const char* activation) { return linear(x, w, b, parse_activation("linear", activation)); }, "act(input weight' + bias); weight is [out, in]. activation: none, relu, gelu, gelu_tanh, silu, sigmoid or tanh, in the same pass.", "input"_a, "weight"_a, "bias"_a = py::none(), py::kw_only(), "activation"_a = "none");
 }
 

@@ -1,0 +1,122 @@
+// quantized_linear, quantize_weight, dequantize_weight. Contract: cpp/ops/quantized_linear.h
+#include "cpp/ops/quantized_linear.h"
+#include <algorithm>
+#include <cmath>
+#include "cpp/autograd/node.h"
+#include "cpp/core/allocator.h"
+#include "cpp/core/parallel.h"
+#include "cpp/ops/copy.h"
+#include "cpp/ops/matmul.h"
+
+namespace lc {
+namespace {
+
+constexpr int64_t kFewRows = 16;                      // up to here the codes are read where they are, four rows of x at a time
+
+struct Layout {
+    int64_t out, in, bits, groups;
+    int64_t depth() const { return quantized_depth(in); }
+    int64_t bytes() const { return depth() * bits / 2; }          // of four rows of w
+    int64_t group() const { return groups == 1 ? depth() : kQuantizedGroup; }
+    int64_t byte(int64_t j, int64_t k) const {
+        return j / 4 * bytes() + (bits == 8 ? k / 4 : k / 8) * 16 + j % 4 * 4 + k % 4;
+    }
+};
+
+int64_t groups_of(int64_t in, int64_t bits) { return bits == 8 ? 1 : std::max<int64_t>(1, (in + kQuantizedGroup - 1) / kQuantizedGroup); }
+
+Layout layout_of(const char* op, const QuantizedWeight& w, int64_t in) {
+    LC_CHECK(w.codes.dim() == 2 && w.codes.dtype() == DType::uint8 && w.scales.dim() == 2 && w.scales.dtype() == DType::float32, TypeError, op,
+             ": codes must be a uint8 and scales a float32 matrix as quantize_weight makes them, got ", w.codes.dtype(), " ", w.codes.sizes(),
+             " and ", w.scales.dtype(), " ", w.scales.sizes());
+    Layout l{w.scales.size(0), in, w.codes.size(1) == 4 * quantized_depth(in) ? 8 : 4, 0};
+    l.groups = groups_of(in, l.bits);
+    LC_CHECK(w.codes.size(0) == (l.out + 3) / 4 && w.codes.size(1) == l.bytes() && w.scales.size(1) == l.groups, ValueError, op,
+             ": codes ", w.codes.sizes(), " and scales ", w.scales.sizes(), " are not those of a weight [", l.out, ", ", in, "]");
+    return l;
+}
+
+void unpack(const Layout& l, const uint8_t* codes, const float* scales, float* w) {
+    parallel_for(l.out, l.out * l.in, [&](int64_t j, int) {
+        for (int64_t k = 0; k < l.in; ++k) {
+            const uint8_t b = codes[l.byte(j, k)];
+            const int q = l.bits == 8 ? int8_t(b) : int(((k % 8 < 4 ? b & 15 : b >> 4) ^ 8)) - 8;
+            w[j * l.in + k] = float(q) * scales[j * l.groups + k / l.group()];
+        }
+    });
+}
+
+}  // namespace
+
+QuantizedWeight quantize_weight(const Tensor& given, int64_t bits) {
+    LC_CHECK(bits == 8 || bits == 4, ValueError, "quantize_weight: bits must be 8 or 4, got ", bits);
+    LC_CHECK(given.dim() == 2 && given.dtype() == DType::float32, TypeError, "quantize_weight: wants a float32 matrix [out, in], got ",
+             given.dtype(), " ", given.sizes());
+    const Tensor w = contiguous(given.detach());
+    const Layout l{w.size(0), w.size(1), bits, groups_of(w.size(1), bits)};
+    const QuantizedWeight q{Tensor::zeros({(l.out + 3) / 4, l.bytes()}, DType::uint8), Tensor::empty({l.out, l.groups}, DType::float32)};
+    const float *from = w.data<float>(), most = bits == 8 ? 127.0f : 7.0f;
+    uint8_t* codes = q.codes.mutable_data<uint8_t>();
+    float* scales = q.scales.mutable_data<float>();
+    for (int64_t j = 0; j < l.out; ++j)
+        for (int64_t g = 0; g < l.groups; ++g) {
+            const int64_t begin = g * l.group(), end = std::min(l.in, begin + l.group());
+            float largest = 0;
+            for (int64_t k = begin; k < end; ++k) {
+                LC_CHECK(std::isfinite(from[j * l.in + k]), ValueError, "quantize_weight: weight [", j, ", ", k, "] is ", from[j * l.in + k]);
+                largest = std::max(largest, std::abs(from[j * l.in + k]));
+            }
+            const float scale = scales[j * l.groups + g] = largest / most < 0x1p-90f ? 0.0f : largest / most;
+            for (int64_t k = begin; k < end; ++k) {
+                const float ratio = scale > 0 ? std::nearbyint(from[j * l.in + k] / scale) : 0.0f;
+                const int code = int(std::clamp(ratio, -most, most));
+                uint8_t& b = codes[l.byte(j, k)];
+                b = uint8_t(bits == 8 ? code : k % 8 < 4 ? (b & 0xf0) | (code & 15)
+                                                         : (b & 15) | (code & 15) << 4);
+            }
+        }
+    return q;
+}
+
+Tensor dequantize_weight(const QuantizedWeight& given, int64_t in) {
+    LC_CHECK(in >= 0, ValueError, "dequantize_weight: in_features is ", in);
+    const Layout l = layout_of("dequantize_weight", given, in);
+    const Tensor codes = contiguous(given.codes), scales = contiguous(given.scales), w = Tensor::empty({l.out, in}, DType::float32);
+    unpack(l, codes.data<uint8_t>(), scales.data<float>(), w.mutable_data<float>());
+    return w;
+}
+
+Tensor quantized_linear(const Tensor& given, const QuantizedWeight& w, const Tensor& b) {
+    no_gradient("quantized_linear", given);
+    if (b) no_gradient("quantized_linear: bias", b);
+    LC_CHECK(given.dim() >= 1 && given.dtype() == DType::float32, TypeError, "quantized_linear: wants a float32 input [..., in], got ",
+             given.dtype(), " ", given.sizes());
+    const Layout l = layout_of("quantized_linear", w, given.size(-1));
+    LC_CHECK(!b || (b.sizes() == Dims({l.out}) && b.dtype() == DType::float32), ValueError, "quantized_linear: bias must be float32 [", l.out,
+             "], got ", b.dtype(), " ", b.sizes());
+    const Tensor x = contiguous(given), codes = contiguous(w.codes), scales = contiguous(w.scales), bias = b ? contiguous(b) : b;
+    Dims sizes = x.sizes();
+    sizes[sizes.size() - 1] = l.out;
+    const Tensor y = Tensor::empty(sizes, DType::float32);
+    if (y.numel() == 0) return y;
+    const int64_t rows = y.numel() / l.out;
+    const float* bias_data = bias ? bias.data<float>() : nullptr;
+    if (rows > kFewRows || k_chains(l.in, 4) == 1) {
+        Buffer<float> weight(l.out * l.in);
+        unpack(l, codes.data<uint8_t>(), scales.data<float>(), weight.data());
+        detail::Product p{{x.raw(), l.in, 1}, {weight.data(), 1, l.in}, y.mutable_raw(), l.out, rows, l.out, l.in};
+        p.bias = bias_data;
+        detail::multiply(DType::float32, p);
+        return y;
+    }
+    Buffer<float> padded(rows * l.depth());
+    for (int64_t i = 0; i < rows; ++i) {
+        std::copy_n(x.data<float>() + i * l.in, l.in, padded.data() + i * l.depth());
+        std::fill_n(padded.data() + i * l.depth() + l.in, l.depth() - l.in, 0.0f);
+    }
+    cpu::quantized_linear_forward<float>({padded.data(), scales.data<float>(), bias_data, codes.data<uint8_t>(), y.mutable_data<float>(), rows, l.out,
+                                          l.in, l.groups, int(l.bits)});
+    return y;
+}
+
+}  // namespace lc
