@@ -18,7 +18,7 @@ from littlecore.book.page import write_page
 
 pytest.importorskip("matplotlib")
 BOOK = Path(sections.__file__).parent
-SHARED = {"__init__", "demo", "least_squares", "page", "sections"}
+SHARED = {"__init__", "demo", "fit", "least_squares", "page", "sections"}
 
 
 @pytest.fixture(scope="session")

@@ -23,11 +23,12 @@ def parameters(model):
         (lambda: models.resnet18(), 11_689_512),
         (lambda: models.resnet34(), 21_797_672),
         (lambda: models.resnet50(), 25_557_032),
+        (lambda: models.alexnet(), 61_100_840),
         (lambda: models.vgg("vgg11"), 132_863_336),
         (lambda: models.gpt("gpt2"), 124_439_808),
         (lambda: models.vit(), 86_567_656),
     ],
-    ids=["mlp", "lenet", "resnet20", "resnet18", "resnet34", "resnet50", "vgg11", "gpt2", "vit"],
+    ids=["mlp", "lenet", "resnet20", "resnet18", "resnet34", "resnet50", "alexnet", "vgg11", "gpt2", "vit"],
 )
 def test_parameter_counts(make, count):
     assert parameters(make()) == count
@@ -64,6 +65,15 @@ def test_small_images_through_resnet20():
     model = models.resnet20(in_channels=1)
     assert tuple(model(lc.zeros(2, 1, 28, 28)).shape) == (2, 10)
     assert len([k for k in model.state_dict() if "conv" in k]) == 19
+
+
+def test_alexnet_keys_and_shape():
+    model = models.alexnet(7).eval()
+    with lc.no_grad():
+        found = shapes(model, lc.zeros(1, 3, 224, 224))
+    assert found["features"] == (1, 256, 6, 6) and found[""] == (1, 7)
+    keys = list(model.state_dict())
+    assert keys[0] == "features.0.weight" and keys[-1] == "classifier.6.bias" and len(keys) == 16
 
 
 def test_vgg_keys_and_shape():

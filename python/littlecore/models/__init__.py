@@ -1,5 +1,6 @@
 """Networks, one file each."""
 
+from .alexnet import AlexNet, alexnet
 from .generation import filtered, sample
 from .gpt import GPT, KVCache, gpt, load_gpt2
 from .lenet import LeNet, lenet
@@ -11,7 +12,7 @@ from .vgg import VGG, vgg
 from .vit import VisionTransformer, vit
 
 __all__ = [
-    "GPT", "MLP", "VGG", "KVCache", "LeNet", "ResNet", "SmallResNet", "TransformerSeq2Seq", "VisionTransformer",
-    "filtered", "gpt", "lenet", "load_gpt2", "mlp", "resnet18", "resnet20", "resnet34", "resnet50", "sample",
-    "sinusoidal_encoding", "transformer", "vgg", "vit",
+    "GPT", "MLP", "VGG", "AlexNet", "KVCache", "LeNet", "ResNet", "SmallResNet", "TransformerSeq2Seq",
+    "VisionTransformer", "alexnet", "filtered", "gpt", "lenet", "load_gpt2", "mlp", "resnet18", "resnet20", "resnet34",
+    "resnet50", "sample", "sinusoidal_encoding", "transformer", "vgg", "vit",
 ]  # fmt: skip

@@ -1,0 +1,142 @@
+"""Convolutional networks: LeNet and the residual networks (section 5.2, figures 5.2 to 5.5).
+
+A convolution looks at every place with the same small kernel, pooling forgets where exactly something was (LeCun et
+al., Gradient-Based Learning Applied to Document Recognition, 1998), and blocks that add to their input can be stacked
+as deep as one wants (He et al., Deep Residual Learning, CVPR 2016). What this is worth shows on digits that are moved:
+a perceptron must have seen them there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+import littlecore as lc
+from littlecore import Tensor, data, models, nn
+from littlecore.nn import functional as F
+
+from .demo import BLUE, GREEN, GREY, RED, Demo
+from .fit import fit
+from .training_protocols import flat
+
+STAGES = ("input", "conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc")
+
+
+def run(demo: Demo) -> None:
+    resnet50(demo)
+    digits(demo)
+
+
+# ---- a large one, on paper -------------------------------------------------------------------------------------------
+
+
+def resnet50(demo: Demo) -> None:
+    """What flows through it: maps get smaller and more, and most parameters lie where they are smallest."""
+    table = nn.summary(models.resnet50(), (1, 3, 224, 224), verbose=False)
+    demo.metric("parameters of ResNet-50", table.parameters, within=(25_557_032, 25_557_032))
+    demo.metric("ResNet-50 forward, GFLOP an image", table.flops / 1e9, within=(8, 8.5))
+    rows = {row.path: row for row in table.rows if row.path in STAGES}
+    shapes = {"input": (3, 224, 224), **{name: tuple(row.shape)[1:] for name, row in rows.items()}}
+    for name, shape in (("layer1", (256, 56, 56)), ("layer4", (2048, 7, 7))):
+        demo.metric(f"shape of {name} as in figure 5.5", float(shapes[name] == shape), within=(1, 1))
+
+    figure = demo.figure(
+        "resnet50", "ResNet-50 on one image: the numbers between its stages, each stage's FLOPs and parameters.", (9, 4)
+    )
+    sizes, flops, counts = figure.subplots(1, 3, sharey=True, width_ratios=(1.5, 1, 1))
+    names = [name for name in STAGES if name in shapes]
+    places = np.arange(len(names))
+    values = [float(np.prod(shapes[name])) for name in names]
+    sizes.barh(places, [value / 1e3 for value in values], color=BLUE)
+    for place, name, value in zip(places, names, values, strict=True):
+        sizes.text(value / 1e3 + 10, place, " x ".join(str(n) for n in shapes[name]), va="center", fontsize=9)
+    sizes.set(xlabel="numbers behind it (thousands)", xlim=(0, 1350), ylim=(len(names) - 0.4, -0.6))
+    sizes.set_yticks(places, names)
+    flops.barh(places, [rows[name].flops / 1e9 if name in rows else 0 for name in names], color=GREEN)
+    flops.set(xlabel="GFLOP")
+    counts.barh(places, [rows[name].parameters / 1e6 if name in rows else 0 for name in names], color=RED)
+    counts.set(xlabel="parameters (millions)")
+
+
+# ---- small ones, on digits -------------------------------------------------------------------------------------------
+
+
+def moved(x: Tensor, right: int) -> Tensor:
+    """Images shifted to the right, or for negative numbers to the left; what comes in is empty.    [N, 1, H, W]"""
+    return F.pad(x, (right, -right, 0, 0))
+
+
+def trained(demo: Demo, model: nn.Module, x: Tensor, y: Tensor, epochs: int, rate: float, text: str) -> nn.Module:
+    """Adam on batches of 48, each image up to a pixel away from its place."""
+    for_each = len(y) // 48
+    batches: list[Tensor] = []
+
+    def loss() -> Tensor:
+        if not batches:
+            batches.extend(lc.randperm(len(y))[: for_each * 48].split(48))
+        rows = batches.pop()
+        return F.cross_entropy(model(moved(x[rows], int(lc.randint(-1, 2, ()).item()))), y[rows])
+
+    fit(demo, model, loss, epochs * for_each, rate, text)
+    return model.eval()
+
+
+def digits(demo: Demo) -> None:
+    (x, y), (test_x, test_y) = (flat(part) for part in data.digits(28))
+    epochs = demo.pick(25, 60)
+    makers: dict[str, tuple[Callable[[], nn.Module], int, float]] = {
+        "perceptron": (lambda: models.mlp((784, 128, 10)), epochs, 1e-3),
+        "LeNet": (lambda: models.lenet(), epochs, 2e-3),
+        "residual network": (lambda: models.SmallResNet(1, in_channels=1), demo.pick(4, 30), 3e-3),
+    }
+    shifts = range(-7, 8)
+    curves, counts = {}, {}
+    for name, (make, passes, rate) in makers.items():
+        model = make()
+        counts[name] = sum(p.numel() for p in model.parameters())
+        trained(demo, model, x, y, passes, rate, name)
+        with lc.no_grad():
+            curves[name] = [(model(moved(test_x, s)).argmax(-1) == test_y).float().mean().item() for s in shifts]
+        if name == "LeNet":
+            feature_maps(demo, model, test_x[:1])
+        demo.metric(f"{name}, parameters", counts[name])
+    middle = len(shifts) // 2
+    for name, low in (("perceptron", 0.93), ("LeNet", 0.97), ("residual network", 0.97)):
+        demo.metric(f"{name}, test accuracy", curves[name][middle], at_least=low)
+    for name, gain in (("LeNet", 0.05), ("residual network", 0.1)):
+        both = [curves[key][middle - 4] + curves[key][middle + 4] for key in (name, "perceptron")]
+        demo.metric(f"4 pixels aside, accuracy gained by {name}", (both[0] - both[1]) / 2, at_least=gain)
+    demo.metric("parameters of LeNet", counts["LeNet"], within=(105_506, 105_506))
+
+    figure = demo.figure("moved", "Test digits moved to the side; in training they were moved by a pixel at most.")
+    axes = figure.subplots()
+    for (name, curve), colour in zip(curves.items(), (GREY, BLUE, RED), strict=True):
+        axes.plot(list(shifts), [100 * value for value in curve], "o-", color=colour, label=name)
+    axes.set(xlabel="pixels to the right", ylabel="test accuracy (%)", ylim=(0, 102))
+    axes.legend()
+
+
+def feature_maps(demo: Demo, model: nn.Module, x: Tensor) -> None:
+    """What LeNet's layers make of one image."""
+    maps = [x]
+    with lc.no_grad():
+        for layer, size in ((model.conv1, 3), (model.conv2, 2)):
+            maps.append(F.relu(F.max_pool2d(layer(maps[-1]), size)))
+    demo.metric(
+        "shapes of figure 5.2", float([m.shape[1:] for m in maps[1:]] == [(32, 8, 8), (64, 2, 2)]), within=(1, 1)
+    )
+
+    figure = demo.figure(
+        "feature_maps",
+        "A digit in LeNet: the image, the 32 maps behind convolution, pooling and ReLU, and the 64 behind the second.",
+        (9.6, 2.9),
+    )
+    for axes, images, columns in zip(figure.subplots(1, 3, width_ratios=(1, 2, 1)), maps, (1, 8, 8), strict=True):
+        values = images[0].numpy() / images.max().item()
+        side = values.shape[-1]
+        framed = np.pad(values, ((0, 0), (0, 1), (0, 1)), constant_values=np.nan)  # a line between neighbours
+        rows = framed.reshape(-1, columns, side + 1, side + 1).transpose(0, 2, 1, 3)
+        axes.imshow(rows.reshape(-1, columns * (side + 1))[:-1, :-1])
+        axes.set_title(" x ".join(str(n) for n in images.shape[1:]))
+        axes.axis("off")

@@ -1,0 +1,158 @@
+"""The Transformer: an encoder reads a sequence, a decoder writes another one token by token (section 5.3, figure 5.7).
+
+It was made to translate (Vaswani et al., Attention Is All You Need, NeurIPS 2017), and sequences of integers are the
+smallest languages there are. One model learns to copy, to reverse and to sort, as the first token says; another learns
+to add. Cross-attention, the weights with which each output looks at the inputs, shows how they do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import littlecore as lc
+from littlecore import Tensor, models, nn
+from littlecore.nn import functional as F
+
+from .demo import BLUE, Demo
+from .fit import fit
+
+SYMBOLS, LENGTH = 16, 8  # of the sequences to rewrite
+TASKS = ("copy", "reverse", "sort")  # tokens SYMBOLS, SYMBOLS + 1, SYMBOLS + 2
+DIGITS, PLUS = 3, 10
+Pairs = tuple[Tensor, Tensor]
+
+
+def run(demo: Demo) -> None:
+    rewriting(demo)
+    addition(demo)
+
+
+# ---- what both share -------------------------------------------------------------------------------------------------
+
+
+def behind(begin: int, target: Tensor) -> Tensor:
+    """What the decoder is given: at every step the token before the one to be written.    [N, T] -> [N, T]"""
+    return lc.cat([lc.full((len(target), 1), begin, dtype=lc.int64), target[:, :-1]], 1)
+
+
+def trained(
+    demo: Demo, draw: Callable[[int], Pairs], vocabulary: int, steps: int, text: str
+) -> tuple[models.TransformerSeq2Seq, list[float]]:
+    """A Transformer that has learned `draw`'s targets from its sources; token `vocabulary` begins a target."""
+    model = models.transformer(vocabulary, vocabulary + 1, dim=48, heads=4, layers=2, hidden=96, dropout=0.0)
+
+    def loss() -> Tensor:
+        source, target = draw(64)
+        return F.cross_entropy(model(source, behind(vocabulary, target)).flatten(0, 1), target.flatten())
+
+    return model, fit(demo, model, loss, steps, 2e-3, text)
+
+
+def exact(model: models.TransformerSeq2Seq, source: Tensor, target: Tensor, begin: int) -> Tensor:
+    """Whether the model writes the target without any mistake.    [N]"""
+    written = model.generate(source, begin, -1, target.shape[1])
+    return (written[:, 1:] == target).all(-1)
+
+
+def attention_of(modules: Iterable[nn.Module], call: Callable[[], object]) -> list[Tensor]:
+    """The weights of MultiheadAttention `modules` during call(), mean of their heads.    each [N, T, S]"""
+    weights: list[Tensor] = []
+
+    def look(module: Any, args: tuple[Any, ...], kwargs: Any, output: Any) -> None:
+        weights.append(module.forward(*args, need_weights=True)[1])
+
+    hooks = [module.register_forward_hook(look, with_kwargs=True) for module in modules]
+    with lc.no_grad():
+        call()
+    for hook in hooks:
+        hook.remove()
+    return weights
+
+
+def cross_attention(model: models.TransformerSeq2Seq, source: Tensor, target: Tensor, begin: int) -> list[Tensor]:
+    """How much every output looks at every input, in each layer of the decoder.    each [N, T, S]"""
+    modules = [layer.multihead_attn for layer in model.transformer.decoder.layers]
+    return attention_of(modules, lambda: model(source, behind(begin, target)))
+
+
+def heat_map(axes: Any, weights: Tensor, sources: list[str], targets: list[str], title: str) -> None:
+    axes.imshow(weights.numpy(), vmin=0, cmap="Blues")
+    axes.set_xticks(range(len(sources)), sources)
+    axes.set_yticks(range(len(targets)), targets)
+    axes.tick_params(length=0)
+    axes.xaxis.tick_top()
+    axes.set_title(title)
+    axes.grid(False)
+
+
+# ---- copy, reverse, sort ---------------------------------------------------------------------------------------------
+
+
+def rewritten(count: int) -> Pairs:
+    """A task and a sequence, and what the task makes of it.    [count, 1 + LENGTH], [count, LENGTH]"""
+    sequence, task = lc.randint(0, SYMBOLS, (count, LENGTH)), lc.randint(0, len(TASKS), (count, 1))
+    target = lc.where(task == 0, sequence, lc.where(task == 1, sequence.flip(1), sequence.sort(1)[0]))
+    return lc.cat([SYMBOLS + task, sequence], 1), target
+
+
+def rewriting(demo: Demo) -> None:
+    begin = SYMBOLS + len(TASKS)
+    model, _ = trained(demo, rewritten, begin, demo.pick(1000, 5000), "copy, reverse, sort")
+    source, target = rewritten(3000)
+    right = exact(model, source, target, begin)
+    for k, task in enumerate(TASKS):
+        accuracy = right[source[:, 0] == SYMBOLS + k].float().mean().item()
+        demo.metric(f"{task}, new sequences without a mistake", accuracy, at_least=0.99)
+
+    figure = demo.figure(
+        "rewriting",
+        "One Transformer, three tasks: what each output (row) looks at in the same input (columns). The first column "
+        "is the token that names the task. The decoder's last layer, mean of its heads.",
+        (10.4, 3.8),
+    )
+    sequence = lc.tensor([[7, 2, 15, 0, 9, 4, 12, 5]])
+    targets = (sequence, sequence.flip(1), sequence.sort(1)[0])
+    for k, (axes, task, wanted) in enumerate(zip(figure.subplots(1, 3), TASKS, targets, strict=True)):
+        asked = lc.cat([lc.tensor([[SYMBOLS + k]]), sequence], 1)
+        weights = cross_attention(model, asked, wanted, begin)[-1].squeeze(0)
+        columns, rows = ([str(token) for token in part.flatten().tolist()] for part in (sequence, wanted))
+        heat_map(axes, weights, ["•", *columns], rows, task)
+
+
+# ---- addition --------------------------------------------------------------------------------------------------------
+
+
+def additions(count: int) -> Pairs:
+    """Two numbers with a plus between them, and their sum, units first as on paper.    [count, 7], [count, 4]"""
+    a, b = lc.randint(0, 10, (2, count, DIGITS)).unbind(0)
+    place = lc.tensor([10**k for k in range(DIGITS + 1)])
+    total = ((a + b) * place[:DIGITS].flip(0)).sum(1, keepdim=True)
+    return lc.cat([a, lc.full((count, 1), PLUS, dtype=lc.int64), b], 1), total // place % 10
+
+
+def addition(demo: Demo) -> None:
+    begin = PLUS + 1
+    steps = demo.pick(1500, 6000)
+    model, losses = trained(demo, additions, begin, steps, "addition")
+    source, target = additions(4000)
+    right = exact(model, source, target, begin)
+    demo.metric("additions seen in training, share of all", 64 * steps / 100**DIGITS, at_most=0.5)
+    demo.metric("addition, sums without a mistake", right.float().mean().item(), at_least=0.99)
+    a, b = source[:, :DIGITS], source[:, DIGITS + 1 :]
+    carries = (a + b)[:, 1:] >= 9
+    chained = carries.all(1)  # every place but the first has, or may pass on, a carry
+    demo.metric("addition, sums with carries through all places", right[chained].float().mean().item(), at_least=0.97)
+
+    figure = demo.figure(
+        "addition",
+        "Learning to add, units first. Left: loss. Right: what each digit of the sum (row) looks at in the two "
+        "numbers (columns): its own place in both, and the place below, whose carry it needs. Mean over 4,000 sums, "
+        "all layers and heads.",
+        (9.6, 3.4),
+    )
+    left, right_axes = figure.subplots(1, 2, width_ratios=(1, 1.3))
+    left.semilogy(losses, color=BLUE)
+    left.set(xlabel="step", ylabel="cross-entropy (nats)")
+    weights = lc.stack(cross_attention(model, source, target, begin)).mean((0, 1))
+    heat_map(right_axes, weights, ["100", "10", "1", "+", "100", "10", "1"], ["1", "10", "100", "1000"], "")
