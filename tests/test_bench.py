@@ -51,6 +51,13 @@ def test_the_best_peer_is_the_fastest_of_its_own_runs():
     assert cells == ["**3.00**", "3.00 - 3.00", "1.50", "50 %"]
 
 
+def test_of_a_limit_the_best_stays(tmp_path):
+    path = tmp_path / "machine.jsonl"
+    for speed in (50.0, 60.0, 40.0):
+        results.add(path, [LINE | {"op": "limits", "gflops": speed, "gbs": 0.0}])
+    assert [line["gflops"] for line in results.read(path)] == [60.0]
+
+
 def test_peers_keep_to_their_own_lines(tmp_path):
     path = tmp_path / "machine.jsonl"
     for name in ("torch", "numpy", "torch"):
@@ -104,3 +111,8 @@ def test_kept_instructions_are_of_the_kernels_counted():
     names = {f"{op} {case} {direction}" for op, case, direction in instructions.KERNELS}
     for counts in json.loads(instructions.KEPT.read_text()).values():
         assert set(counts) == names, "run: python -m bench instructions --keep"
+
+
+def test_every_op_belongs_to_a_family():
+    of_families = [op for ops in results.FAMILIES.values() for op in ops]
+    assert sorted(of_families) == sorted(path.stem for path in (results.HERE / "ops").glob("*.py"))
