@@ -24,11 +24,20 @@ template <class T> struct Depthwise {
     Planes planes;
 };
 
+// f(j, k) over registers of n columns; where they are more than one, the last overlaps the one before, as a store of some
+// lanes costs many of all.
+template <class T, class F> LC_INLINE void each_register(int64_t n, F&& f) {
+    for (int64_t j = 0; j + lanes<T> <= n; j += lanes<T>) f(j, full);
+    if (n % lanes<T> == 0) return;
+    if (n > lanes<T>) f(n - lanes<T>, full);
+    else f(0, int(n));
+}
+
 template <int rows, class T> LC_INLINE void dense_rows(const T* plane, int64_t pitch, const T* w, T bias, T* y, int64_t cols) {
     vec<T> filter[9];
 #pragma GCC unroll 9
     for (int t = 0; t < 9; ++t) filter[t] = splat(w[t]);
-    each_vec<T>(cols, [&](int64_t j, auto k) {
+    each_register<T>(cols, [&](int64_t j, auto k) {
         vec<T> acc[size_t(rows)];
 #pragma GCC unroll 4
         for (int o = 0; o < rows; ++o) acc[o] = zero<T>();
