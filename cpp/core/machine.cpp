@@ -50,21 +50,12 @@ double copy_bandwidth(size_t working_set) {
     std::memset(from.data(), 1, share * size_t(threads));
     std::memset(to.data(), 1, share * size_t(threads));
     void* (*volatile copy)(void*, const void*, size_t) = std::memcpy;                 // every copy is really made
-    const auto spent = [&](bool streamed) {
-        return best_seconds([&] {
-            parallel_for(threads, kLong, [&](int64_t task, int) {
-                const char* x = from.data() + task * int64_t(share);
-                char* y = to.data() + task * int64_t(share);
-                for (int i = 0; i < repeats; ++i) {
-                    if (streamed)
-                        cpu::stream<float>({reinterpret_cast<const float*>(x), reinterpret_cast<float*>(y), int64_t(share / 4), nullptr, true});
-                    else
-                        copy(y, x, share);
-                }
-            });
+    const double spent = best_seconds([&] {
+        parallel_for(threads, kLong, [&](int64_t task, int) {
+            for (int i = 0; i < repeats; ++i) copy(to.data() + task * int64_t(share), from.data() + task * int64_t(share), share);
         });
-    };
-    return 2.0 * double(share) * threads * repeats / std::min(spent(false), spent(true)) * 1e-9;
+    });
+    return 2.0 * double(share) * threads * repeats / spent * 1e-9;
 }
 
 // GB/s of a pass over x, and over y where it is written too.

@@ -16,13 +16,12 @@ template <class T> struct FmaChains {
     int64_t rounds;                                   // each of kFmaChains registers takes one fma a round
     T* sum;                                           // out: keeps the work from being optimised away
 };
-// y += a x; streamed: y = x, past the caches; without y: the sum of x.
+// y += a x, or without y the sum of x.
 template <class T> struct Stream {
     const T* x;
     T* y;
     int64_t n;
     T* sum;                                           // out: keeps the work from being optimised away
-    bool streamed = false;
 };
 constexpr int kFmaChains = 12;                        // covers 2 ports x 5 cycles of latency and leaves registers over
 

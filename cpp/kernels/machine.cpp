@@ -1,6 +1,5 @@
 // The FMA peak: independent chains that never leave the registers. Bandwidths: memory passed over once.
 #include "cpp/core/machine.h"
-#include "cpp/simd/move.h"
 #include "cpp/simd/vec.h"
 
 namespace lc::cpu::LC_ISA {
@@ -19,10 +18,6 @@ template <class T> void fma_chains(const FmaChains<T>& a) {
 }
 
 template <class T> void stream(const Stream<T>& s) {
-    if (s.streamed) {
-        stream_run(s.x, s.y, s.n);
-        return end_stream();
-    }
     constexpr int64_t step = 8 * lanes<T>;                    // independent sums cover the latency of an addition
     vec<T> total[8] = {};
     for (int64_t i = 0; i + step <= s.n; i += step) {
