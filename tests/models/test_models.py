@@ -236,3 +236,13 @@ def test_summary_counts_what_the_book_counts():
     assert rows[0].flops == linear + attention + readout + others and pointwise["GELU"] == t * 4 * width
     tree = models.mlp().summary(verbose=False)
     assert tree.parameters == 1_557 and [r.name for r in tree.rows] == ["", "layers", "0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_unet(skips):
+    model = models.unet(in_channels=2, out_channels=3, widths=(4, 8, 16), skips=skips)
+    found = shapes(model, lc.rand(5, 2, 16, 24))
+    assert found[""] == (5, 3, 16, 24) and found["down.2"] == (5, 16, 4, 6) and found["grow.1"] == (5, 4, 16, 24)
+    assert model.up[0][0].weight.shape[1] == (16 if skips else 8)
+    with pytest.raises(ValueError, match="multiples of 4"):
+        model(lc.rand(1, 2, 16, 18))

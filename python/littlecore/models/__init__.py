@@ -8,11 +8,12 @@ from .mlp import MLP, mlp
 from .positional import sinusoidal_encoding
 from .resnet import ResNet, SmallResNet, resnet18, resnet20, resnet34, resnet50
 from .transformer import TransformerSeq2Seq, transformer
+from .unet import UNet, unet
 from .vgg import VGG, vgg
 from .vit import VisionTransformer, vit
 
 __all__ = [
-    "GPT", "MLP", "VGG", "AlexNet", "KVCache", "LeNet", "ResNet", "SmallResNet", "TransformerSeq2Seq",
+    "GPT", "MLP", "VGG", "AlexNet", "KVCache", "LeNet", "ResNet", "SmallResNet", "TransformerSeq2Seq", "UNet",
     "VisionTransformer", "alexnet", "filtered", "gpt", "lenet", "load_gpt2", "mlp", "resnet18", "resnet20", "resnet34",
-    "resnet50", "sample", "sinusoidal_encoding", "transformer", "vgg", "vit",
+    "resnet50", "sample", "sinusoidal_encoding", "transformer", "unet", "vgg", "vit",
 ]  # fmt: skip

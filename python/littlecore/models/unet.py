@@ -1,0 +1,59 @@
+"""U-Net (Ronneberger et al., 2015): down to few places with many channels, and up again beside what was there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from .. import _core, nn
+from .._core import Tensor
+
+
+def two_convolutions(inputs: int, outputs: int) -> nn.Sequential:
+    """[N, inputs, H, W] -> [N, outputs, H, W]"""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.Conv2d(outputs, outputs, 3, padding=1), nn.ReLU()
+    )
+
+
+class UNet(nn.Module):
+    """[N, in_channels, H, W] -> [N, out_channels, H, W]; H and W are multiples of 2^(len(widths) - 1).
+
+    Each level halves the size and has the next of `widths` as channels. `skips`: what a level computed on the way down
+    is concatenated to what comes up to it; without them all must pass through the lowest level.
+    """
+
+    def __init__(
+        self, in_channels: int = 1, out_channels: int = 1, widths: Sequence[int] = (16, 32, 64), skips: bool = True
+    ) -> None:
+        super().__init__()
+        self.skips = skips
+        self.down = nn.ModuleList([two_convolutions(a, b) for a, b in pairwise((in_channels, *widths))])
+        self.pool = nn.MaxPool2d(2)
+        upwards = list(pairwise(reversed(widths)))  # (64, 32), (32, 16)
+        self.grow = nn.ModuleList([nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in upwards])
+        self.up = nn.ModuleList([two_convolutions(2 * b if skips else b, b) for _, b in upwards])
+        self.readout = nn.Conv2d(widths[0], out_channels, 1)
+        self.multiple = 2 ** (len(widths) - 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-2] % self.multiple or x.shape[-1] % self.multiple:
+            raise ValueError(
+                f"unet: images of {tuple(x.shape[-2:])} must have sides that are multiples of {self.multiple}"
+            )
+        seen = []
+        for level, block in enumerate(self.down):
+            x = block(self.pool(x) if level else x)  # [N, C, H, W] -> [N, C', H/2, W/2], but for the first
+            seen.append(x)
+        seen.pop()
+        for grow, block in zip(self.grow, self.up, strict=True):
+            x = grow(x)  # [N, C', H/2, W/2] -> [N, C, H, W]
+            before = seen.pop()
+            x = block(_core.cat([x, before], 1) if self.skips else x)
+        return self.readout(x)
+
+
+def unet(**options: Any) -> UNet:
+    """A U-Net; the defaults suit small grey images."""
+    return UNet(**options)
