@@ -124,8 +124,11 @@ public:
 
     template <int N> LC_INLINE const T* operator()(const Strided<N>& s, int k, const Position<N>& at, int64_t n) {
         if (LC_LIKELY(detail::dense(s, k, at, n))) return base_ + at.offset[k];
-        if (s.rank == 1 && s.stride[k][0] == 0 && n <= held_) return chunk_;      // the same scalar as last time
-        held_ = s.rank == 1 ? n : 0;
+        const int last = s.rank - 1;
+        const bool scalar = s.stride[k][last] == 0 && at.index[last] + n <= s.size[last];
+        if (scalar && at.offset[k] == held_at_ && n <= held_) return chunk_;      // the same scalar as last time
+        held_ = scalar ? n : 0;
+        held_at_ = at.offset[k];
         detail::each_run(s, k, at, n, [&](int64_t offset, int64_t stride, int64_t count, int64_t done) {
             const T* from = base_ + offset;
             T* to = chunk_ + done;
@@ -143,7 +146,7 @@ public:
 
 private:
     const T* base_;
-    int64_t held_ = 0;
+    int64_t held_ = 0, held_at_ = 0;
     alignas(64) T chunk_[kChunk];
 };
 

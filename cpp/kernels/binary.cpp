@@ -169,6 +169,7 @@ template <class F, class T> void apply_backward(const T* dy, const T* a, const T
 }
 
 template <class F, class T> void test(const T* a, const T* b, bool* y, int64_t n) {
+#pragma GCC ivdep                                     // y is new memory
     for (int64_t i = 0; i < n; ++i) y[i] = F::test(a[i], b[i]);
 }
 

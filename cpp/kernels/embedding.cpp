@@ -3,7 +3,7 @@
 #include "cpp/ops/embedding.h"
 #include <string.h>
 #include "cpp/core/parallel.h"
-#include "cpp/simd/vec.h"
+#include "cpp/simd/move.h"
 
 namespace lc::cpu::LC_ISA {
 namespace {
@@ -31,9 +31,13 @@ template <class T> void sum_rows(const T* dy, const int64_t* order, int64_t n, i
 template <class T> void embedding_forward(const EmbeddingForward<T>& a) {
     if (a.cols == 0) return;
     const int64_t grain = a.cols >= kTask ? 1 : kTask / a.cols;
+    const int64_t row = a.cols * int64_t(sizeof(T)), ahead = row < 512 ? row : 512;
     parallel_ranges(a.count, grain, a.count * a.cols / 2, [&](int64_t begin, int64_t end) {
-        for (int64_t p = begin; p < end; ++p)
-            memcpy(a.y + p * a.cols, a.w + a.index[p] * a.cols, size_t(a.cols) * sizeof(T));
+        for (int64_t p = begin; p < end; ++p) {
+            const char* next = reinterpret_cast<const char*>(a.w + a.index[p + 1 < end ? p + 1 : p] * a.cols);
+            for (int64_t at = 0; at < ahead; at += 64) __builtin_prefetch(next + at);       // until its own prefetcher sees the row
+            copy_run(a.w + a.index[p] * a.cols, a.y + p * a.cols, a.cols);
+        }
     });
 }
 
@@ -46,7 +50,7 @@ template <class T> void embedding_backward(const EmbeddingBackward<T>& a) {
             const int64_t first = a.starts[v], n = a.starts[v + 1] - first;
             T* dw = a.dw + v * a.cols;
             if (n == 1) {
-                memcpy(dw, a.dy + a.order[first] * a.cols, size_t(a.cols) * sizeof(T));
+                copy_run(a.dy + a.order[first] * a.cols, dw, a.cols);
                 ++v;
             } else if (n > 1) {
                 sum_rows(a.dy, a.order + first, n, a.cols, dw);

@@ -1,16 +1,18 @@
 // index on CPU: gathers and scatters at computed places. Contract: cpp/ops/index.h
 // Memory bound: y and v stream, x is touched a run of the tail at a time.
 #include "cpp/ops/index.h"
+#include "cpp/ops/nonzero.h"
 #include <string.h>
 #include "cpp/core/parallel.h"
+#include "cpp/simd/move.h"
 
 namespace lc::cpu::LC_ISA {
 namespace {
 
 constexpr int64_t kTask = 32 * 1024;                  // elements of a task: a few tens of microseconds
 
-template <class T> void copy_run(const T* x, int64_t step, T* y, int64_t n) {
-    if (step == 1 && n * int64_t(sizeof(T)) >= 64) memcpy(y, x, size_t(n) * sizeof(T));
+template <class T> void take_run(const T* x, int64_t step, T* y, int64_t n) {
+    if (step == 1) copy_run(x, y, n);
     else
         for (int64_t i = 0; i < n; ++i) y[i] = x[i * step];
 }
@@ -68,9 +70,25 @@ template <class T> void index_forward(const IndexForward<T>& a) {
             else
                 for (int64_t p = first; p < last; ++p)
                     each_run(*a.tail, 0, tails, [&](int64_t t, int64_t offset, int64_t n) {
-                        copy_run(x + a.place[p] + offset, a.tail->step(), y + p * tails + t, n);
+                        take_run(x + a.place[p] + offset, a.tail->step(), y + p * tails + t, n);
                     });
             begin += last - first;
+        }
+    });
+}
+
+template <class T> void index_masked(const IndexMasked<T>& a) {
+    constexpr int64_t kPiece = 512;
+    const auto* set = reinterpret_cast<const uint8_t*>(a.mask);
+    parallel_ranges(a.n, kNonzeroBlock, a.n / 2, [&](int64_t begin, int64_t end) {
+        T piece[kPiece], *y = a.y + a.starts[begin / kNonzeroBlock];
+        for (int64_t n, found; begin < end; begin += n, y += found) {
+            n = end - begin < kPiece ? end - begin : kPiece, found = 0;
+            for (int64_t i = 0; i < n; ++i) {         // no branch on what the mask holds
+                piece[found] = a.x[begin + i];
+                found += set[begin + i] != 0;
+            }
+            copy_run(piece, y, found);
         }
     });
 }
@@ -82,9 +100,13 @@ template void index_forward(const IndexForward<uint8_t>&);
 template void index_forward(const IndexForward<uint16_t>&);
 template void index_forward(const IndexForward<uint32_t>&);
 template void index_forward(const IndexForward<uint64_t>&);
+template void index_masked(const IndexMasked<uint8_t>&);
 template void index_put(const IndexPut<uint8_t>&);
+template void index_masked(const IndexMasked<uint16_t>&);
 template void index_put(const IndexPut<uint16_t>&);
+template void index_masked(const IndexMasked<uint32_t>&);
 template void index_put(const IndexPut<uint32_t>&);
+template void index_masked(const IndexMasked<uint64_t>&);
 template void index_put(const IndexPut<uint64_t>&);
 template void index_backward(const IndexPut<float>&);
 template void index_backward(const IndexPut<double>&);

@@ -15,7 +15,7 @@ template <class T> LC_INLINE bool set(T x) {
 
 template <class T> void nonzero_count(const NonzeroCount<T>& a) {
     parallel_ranges(a.n, kNonzeroBlock, a.n / 2, [&](int64_t begin, int64_t end) {
-        int64_t count = 0;
+        int32_t count = 0;                            // of a block: so that registers of them are added
         for (int64_t i = begin; i < end; ++i) count += set(a.x[i]);
         a.counts[begin / kNonzeroBlock] = count;
     });

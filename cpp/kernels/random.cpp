@@ -46,9 +46,9 @@ LC_INLINE void direction(words w, vec<float>& cosine, vec<float>& sine) {
 }
 
 // 64 elements, the group's, into y.
-LC_INLINE void group_of(const RandomFill<float>& a, int64_t group, float* y) {
+LC_INLINE void group_of(const RandomFill<float>& a, const RandomWords& words_of, int64_t group, float* y) {
     uint32_t word[kWordGroup];
-    random_words(a.key, group, word);
+    words_of(group, word);
     const vec<float> first = splat(float(a.a));
     if (a.kind == RandomKind::uniform) {
         const vec<float> width = splat(float(a.b - a.a));
@@ -68,10 +68,10 @@ LC_INLINE void group_of(const RandomFill<float>& a, int64_t group, float* y) {
     }
 }
 
-LC_INLINE void group_of(const RandomFill<double>& a, int64_t group, double* y) {
+LC_INLINE void group_of(const RandomFill<double>& a, const RandomWords& words_of, int64_t group, double* y) {
     uint32_t word[2][kWordGroup];                     // two words an element
-    random_words(a.key, 2 * group, word[0]);
-    random_words(a.key, 2 * group + 1, word[1]);
+    words_of(2 * group, word[0]);
+    words_of(2 * group + 1, word[1]);
     const auto bits = [&](int i) { return uint64_t(word[0][i]) << 32 | word[1][i]; };
     if (a.kind == RandomKind::uniform) {
         for (int i = 0; i < kWordGroup; ++i) y[i] = a.a + (a.b - a.a) * (double(bits(i) >> 11) * 0x1p-53);
@@ -90,13 +90,14 @@ LC_INLINE void group_of(const RandomFill<double>& a, int64_t group, double* y) {
 template <class T> void random_fill(const RandomFill<T>& a) {
     const int64_t groups = (a.n + kWordGroup - 1) / kWordGroup;
     parallel_ranges(groups, kGroups, a.n * (sizeof(T) == 4 ? 2 : 20), [&](int64_t begin, int64_t end) {
+        const RandomWords words_of(a.key, sizeof(T) == 4 ? begin : 2 * begin);
         for (int64_t group = begin; group < end; ++group) {
             const int64_t from = group * kWordGroup, n = a.n - from;
             if (n >= kWordGroup) {
-                group_of(a, group, a.y + from);
+                group_of(a, words_of, group, a.y + from);
             } else {
                 T y[kWordGroup];
-                group_of(a, group, y);
+                group_of(a, words_of, group, y);
                 memcpy(a.y + from, y, size_t(n) * sizeof(T));
             }
         }
@@ -107,10 +108,11 @@ template <class T> void random_integers(const RandomIntegers<T>& a) {
     const int64_t groups = (a.n + kWordGroup - 1) / kWordGroup;
     const bool wide = a.range > uint64_t(1) << 32 || a.range == 0;                // 0: all 2^64
     parallel_ranges(groups, kGroups, a.n * 2, [&](int64_t begin, int64_t end) {
+        const RandomWords words_of(a.key, 2 * begin);
         for (int64_t group = begin; group < end; ++group) {
             uint32_t word[2][kWordGroup];
-            random_words(a.key, 2 * group, word[0]);
-            if (wide) random_words(a.key, 2 * group + 1, word[1]);
+            words_of(2 * group, word[0]);
+            if (wide) words_of(2 * group + 1, word[1]);
             const int64_t from = group * kWordGroup, n = a.n - from < kWordGroup ? a.n - from : kWordGroup;
             for (int64_t i = 0; i < n; ++i) {
                 const uint64_t high = word[0][i];

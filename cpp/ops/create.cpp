@@ -1,6 +1,7 @@
 // create: full, arange, linspace, eye. Contract: cpp/ops/create.h
 #include "cpp/ops/create.h"
 #include <cmath>
+#include "cpp/core/parallel.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/views.h"
 
@@ -11,7 +12,9 @@ namespace {
 template <class S, class F> Tensor made(int64_t count, DType dtype, F f) {
     const Tensor y = Tensor::empty({count}, dtype_of<S>);
     S* out = y.mutable_data<S>();
-    for (int64_t i = 0; i < count; ++i) out[i] = f(i);
+    parallel_ranges(count, 32 * 1024, count / 2, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) out[i] = f(i);
+    });
     return detail::converted(y, dtype);
 }
 

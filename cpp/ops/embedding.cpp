@@ -13,7 +13,9 @@ void check_range(const Tensor& index, int64_t rows) {
         LC_CHECK(i[p] >= 0 && i[p] < rows, IndexError, "embedding: index ", i[p], " is out of range for a table of ", rows, " rows");
 }
 
-Tensor backward(const Tensor& index, const Tensor& dy, int64_t rows, int64_t padding_index) {
+}  // namespace
+
+Tensor detail::rows_added(const Tensor& index, const Tensor& dy, int64_t rows, int64_t padding_index) {
     const int64_t count = index.numel(), cols = dy.size(-1);
     const int64_t* i = index.data<int64_t>();
     Buffer<int64_t> starts(rows + 1), order(count);              // a counting sort: stable, so each row's p ascend
@@ -31,8 +33,6 @@ Tensor backward(const Tensor& index, const Tensor& dy, int64_t rows, int64_t pad
     });
     return dw;
 }
-
-}  // namespace
 
 Tensor embedding(const Tensor& given, const Tensor& weight, int64_t padding) {
     LC_CHECK(weight.dim() == 2, ValueError, "embedding: weight must have 2 dims, got shape ", weight.sizes());
@@ -52,7 +52,7 @@ Tensor embedding(const Tensor& given, const Tensor& weight, int64_t padding) {
     });
     if (wants_grad({w}))
         record("embedding", {w}, {y}, [rows, padding_index, index = Saved(index)](const Grads& dy) -> Tensors {
-            return {backward(index(), dy[0], rows, padding_index)};
+            return {detail::rows_added(index(), dy[0], rows, padding_index)};
         });
     return y;
 }

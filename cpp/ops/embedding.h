@@ -27,6 +27,11 @@ constexpr int64_t kNoPadding = INT64_MIN;          // rows from the end are nega
 
 LC_API Tensor embedding(const Tensor& index, const Tensor& w, int64_t padding_index = kNoPadding);
 
+namespace detail {
+// [rows, cols]: row v is the sum of dy's rows [.., cols] whose index is v; index: from 0 to rows - 1
+LC_API Tensor rows_added(const Tensor& index, const Tensor& dy, int64_t rows, int64_t padding_index = kNoPadding);
+}  // namespace detail
+
 }  // namespace lc
 
 LC_CPU_KERNEL(embedding_forward, EmbeddingForward)    // any T of 1, 2, 4, 8 bytes

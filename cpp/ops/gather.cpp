@@ -1,74 +1,83 @@
 // gather, take_along_dim, scatter, scatter_add. Contract: cpp/ops/gather.h
 #include "cpp/ops/gather.h"
 #include "cpp/autograd/node.h"
-#include "cpp/core/parallel.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/views.h"
 
 namespace lc {
 namespace {
 
-// int64, contiguous, of x's rank, inside x but along dim, every index in range.
+// int64, contiguous, of x's rank, inside x but along dim.
 Tensor checked(const char* op, const Tensor& x, int dim, const Tensor& given) {
     LC_CHECK(is_integral(given.dtype()) && given.dtype() != DType::bool_, IndexError, op, ": index must be integers, got ", given.dtype());
     LC_CHECK(given.dim() == x.dim(), ValueError, op, ": index must have as many dims as x, got shapes ", given.sizes(), " and ", x.sizes());
     for (int d = 0; d < x.dim(); ++d)
         LC_CHECK(d == dim || given.size(d) <= x.size(d), ValueError, op, ": index of shape ", given.sizes(), " reaches beyond x of shape ",
                  x.sizes(), " in dim ", d);
-    const Tensor index = contiguous(detail::converted(given.detach(), DType::int64));
-    const int64_t* i = index.data<int64_t>();
-    const int64_t size = x.size(dim), n = index.numel(), grain = 32 * 1024, blocks = (n + grain - 1) / grain;
-    Buffer<int64_t> low(blocks), high(blocks);
-    parallel_ranges(n, grain, n / 2, [&](int64_t begin, int64_t end) {
-        int64_t least = 0, most = -1;
-        for (int64_t p = begin; p < end; ++p) least = i[p] < least ? i[p] : least, most = i[p] > most ? i[p] : most;
-        low[begin / grain] = least, high[begin / grain] = most;
-    });
-    for (int64_t b = 0; b < blocks; ++b) {
-        const int64_t bad = low[b] < -size ? low[b] : high[b];
-        LC_CHECK(low[b] >= -size && high[b] < size, IndexError, op, ": index ", bad, " is out of range for dim ", dim, " of size ", size,
-                 " (shape ", x.sizes(), ")");
+    LC_CHECK(x.size(dim) > 0 || given.numel() == 0, IndexError, op, ": no index is in range for dim ", dim, " of size 0 (shape ", x.sizes(), ")");
+    return contiguous(detail::converted(given.detach(), DType::int64));
+}
+
+// What a kernel needs; the kernel finds indices out of range, done() raises.
+struct Plan : GatherPlan {
+    Plan(const char* op, const Tensor& x, int dim, const Tensor& index)
+        : GatherPlan{index.data<int64_t>(), index.size(dim), x.size(dim), x.stride(dim), {}, {}, &bad_}, op_(op), x_(x), dim_(dim), indices_(index.numel()) {
+        for (int d = 0; d < x.dim(); ++d)
+            if (d != dim) (d < dim ? lead : tail).add(index.size(d), x.stride(d));
     }
-    return index;
-}
+    void done() const {
+        if (!bad_) return;
+        for (int64_t i = 0; i < indices_; ++i)
+            LC_CHECK(index[i] >= -size && index[i] < size, IndexError, op_, ": index ", index[i], " is out of range for dim ", dim_, " of size ", size,
+                     " (shape ", x_.sizes(), ")");
+    }
 
-GatherPlan plan_of(const Tensor& x, int dim, const Tensor& index) {
-    GatherPlan plan{index.data<int64_t>(), index.size(dim), x.size(dim), x.stride(dim), {}, {}};
-    for (int d = 0; d < x.dim(); ++d)
-        if (d != dim) (d < dim ? plan.lead : plan.tail).add(index.size(d), x.stride(d));
-    return plan;
-}
+private:
+    const char* op_;
+    const Tensor& x_;
+    int dim_;
+    int64_t indices_;
+    bool bad_ = false;
+};
 
-Tensor gathered(const Tensor& x, int dim, const Tensor& index) {
+Tensor gathered(const char* op, const Tensor& x, int dim, const Tensor& index) {
     const Tensor y = Tensor::empty(index.sizes(), x.dtype(), x.device());
-    const GatherPlan plan = plan_of(x, dim, index);
+    const Plan plan(op, x, dim, index);
     visit_bits(x.dtype(), [&]<class T>() { cpu::gather_forward<T>(GatherForward<T>{x.data<T>(), &plan, y.mutable_data<T>()}); });
+    plan.done();
     return y;
 }
 
-void scatter_into(const Tensor& x, int dim, const Tensor& index, const Tensor& v) {
-    const GatherPlan plan = plan_of(x, dim, index);
+// x: new memory, since it is written before all indices have been looked at.
+void scatter_into(const char* op, const Tensor& x, int dim, const Tensor& index, const Tensor& v) {
+    const Plan plan(op, x, dim, index);
     visit_bits(x.dtype(), [&]<class T>() { cpu::gather_scatter<T>(GatherScatter<T>{v.data<T>(), &plan, x.mutable_data<T>()}); });
+    plan.done();
 }
 
-template <class T> void add_as(const Tensor& x, int dim, const Tensor& index, const Tensor& v) {
-    const GatherPlan plan = plan_of(x, dim, index);
-    cpu::gather_backward<T>(GatherScatter<T>{v.data<T>(), &plan, x.mutable_data<T>()});
+template <class T> void add_as(const char* op, const Tensor& y, const Tensor& from, int dim, const Tensor& index, const Tensor& v) {
+    const Plan plan(op, y, dim, index);
+    const bool rows = index.numel() > 0 && plan.tail.count == 1 && plan.step == 1 && plan.lead.count * plan.size == y.numel();
+    if (!rows && from) detail::copy_into(y, from);
+    else if (!rows) detail::copy_into(y, Tensor::zeros({}, y.dtype()));
+    cpu::gather_backward<T>(GatherScatter<T>{v.data<T>(), &plan, y.mutable_data<T>(), rows, from ? from.data<T>() : nullptr});
+    plan.done();
 }
 
-// x + the values at their places, in new memory
-Tensor added(const Tensor& x, int dim, const Tensor& index, const Tensor& src) {
-    const DType wide = x.dtype() == DType::float64 || x.dtype() == DType::int64 ? x.dtype() : is_floating(x.dtype()) ? DType::float32
-                                                                                                                     : DType::int32;
-    const Tensor y = x.dtype() == wide ? clone(x.detach()) : detail::converted(x, wide);
+// x, or zeros of these sizes without one, + the values at their places, in new memory
+Tensor added(const char* op, const Tensor& x, const Dims& sizes, int dim, const Tensor& index, const Tensor& src) {
+    const DType dtype = src.dtype();
+    const DType wide = dtype == DType::float64 || dtype == DType::int64 ? dtype : is_floating(dtype) ? DType::float32
+                                                                                                     : DType::int32;
+    const Tensor y = Tensor::empty(sizes, wide, src.device()), from = x ? contiguous(detail::converted(x.detach(), wide)) : x;
     const Tensor v = contiguous(detail::converted(src.detach(), wide));
     switch (wide) {
-        case DType::float32: add_as<float>(y, dim, index, v); break;
-        case DType::float64: add_as<double>(y, dim, index, v); break;
-        case DType::int64: add_as<int64_t>(y, dim, index, v); break;
-        default: add_as<int32_t>(y, dim, index, v);
+        case DType::float32: add_as<float>(op, y, from, dim, index, v); break;
+        case DType::float64: add_as<double>(op, y, from, dim, index, v); break;
+        case DType::int64: add_as<int64_t>(op, y, from, dim, index, v); break;
+        default: add_as<int32_t>(op, y, from, dim, index, v);
     }
-    return detail::converted(y, x.dtype());
+    return detail::converted(y, dtype);
 }
 
 // The corner of src that index covers.
@@ -88,8 +97,8 @@ Tensor stayed(const Tensor& dy, int dim, const Tensor& index) {
     const Tensor number = Tensor::empty(index.sizes(), DType::int64), winner = Tensor::empty(dy.sizes(), DType::int64);
     int64_t* p = number.mutable_data<int64_t>();
     for (int64_t i = 0; i < number.numel(); ++i) p[i] = i;
-    scatter_into(winner, dim, index, number);
-    const Tensor last = gathered(winner, dim, index), dsrc = gathered(dy, dim, index);
+    scatter_into("scatter", winner, dim, index, number);
+    const Tensor last = gathered("scatter", winner, dim, index), dsrc = gathered("scatter", dy, dim, index);
     const int64_t* w = last.data<int64_t>();
     visit_bits(dsrc.dtype(), [&]<class T>() {
         T* d = dsrc.mutable_data<T>();
@@ -107,10 +116,10 @@ Tensor gather(const Tensor& x, int64_t dim, const Tensor& given) {
     if (x.dim() == 0) return reshape(gather(reshape(x, {1}), dim, one_dim(given)), given.sizes());
     const int d = wrap_dim("gather", dim, x.dim());
     const Tensor index = checked("gather", x, d, given);
-    const Tensor y = gathered(x, d, index);
+    const Tensor y = gathered("gather", x, d, index);
     if (wants_grad({x}))
         record("gather", {x}, {y}, [d, sizes = x.sizes(), index = Saved(index)](const Grads& dy) -> Tensors {
-            return {added(Tensor::zeros(sizes, dy[0].dtype(), dy[0].device()), d, index(), dy[0])};
+            return {added("gather", {}, sizes, d, index(), dy[0])};
         });
     return y;
 }
@@ -134,13 +143,13 @@ Tensor scatter(const Tensor& x, int64_t dim, const Tensor& given, const Tensor& 
     const int d = wrap_dim("scatter", dim, x.dim());
     const Tensor index = checked("scatter", x, d, given), src = covered("scatter", x, given, all);
     const Tensor y = clone(x.detach());
-    scatter_into(y, d, index, contiguous(src.detach()));
+    scatter_into("scatter", y, d, index, contiguous(src.detach()));
     if (wants_grad({x, src}))
         record("scatter", {x, src}, {y}, [d, index = Saved(index)](const Grads& dy) -> Tensors {
             Tensors grads(2);
             if (dy.needs(0)) {
                 grads[0] = clone(dy[0]);
-                scatter_into(grads[0], d, index(), Tensor::zeros(index().sizes(), dy[0].dtype()));
+                scatter_into("scatter", grads[0], d, index(), Tensor::zeros(index().sizes(), dy[0].dtype()));
             }
             if (dy.needs(1)) grads[1] = stayed(dy[0], d, index());
             return grads;
@@ -158,10 +167,10 @@ Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& given, const Tens
     if (x.dim() == 0) return reshape(scatter_add(reshape(x, {1}), dim, one_dim(given), one_dim(all)), {});
     const int d = wrap_dim("scatter_add", dim, x.dim());
     const Tensor index = checked("scatter_add", x, d, given), src = covered("scatter_add", x, given, all);
-    const Tensor y = added(x, d, index, src);
+    const Tensor y = added("scatter_add", x, x.sizes(), d, index, src);
     if (wants_grad({x, src}))
         record("scatter_add", {x, src}, {y}, [d, index = Saved(index)](const Grads& dy) -> Tensors {
-            return {dy[0], dy.needs(1) ? gathered(dy[0], d, index()) : Tensor()};
+            return {dy[0], dy.needs(1) ? gathered("scatter_add", dy[0], d, index()) : Tensor()};
         });
     return y;
 }

@@ -21,6 +21,7 @@ struct GatherPlan {
     const int64_t* index;
     int64_t count, size, step;                        // along dim: of index, of x, x's stride
     Grid lead, tail;
+    bool* outside;                                    // out   set where an index is out of range; 0 is taken in its place
 };
 template <class T> struct GatherForward {
     const T* x;
@@ -31,6 +32,8 @@ template <class T> struct GatherScatter {
     const T* v;                                       // [lead, count, tail]
     const GatherPlan* plan;
     T* x;
+    bool rows = false;                                // each row of x is first made a copy of from's, or 0 without one
+    const T* from = nullptr;
 };
 
 LC_API Tensor gather(const Tensor& x, int64_t dim, const Tensor& index);

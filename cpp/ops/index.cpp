@@ -1,9 +1,11 @@
 // index: indices -> places in memory -> gather or put. Contract: cpp/ops/index.h
 #include "cpp/ops/index.h"
+#include <algorithm>
 #include <atomic>
 #include "cpp/autograd/node.h"
 #include "cpp/core/parallel.h"
 #include "cpp/ops/copy.h"
+#include "cpp/ops/embedding.h"
 #include "cpp/ops/nonzero.h"
 
 namespace lc {
@@ -191,9 +193,37 @@ void put(const Caller& caller, const Tensor& x, const Tensors& wanted, const Ten
     put(x, at, contiguous(expand(values, sizes)), accumulate);
 }
 
+// Long rows along the first dim: their gradients are summed sorted by row, each place of dx written once.
+bool picks_rows(const Dims& sizes, const Tensors& indices) {
+    constexpr int64_t kLong = 32;
+    for (size_t d = 1; d < indices.size(); ++d)
+        if (indices[d]) return false;
+    return sizes[0] > 0 && indices[0] && element_count(sizes) / sizes[0] >= kLong;
+}
+
+Tensor rows_added(const char* op, const Tensor& index, const Tensor& dy, const Dims& sizes) {
+    const int64_t cols = element_count(sizes) / sizes[0];
+    const Places at({op, dy}, {sizes[0], cols}, {1, 1}, {index, Tensor()});                // offsets that are the rows themselves
+    const Tensor numbers = Tensor::empty({at.count}, DType::int64);
+    std::copy_n(at.place.data(), at.count, numbers.mutable_data<int64_t>());
+    return reshape(detail::rows_added(numbers, reshape(dy, {at.count, cols}), sizes[0]), sizes);
+}
+
+// x[mask], both of one dim, without history
+Tensor masked(const Tensor& given, const Tensor& given_mask) {
+    const Tensor x = contiguous(given), mask = contiguous(given_mask);
+    Buffer<int64_t> starts(mask.numel() / kNonzeroBlock + 1);
+    const Tensor y = Tensor::empty({detail::nonzero_starts(mask, starts.data())}, x.dtype(), x.device());
+    visit_bits(x.dtype(), [&]<class T>() {
+        cpu::index_masked<T>(IndexMasked<T>{x.data<T>(), mask.data<bool>(), x.numel(), starts.data(), y.mutable_data<T>()});
+    });
+    return y;
+}
+
 Tensor gathered(const Caller& caller, const Tensor& x, const Tensors& wanted) {
     Dims sizes;
     if (const int dim = merged_dim(x, wanted, sizes); dim >= 0) return gathered(caller, reshape(x, sizes), merged(wanted, dim));
+    if (x.dim() == 1 && wanted[0].dtype() == DType::bool_ && wanted[0].sizes() == x.sizes() && !wants_grad({x})) return masked(x, wanted[0]);
     const Tensors indices = integer_indices(caller, x, wanted);
     const Places at(caller, x.sizes(), x.strides(), indices);
     const Tensor y = Tensor::empty(at.result(), x.dtype(), x.device());
@@ -205,6 +235,7 @@ Tensor gathered(const Caller& caller, const Tensor& x, const Tensors& wanted) {
         record("index", {x}, {y}, [op = caller.op, sizes = x.sizes(), saved = std::move(saved)](const Grads& dy) -> Tensors {
             Tensors indices;
             for (const Saved& index : saved) indices.push_back(index());
+            if (picks_rows(sizes, indices)) return {rows_added(op, indices[0], dy[0], sizes)};
             const Tensor dx = Tensor::zeros(sizes, wide(dy[0].dtype()), dy[0].device());
             put(Caller{op, dx}, dx, indices, dy[0], true);
             return {to(dx, dy[0].dtype())};

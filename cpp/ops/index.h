@@ -30,6 +30,14 @@ template <class T> struct IndexPut {
     T* x;
 };
 
+template <class T> struct IndexMasked {                // y = the elements of x whose mask is set
+    const T* x;
+    const bool* mask;
+    int64_t n;                                        // both contiguous
+    const int64_t* starts;                            // of every nonzero block: the elements before it
+    T* y;
+};
+
 // One index a dim of x from the left; undefined: all of that dim. A boolean mask stands for as many dims as it has.
 // Integers may be of any integer dtype and negative; IndexError names the one out of range.
 LC_API Tensor index(const Tensor& x, const Tensors& indices, const char* op = "getitem");
@@ -46,5 +54,6 @@ LC_API void setitem(const Tensor& x, const std::vector<IndexItem>& items, const 
 }  // namespace lc
 
 LC_CPU_KERNEL(index_forward, IndexForward)            // any T of 1, 2, 4, 8 bytes
+LC_CPU_KERNEL(index_masked, IndexMasked)
 LC_CPU_KERNEL(index_put, IndexPut)
 LC_CPU_KERNEL(index_backward, IndexPut)               // accumulate: float double int64 int32

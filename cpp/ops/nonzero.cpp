@@ -6,24 +6,28 @@
 
 namespace lc {
 
+int64_t detail::nonzero_starts(const Tensor& x, int64_t* starts) {
+    visit_any(x.dtype(), [&]<class T>() { cpu::nonzero_count<T>(NonzeroCount<T>{x.data<T>(), x.numel(), starts}); });
+    int64_t count = 0;
+    for (int64_t b = 0; b * kNonzeroBlock < x.numel(); ++b) {
+        const int64_t here = starts[b];
+        starts[b] = count;
+        count += here;
+    }
+    return count;
+}
+
 Tensor nonzero(const Tensor& input) {
     no_gradient("nonzero", input);
     const Tensor x = contiguous(input);
-    const int64_t n = x.numel(), blocks = (n + kNonzeroBlock - 1) / kNonzeroBlock;
-    Buffer<int64_t> starts(blocks + 1);
-    return visit_any(x.dtype(), [&]<class T>() {
-        cpu::nonzero_count<T>(NonzeroCount<T>{x.data<T>(), n, starts.data()});
-        int64_t count = 0;
-        for (int64_t b = 0; b < blocks; ++b) {
-            const int64_t here = starts[b];
-            starts[b] = count;
-            count += here;
-        }
-        const Tensor y = Tensor::empty({count, x.dim()}, DType::int64);
-        if (count > 0 && x.dim() > 0)
-            cpu::nonzero_forward<T>(NonzeroForward<T>{x.data<T>(), n, starts.data(), &x.sizes(), y.mutable_data<int64_t>()});
-        return y;
-    });
+    Buffer<int64_t> starts(x.numel() / kNonzeroBlock + 1);
+    const int64_t count = detail::nonzero_starts(x, starts.data());
+    const Tensor y = Tensor::empty({count, x.dim()}, DType::int64);
+    if (count > 0 && x.dim() > 0)
+        visit_any(x.dtype(), [&]<class T>() {
+            cpu::nonzero_forward<T>(NonzeroForward<T>{x.data<T>(), x.numel(), starts.data(), &x.sizes(), y.mutable_data<int64_t>()});
+        });
+    return y;
 }
 
 Tensors nonzero_tuple(const Tensor& x) {

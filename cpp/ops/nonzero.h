@@ -22,6 +22,11 @@ template <class T> struct NonzeroForward {
     int64_t* y;                                       // [count, rank]
 };
 
+namespace detail {
+// For every block of x, which is contiguous, how many elements before it are not zero; returns how many are in all.
+LC_API int64_t nonzero_starts(const Tensor& x, int64_t* starts);
+}  // namespace detail
+
 LC_API Tensor nonzero(const Tensor& x);
 LC_API Tensors nonzero_tuple(const Tensor& x);        // a column of it each, contiguous
 

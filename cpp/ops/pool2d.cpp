@@ -10,8 +10,8 @@ namespace {
 // The windows of one axis; shared with the backward function.
 struct Windows {
     std::vector<int64_t> begin, end, count;
-    int64_t step = 1;
-    PoolAxis axis() const { return {begin.data(), end.data(), count.data(), step}; }
+    int64_t step = 1, first = 0, stride = 0, taps = 0;
+    PoolAxis axis() const { return {begin.data(), end.data(), count.data(), step, first, stride, taps}; }
     int64_t outputs() const { return int64_t(begin.size()); }
 };
 
@@ -38,7 +38,7 @@ Windows strided_windows(const char* op, int64_t size, int64_t kernel, int64_t st
     element_count({outputs});
 
     Windows w;
-    w.step = dilation;
+    w.step = dilation, w.first = -pad, w.stride = stride, w.taps = kernel;
     for (int64_t i = 0; i < outputs; ++i) {
         const int64_t from = i * stride - pad, to = std::min(from + reach, size + pad);
         const int64_t begin = from < 0 ? from + (-from + dilation - 1) / dilation * dilation : from, end = std::min(to, size);
@@ -51,6 +51,7 @@ Windows strided_windows(const char* op, int64_t size, int64_t kernel, int64_t st
 
 Windows adaptive_windows(int64_t size, int64_t outputs) {
     Windows w;
+    if (outputs > 0 && size % outputs == 0) w.stride = w.taps = size / outputs;
     for (int64_t i = 0; i < outputs; ++i) {
         w.begin.push_back(i * size / outputs);
         w.end.push_back(((i + 1) * size + outputs - 1) / outputs);
@@ -108,6 +109,7 @@ SharedGeometry adaptive(const char* op, const Tensor& x, int axes, const Dims& o
 }
 
 Tensors run_max(const char* op, const Tensor& x, const SharedGeometry& g, bool want_index) {
+    LC_CHECK(g->h * g->w <= INT32_MAX, ValueError, op, ": planes of ", g->h, " x ", g->w, " elements are too large; at most 2^31 - 1");
     const bool grad = wants_grad({x});
     const Tensor in = contiguous(x.detach()), y = Tensor::empty(g->out, x.dtype());
     const Tensor index = grad || want_index ? Tensor::empty(g->out, DType::int64) : Tensor();

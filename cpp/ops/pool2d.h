@@ -19,6 +19,7 @@ namespace lc {
 struct PoolAxis {
     const int64_t *begin, *end, *count;               // [outputs] inside the plane; elements counted in the average
     int64_t step;                                     // dilation
+    int64_t first, stride, taps;                      // window j: first + j * stride + t * step, t < taps; stride 0: irregular
 };
 struct Pool2dShape {
     int64_t planes, h, w, oh, ow;

@@ -3,6 +3,7 @@
 #include "cpp/autograd/node.h"
 #include "cpp/ops/binary.h"
 #include "cpp/ops/copy.h"
+#include "cpp/ops/grid.h"
 #include "cpp/ops/reduce.h"
 #include "cpp/ops/unary.h"
 
@@ -13,16 +14,10 @@ namespace {
 Tensor choose(const char* name, const Tensor& condition, const Tensor& a, const Tensor& b) {
     const Tensor y = Tensor::empty(broadcast(name, condition.sizes(), broadcast(name, a.sizes(), b.sizes())), a.dtype(), a.device());
     if (y.numel() == 0) return y;
-    const auto run = [&]<class T>() {
+    visit_bits(y.dtype(), [&]<class T>() {
         cpu::where_forward<T>({condition.data<bool>(), static_cast<const T*>(a.raw()), static_cast<const T*>(b.raw()), static_cast<T*>(const_cast<void*>(y.raw())),
                                make_strided<4>(y.sizes(), {y.impl(), condition.impl(), a.impl(), b.impl()})});
-    };
-    switch (item_size(y.dtype())) {
-        case 1: run.template operator()<uint8_t>(); break;
-        case 2: run.template operator()<bfloat16>(); break;
-        case 4: run.template operator()<int32_t>(); break;
-        default: run.template operator()<int64_t>();
-    }
+    });
     return y;
 }
 

@@ -13,7 +13,7 @@
 
 namespace lc {
 
-template <class T> struct WhereForward {              // T: uint8 bfloat16 int32 int64, by size
+template <class T> struct WhereForward {              // T: an unsigned integer of any size
     const bool* condition;
     const T *a, *b;
     T* y;

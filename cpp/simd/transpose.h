@@ -41,6 +41,14 @@ template <class Low, class High, class T> LC_INLINE void exchange(vec<T>& a, vec
     b = high;
 }
 
+// Every second lane of a and then of b; and the way back.
+template <class T, int from> struct EverySecond {
+    static constexpr int at(int i) { return 2 * i + from; }
+};
+template <class T, int from> struct Alternate {
+    static constexpr int at(int i) { return from + i / 2 + (i % 2 ? lanes<T> : 0); }
+};
+
 // Each 16-byte column of parts becomes its own small transpose.
 template <class T> LC_INLINE void transpose_parts(vec<T> (&r)[size_t(lanes<T>)]) {
     constexpr int L = lanes<T>, part = 16 / int(sizeof(T));
@@ -62,6 +70,11 @@ template <class T> LC_INLINE void transpose_parts(vec<T> (&r)[size_t(lanes<T>)])
 }
 
 }  // namespace detail
+
+template <class T> LC_INLINE vec<T> evens(vec<T> a, vec<T> b) { return detail::shuffle<detail::EverySecond<T, 0>>(a, b); }
+template <class T> LC_INLINE vec<T> odds(vec<T> a, vec<T> b) { return detail::shuffle<detail::EverySecond<T, 1>>(a, b); }
+template <class T> LC_INLINE vec<T> interleave_low(vec<T> a, vec<T> b) { return detail::shuffle<detail::Alternate<T, 0>>(a, b); }
+template <class T> LC_INLINE vec<T> interleave_high(vec<T> a, vec<T> b) { return detail::shuffle<detail::Alternate<T, lanes<T> / 2>>(a, b); }
 
 template <class T> LC_INLINE void transpose(vec<T> (&r)[size_t(lanes<T>)]) {
     using namespace detail;

@@ -137,11 +137,11 @@ template <class T> LC_INLINE vec<T> sqrt(vec<T> a) {
 // ---- memory -------------------------------------------------------------------------------------------------------
 
 template <class T> LC_INLINE vec<T> load(const T* p, Full = {}) {
-    vec<T> r;
-    std::memcpy(&r, p, sizeof r);
-    return r;
+    typename vec<T>::native v;                        // not a vec<T>: GCC takes a struct of integers through memory
+    std::memcpy(&v, p, sizeof v);
+    return {v};
 }
-template <class T> LC_INLINE void store(T* p, vec<T> a, Full = {}) { std::memcpy(p, &a, sizeof a); }
+template <class T> LC_INLINE void store(T* p, vec<T> a, Full = {}) { std::memcpy(p, &a.v, sizeof a.v); }
 
 namespace detail {
 #if defined(__AVX2__) && !defined(__AVX512F__)

@@ -72,6 +72,19 @@ def test_copy_between_overlapping_views():
     check.equal(square, np.arange(9).reshape(3, 3).T)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.float64])
+@pytest.mark.parametrize("shape", [(2100, 3001), (300, 1100), (65, 9)])  # streamed, by way of a tile, directly
+def test_large_copies(shape, dtype):
+    a = np.arange(shape[0] * shape[1], dtype=dtype).reshape(shape)
+    x = lc.from_numpy(a)
+    check.equal(x.clone(), a)
+    check.equal(x.t().contiguous(), a.T)
+    check.equal(x[:, 3:].contiguous(), a[:, 3:])
+    check.equal(lc.flip(x, (1,)), a[:, ::-1])
+    check.equal(x[:, ::2].contiguous(), a[:, ::2])
+    check.equal(x[:, :1].expand(shape).contiguous(), np.broadcast_to(a[:, :1], shape))
+
+
 def test_what_copies_and_what_does_not():
     x = lc.arange(6).reshape(2, 3)
     assert x.contiguous() is x

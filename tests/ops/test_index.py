@@ -134,6 +134,18 @@ def test_repeated_places_add_in_order(threads):
     check.same_bits(x, want)
 
 
+@pytest.mark.parametrize("dtype", [lc.float32, lc.bfloat16])
+def test_gradients_of_long_rows(dtype):
+    random = np.random.default_rng(0)
+    x = lc.zeros(50, 8, 5, dtype=dtype, requires_grad=True)
+    at, dy = random.integers(-50, 49, (20, 9)), random.integers(-4, 5, (20, 9, 8, 5))
+    want = np.zeros(x.shape)
+    np.add.at(want, at, dy)
+    y = x[lc.from_numpy(at)]
+    y.backward(lc.from_numpy(dy).to(dtype))
+    check.equal(x.grad.float(), want)
+
+
 @pytest.mark.parametrize("threads", [1, 8])
 def test_large(threads):
     lc.set_num_threads(threads)
