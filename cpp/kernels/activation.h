@@ -1,17 +1,9 @@
 // The activations a product can end with, one register at a time: value, and derivative. Formulas: cpp/ops/linear.h
 #pragma once
 #include "cpp/ops/matmul.h"
-#include "cpp/simd/vec_math.h"
+#include "cpp/simd/vec_normal.h"
 
 namespace lc::cpu::LC_ISA {
-
-// s(2u) and 2u' of gelu_tanh, for (1 + tanh u) / 2 = s(2u).
-template <class T> LC_INLINE vec<T> gelu_tanh_gate(vec<T> z) {
-    return sigmoid(splat(T(1.5957691216057308)) * fma(z * z * z, splat(T(0.044715)), z));
-}
-template <class T> LC_INLINE vec<T> gelu_tanh_slope(vec<T> z) {
-    return splat(T(1.5957691216057308)) * fma(z * z, splat(T(3 * 0.044715)), splat(T(1)));
-}
 
 // Calls run(f) with f(vec<T> z) -> act(z), so that the choice is made once, outside loops.
 template <class T, class F> LC_INLINE void with_activation(Activation activation, F&& run) {
@@ -19,8 +11,8 @@ template <class T, class F> LC_INLINE void with_activation(Activation activation
         case Activation::none: return run([](vec<T> z) { return z; });
         case Activation::relu: return run([](vec<T> z) { return select(z <= zero<T>(), zero<T>(), z); });
         case Activation::gelu: return run([](vec<T> z) { return gelu(z); });
-        case Activation::gelu_tanh: return run([](vec<T> z) { return z * gelu_tanh_gate(z); });
-        case Activation::silu: return run([](vec<T> z) { return z * sigmoid(z); });
+        case Activation::gelu_tanh: return run([](vec<T> z) { return gelu_tanh(z); });
+        case Activation::silu: return run([](vec<T> z) { return silu(z); });
         case Activation::sigmoid: return run([](vec<T> z) { return sigmoid(z); });
         case Activation::tanh: return run([](vec<T> z) { return tanh(z); });
     }
@@ -32,16 +24,8 @@ template <class T, class F> LC_INLINE void with_activation_slope(Activation acti
         case Activation::none: return run([](vec<T>) { return splat(T(1)); });
         case Activation::relu: return run([](vec<T> y) { return select(y <= zero<T>(), zero<T>(), splat(T(1))); });
         case Activation::gelu: return run([](vec<T> z) { return gelu_slope(z); });
-        case Activation::gelu_tanh:
-            return run([](vec<T> z) {
-                const vec<T> s = gelu_tanh_gate(z);
-                return fma(z * s * (splat(T(1)) - s), gelu_tanh_slope(z), s);
-            });
-        case Activation::silu:
-            return run([](vec<T> z) {
-                const vec<T> s = sigmoid(z);
-                return s * fma(z, splat(T(1)) - s, splat(T(1)));
-            });
+        case Activation::gelu_tanh: return run([](vec<T> z) { return gelu_tanh_slope(z); });
+        case Activation::silu: return run([](vec<T> z) { return silu_slope(z); });
         case Activation::sigmoid: return run([](vec<T> y) { return y * (splat(T(1)) - y); });
         case Activation::tanh: return run([](vec<T> y) { return splat(T(1)) - y * y; });
     }

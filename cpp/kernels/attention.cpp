@@ -49,13 +49,13 @@ template <class A> void softmax_panel(A* s, int64_t keys, A* max_state, A* sum_s
     const vec<A> ref0 = select(a0 == none, zero<A>(), a0), ref1 = select(a1 == none, zero<A>(), a1);   // nothing seen yet: exp(-inf)
     vec<A> sum0 = zero<A>(), sum1 = sum0;
     for (int64_t t = 0; t < keys; ++t) {
-        const vec<A> e0 = exp(load(s + t * W<A>) - ref0), e1 = exp(load(s + t * W<A> + L) - ref1);
+        const vec<A> e0 = exp_of_difference(load(s + t * W<A>) - ref0), e1 = exp_of_difference(load(s + t * W<A> + L) - ref1);
         store(s + t * W<A>, e0);
         store(s + t * W<A> + L, e1);
         sum0 = sum0 + e0;
         sum1 = sum1 + e1;
     }
-    const vec<A> shrink0 = exp(m0 - ref0), shrink1 = exp(m1 - ref1);
+    const vec<A> shrink0 = exp_of_difference(m0 - ref0), shrink1 = exp_of_difference(m1 - ref1);
     store(max_state, a0);
     store(max_state + L, a1);
     store(sum_state, fma(load(sum_state), shrink0, sum0));
@@ -164,8 +164,8 @@ template <class T, class A> void mask_row(const AttentionMask& m, int64_t b, int
 template <class A> void softmax_row(A* s, int64_t keys, A& top, A& total, A* o, int64_t width) {
     const A now = max_row(s, keys), before = top;
     top = now > before ? now : before;
-    const vec<A> ref = splat(top == kMinusInfinity<A> ? A(0) : top), shrink = exp(splat(before) - ref);
-    each_vec<A>(keys, [&](int64_t t, auto n) { store(s + t, exp(load(s + t, n) - ref), n); });
+    const vec<A> ref = splat(top == kMinusInfinity<A> ? A(0) : top), shrink = exp_of_difference(splat(before) - ref);
+    each_vec<A>(keys, [&](int64_t t, auto n) { store(s + t, exp_of_difference(load(s + t, n) - ref), n); });
     A sum = 0;
     for (int64_t t = 0; t < keys; ++t) sum += s[t];
     total = fma(splat(total), shrink, splat(sum))[0];
@@ -267,7 +267,7 @@ template <class A> void softmax_backward_panel(A* p, A* ds, const A* z, int64_t 
         const vec<A> l = load(lse + half * lanes<A>), d = load(delta + half * lanes<A>);
         for (int64_t t = 0; t < keys; ++t) {
             const int64_t at = t * kQueries + half * lanes<A>;
-            const vec<A> e = exp(load(p + at) - l);
+            const vec<A> e = exp_of_difference(load(p + at) - l);
             const vec<A> keep = z ? load(z + t * W<A> + half * lanes<A>) : splat(A(1));
             store(p + at, e * keep);
             store(ds + at, e * (load(ds + at) * keep - d));

@@ -43,21 +43,19 @@ template <class T> void row_statistics(const T* x, int64_t n, T* max, T* sum) {
         const T* chunk = x + begin;
         const T larger = max_row(chunk, count);
         if (larger > m) {
-            s *= exp_of(m - larger);                  // m may be -inf: then s is 0 (or NaN, and stays so)
+            if (s != 0) s *= exp_of(m - larger);      // NaN stays so
             m = larger;
         }
         const vec<T> shift = splat(m == T(-__builtin_inf()) ? T(0) : m);    // a chunk of -inf adds nothing
-        s += sum_row<T>(count, [&](int64_t i, auto k) { return first(exp(load(chunk + i, k) - shift), k, zero<T>()); });
+        s += sum_row<T>(count, [&](int64_t i, auto k) { return first(exp_of_difference(load(chunk + i, k) - shift), k, zero<T>()); });
     }
     *max = m;
     *sum = s;
 }
 
-template <class T> T forward_row(const Rows<T>& rows, const T* x, const int64_t* index, const T* probability, T* max, T* sum) {
+template <class T> T row_loss(const Rows<T>& rows, const T* x, const int64_t* index, const T* probability, T m, T log_s) {
     const auto& p = rows.p;
-    row_statistics(x, p.n, max, sum);
     if (index && *index == p.ignore_index) return 0;
-    const T m = *max, log_s = log_of(*sum);
     T loss = 0;
     if (rows.soft) {
         const vec<T> vm = splat(m), vlog = splat(log_s);
@@ -68,6 +66,17 @@ template <class T> T forward_row(const Rows<T>& rows, const T* x, const int64_t*
     }
     if (index) loss += rows.keep * rows.weight(*index) * (log_s - (x[*index] - m));
     return loss;
+}
+
+// `count` <= kBlock rows; their logarithms together.
+template <class T>
+void forward_rows(const Rows<T>& rows, const T* x, const int64_t* index, const T* probability, T* max, T* sum, T* loss, int64_t count) {
+    const int64_t n = rows.p.n;
+    T log_s[kBlock<T>];
+    for (int64_t r = 0; r < count; ++r) row_statistics(x + r * n, n, max + r, sum + r);
+    each_vec<T>(count, [&](int64_t r, auto k) { store(log_s + r, log(load(sum + r, k)), k); });
+    for (int64_t r = 0; r < count; ++r)
+        loss[r] = row_loss(rows, x + r * n, index ? index + r : nullptr, probability ? probability + r * n : nullptr, max[r], log_s[r]);
 }
 
 template <class T>
@@ -85,11 +94,11 @@ void backward_row(const Rows<T>& rows, const T* x, const int64_t* index, const T
 
     const vec<T> vm = splat(m), vg = splat(g), scale = splat(g * total / s);
     if (dx && !rows.soft) {
-        each_vec<T>(p.n, [&](int64_t i, auto k) { store(dx + i, exp(load(x + i, k) - vm) * scale, k); });
+        each_vec<T>(p.n, [&](int64_t i, auto k) { store(dx + i, exp_of_difference(load(x + i, k) - vm) * scale, k); });
     } else if (dx) {
         each_vec<T>(p.n, [&](int64_t i, auto k) {
             const vec<T> t = probability ? load(probability + i, k) : zero<T>();
-            store(dx + i, exp(load(x + i, k) - vm) * scale - vg * rows.share(rows.weight(i, k), t), k);
+            store(dx + i, exp_of_difference(load(x + i, k) - vm) * scale - vg * rows.share(rows.weight(i, k), t), k);
         });
     }
     if (dx && index) dx[*index] -= g * hard;
@@ -115,7 +124,7 @@ void forward_block(const Rows<T>& rows, const T* x, const int64_t* index, const 
     for (int64_t c = 0; c < p.n; ++c)
         each_vec<T>(width, [&](int64_t j, auto k) { store(m + j, lc::cpu::LC_ISA::max(load(x + c * p.inner + j, k), load(m + j))); });
     for (int64_t c = 0; c < p.n; ++c)
-        each_vec<T>(width, [&](int64_t j, auto k) { add_compensated(s + j, low + j, exp(load(x + c * p.inner + j, k) - load(m + j))); });
+        each_vec<T>(width, [&](int64_t j, auto k) { add_compensated(s + j, low + j, exp_of_difference(load(x + c * p.inner + j, k) - load(m + j))); });
     each_vec<T>(width, [&](int64_t j, auto) { store(log_s + j, log(load(s + j))); });
     if (rows.soft)
         for (int64_t c = 0; c < p.n; ++c) {
@@ -162,7 +171,7 @@ void backward_block(const Rows<T>& rows, const T* x, const int64_t* index, const
             const int64_t at = c * p.inner + j;
             const vec<T> shifted = load(x + at, k) - load(m + j, k), vg = load(grad + j, k);
             if (dx) {
-                const vec<T> t = probability ? load(probability + at, k) : zero<T>(), e = exp(shifted) * load(scale + j, k);
+                const vec<T> t = probability ? load(probability + at, k) : zero<T>(), e = exp_of_difference(shifted) * load(scale + j, k);
                 store(dx + at, rows.soft ? e - vg * rows.share(w, t) : e, k);
             }
             if (dprobability) store(dprobability + at, vg * splat(rows.keep) * w * (load(log_s + j, k) - shifted), k);
@@ -175,12 +184,16 @@ void backward_block(const Rows<T>& rows, const T* x, const int64_t* index, const
 
 // ---- splitting the work -------------------------------------------------------------------------------------------------
 
-// f(o, j, width): columns j .. j + width of outer index o.
-template <class T, class F> LC_INLINE void each_block(const CrossEntropyProblem<T>& p, F&& f) {
+// f(o, j, width): columns j .. j + width of outer index o; for inner == 1 the rows o .. o + width, at most `rows` of them.
+template <class T, class F> LC_INLINE void each_block(const CrossEntropyProblem<T>& p, int64_t rows, F&& f) {
     if (p.outer * p.inner == 0) return;
     const int64_t width = p.inner == 1 ? 1 : kBlock<T>, blocks = (p.inner + width - 1) / width;
     const int64_t grain = 16384 / (p.n * width) + 1;
-    parallel_ranges(p.outer * blocks, grain, p.outer * p.n * p.inner, [&](int64_t begin, int64_t end) {
+    parallel_ranges(p.outer * blocks, grain, p.outer * p.n * p.inner / 2, [&](int64_t begin, int64_t end) {
+        if (p.inner == 1) {
+            for (int64_t o = begin; o < end; o += rows) f(o, 0, end - o < rows ? end - o : rows);
+            return;
+        }
         for (int64_t t = begin; t < end; ++t) {
             const int64_t j = t % blocks * width;
             f(t / blocks, j, p.inner - j < width ? p.inner - j : width);
@@ -193,11 +206,11 @@ template <class T, class F> LC_INLINE void each_block(const CrossEntropyProblem<
 template <class T> void cross_entropy_forward(const CrossEntropyForward<T>& a) {
     const auto& p = a.problem;
     const Rows<T> rows(p);
-    each_block(p, [&](int64_t o, int64_t j, int64_t width) {
+    each_block(p, kBlock<T>, [&](int64_t o, int64_t j, int64_t width) {
         const int64_t at = o * p.n * p.inner + j, r = o * p.inner + j;
         const int64_t* index = p.index ? p.index + r : nullptr;
         const T* probability = p.probability ? p.probability + at : nullptr;
-        if (p.inner == 1) a.loss[r] = forward_row(rows, p.x + at, index, probability, a.max + r, a.sum + r);
+        if (p.inner == 1) forward_rows(rows, p.x + at, index, probability, a.max + r, a.sum + r, a.loss + r, width);
         else forward_block(rows, p.x + at, index, probability, a.max + r, a.sum + r, a.loss + r, width);
     });
 }
@@ -205,7 +218,7 @@ template <class T> void cross_entropy_forward(const CrossEntropyForward<T>& a) {
 template <class T> void cross_entropy_backward(const CrossEntropyBackward<T>& a) {
     const auto& p = a.problem;
     const Rows<T> rows(p);
-    each_block(p, [&](int64_t o, int64_t j, int64_t width) {
+    each_block(p, 1, [&](int64_t o, int64_t j, int64_t width) {
         const int64_t at = o * p.n * p.inner + j, r = o * p.inner + j;
         const int64_t* index = p.index ? p.index + r : nullptr;
         const T* probability = p.probability ? p.probability + at : nullptr;

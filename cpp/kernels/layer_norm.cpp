@@ -8,12 +8,12 @@ namespace lc::cpu::LC_ISA {
 namespace {
 
 template <class T, class A = acc_t<T>> void forward_row(const T* x, const T* w, const T* b, T* y, int64_t cols, const Moments<A>& m, A scale) {
-    const vec<A> base = splat(m.base), rest = splat(m.rest), rstd = splat(scale);
+    const vec<A> base = splat(m.base), offset = splat(-m.rest * scale), rstd = splat(scale);
     if (w && b) {
-        each_vec<A>(cols, [&](int64_t i, auto k) { store(y + i, fma((load(x + i, k) - base - rest) * rstd, load(w + i, k), load(b + i, k)), k); });
+        each_vec<A>(cols, [&](int64_t i, auto k) { store(y + i, fma(fma(load(x + i, k) - base, rstd, offset), load(w + i, k), load(b + i, k)), k); });
     } else {
         each_vec<A>(cols, [&](int64_t i, auto k) {
-            vec<A> v = (load(x + i, k) - base - rest) * rstd;
+            vec<A> v = fma(load(x + i, k) - base, rstd, offset);
             if (w) v = v * load(w + i, k);
             if (b) v = v + load(b + i, k);
             store(y + i, v, k);

@@ -1,9 +1,10 @@
-// unary on CPU. Contract: cpp/ops/unary.h, the functions themselves: cpp/simd/vec_math.h. Memory bound up to about ten
+// unary on CPU. Contract: cpp/ops/unary.h, the functions themselves: cpp/simd/vec_*.h. Memory bound up to about ten
 // instructions a lane; sigmoid, tanh, gelu and their kin are compute bound in cache (20 to 40 instructions).
 #include "cpp/ops/unary.h"
 
 #include "cpp/core/parallel.h"
-#include "cpp/simd/vec_math.h"
+#include "cpp/simd/vec_normal.h"
+#include "cpp/simd/vec_trig.h"
 #include "cpp/simd/wide_chunk.h"
 
 namespace lc::cpu::LC_ISA {
@@ -99,16 +100,19 @@ struct Cos {
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> x, Parameters<T>) { return -(dy * sin(x)); }
 };
 struct Erf {
+    using Steps = ErfSteps;
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return erf(x); }
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> x, Parameters<T>) {
         return dy * splat(T(0x1.20dd750429b6dp0)) * exp(-(x * x));                           // 2 / sqrt(pi)
     }
 };
 struct Tanh {
+    using Steps = TanhSteps;
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return tanh(x); }
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> y, Parameters<T>) { return dy * fma(-y, y, one<T>()); }
 };
 struct Sigmoid {
+    using Steps = SigmoidSteps;
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return sigmoid(x); }
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> y, Parameters<T>) { return dy * (y * (one<T>() - y)); }
 };
@@ -125,28 +129,22 @@ struct Elu {
     }
 };
 struct Silu {
+    using Steps = SiluSteps;
+    using SlopeSteps = SiluSlopeSteps;
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return silu(x); }
-    template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> x, Parameters<T>) {
-        const vec<T> s = one<T>() / (one<T>() + exp(-x));
-        return dy * (s * fma(x, one<T>() - s, one<T>()));
-    }
+    template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> x, Parameters<T>) { return dy * silu_slope(x); }
 };
 struct Gelu {
+    using Steps = GeluSteps;
+    using SlopeSteps = GeluSlopeSteps;
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return gelu(x); }
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> x, Parameters<T>) { return dy * gelu_slope(x); }
 };
-struct GeluTanh {                                     // (1 + tanh u) / 2 = 1 / (1 + exp(-2u))
-    template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) {
-        const vec<T> cubic = fma(x * x, splat(T(kCubic)), splat(T(kLinear)));                // -2u / x
-        return x / (one<T>() + exp(x * cubic));
-    }
-    template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> x, Parameters<T>) {
-        const vec<T> x2 = x * x, t = exp(x * fma(x2, splat(T(kCubic)), splat(T(kLinear))));
-        const vec<T> s = one<T>() / (one<T>() + t);
-        const vec<T> slope = x * fma(x2, splat(T(-3 * kCubic)), splat(T(-kLinear)));         // 2 x u'
-        return dy * fma(s * slope, one<T>() - s, s);
-    }
-    static constexpr double kLinear = -2 * 0x1.9884533d43651p-1, kCubic = kLinear * 0.044715;    // sqrt(2 / pi)
+struct GeluTanh {
+    using Steps = GeluTanhSteps;
+    using SlopeSteps = GeluTanhSlopeSteps;
+    template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return gelu_tanh(x); }
+    template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> x, Parameters<T>) { return dy * gelu_tanh_slope(x); }
 };
 struct Softplus {
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T> a) {
@@ -161,12 +159,27 @@ struct Softplus {
 
 // ---- the loops over dense chunks ----------------------------------------------------------------------------------------
 
+// put(i, k, f(x[i ..])), both steps of f in loops of their own. (8 or 32 registers at a time: no faster.)
+template <class Steps, class Put> LC_INLINE void in_two_steps(int64_t n, const float* x, Put&& put) {
+    constexpr int w = lanes<float>, together = 16;
+    decltype(Steps::first(vec<float>{})) between[together];
+    int64_t i = 0;
+    while (i + w <= n) {
+        const int64_t count = n - i < together * w ? (n - i) / w : together;
+        for (int64_t j = 0; j < count; ++j) between[j] = Steps::first(load(x + i + j * w));
+        for (int64_t j = 0; j < count; ++j, i += w) put(i, full, Steps::second(load(x + i), between[j]));
+    }
+    if (i < n) put(i, int(n - i), both_steps<Steps>(load(x + i, int(n - i))));
+}
+
 // T: float or double.
 template <class F, class T> void apply(const T* x, T* y, int64_t n, Parameters<T> a) {
-    map_vec(n, y, [a](vec<T> x) { return F::forward(x, a); }, x);
+    if constexpr (requires { typename F::Steps; } && sizeof(T) == 4) in_two_steps<typename F::Steps>(n, x, [&](int64_t i, auto k, vec<T> v) { store(y + i, v, k); });
+    else map_vec(n, y, [a](vec<T> x) { return F::forward(x, a); }, x);
 }
 template <class F, class T> void apply_backward(const T* dy, const T* saved, T* dx, int64_t n, Parameters<T> a) {
-    map_vec(n, dx, [a](vec<T> dy, vec<T> s) { return F::backward(dy, s, a); }, dy, saved);
+    if constexpr (requires { typename F::SlopeSteps; } && sizeof(T) == 4) in_two_steps<typename F::SlopeSteps>(n, saved, [&](int64_t i, auto k, vec<T> slope) { store(dx + i, load(dy + i, k) * slope, k); });
+    else map_vec(n, dx, [a](vec<T> dy, vec<T> s) { return F::backward(dy, s, a); }, dy, saved);
 }
 
 template <class T> auto forward_loop(UnaryOp op) {

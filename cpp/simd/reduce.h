@@ -71,8 +71,9 @@ template <class T> LC_INLINE void add_compensated(T* sum, T* low, vec<T> x) {
 
 // ---- mean and variance -------------------------------------------------------------------------------------------------
 //
-// The mean is base + rest: base is the mean as one pass rounds it, rest what a second pass finds missing, so that
-// x - base - rest is as good at mean/std = 1e4 as at 0. Sums start from the first element: a constant row has variance 0.
+// The mean is base + rest: base is the mean of the first elements, rest what a pass over all finds missing, so that
+// x - base - rest is as good at mean/std = 1e4 as at 0. A second pass is made where the first was too far off to square.
+// Sums start from the first element: a constant row has variance 0.
 
 template <class A> struct Moments {
     A base, rest, variance;
@@ -81,15 +82,19 @@ template <class A> struct Moments {
 template <class T, class A = acc_t<T>> LC_INLINE Moments<A> moments(const T* x, int64_t n) {
     const A start = A(to_float(x[0]));
     const vec<A> vstart = splat(start);
-    const A base = start + sum_row<A>(n, [&](int64_t i, auto k) { return first(load(x + i, k) - vstart, k, zero<A>()); }) / A(n);
-    const vec<A> vbase = splat(base);
-    const Sums<A> s = sum_row2<A>(n, [&](int64_t i, auto k, vec<A>& deviations, vec<A>& squares) {
-        const vec<A> d = first(load(x + i, k) - vbase, k, zero<A>());
-        deviations = deviations + d;
-        squares = fma(d, d, squares);
-    });
-    const A rest = s.first / A(n), variance = s.second / A(n) - rest * rest;
-    return {base, rest, variance < 0 ? A(0) : variance};
+    const int64_t few = n < 128 ? n : 128;
+    A base = start + sum_row<A>(few, [&](int64_t i, auto k) { return first(load(x + i, k) - vstart, k, zero<A>()); }) / A(few);
+    for (int pass = 0;; ++pass) {
+        const vec<A> vbase = splat(base);
+        const Sums<A> s = sum_row2<A>(n, [&](int64_t i, auto k, vec<A>& deviations, vec<A>& squares) {
+            const vec<A> d = first(load(x + i, k) - vbase, k, zero<A>());
+            deviations = deviations + d;
+            squares = fma(d, d, squares);
+        });
+        const A rest = s.first / A(n), variance = s.second / A(n) - rest * rest;
+        if (pass > 0 || !(rest * rest > variance / 4)) return {base, rest, variance < 0 ? A(0) : variance};
+        base += rest;                                 // the first elements were unlike the others
+    }
 }
 
 template <class A> LC_INLINE A rsqrt_of(A x) { return A(1) / sqrt(splat(x))[0]; }

@@ -1,0 +1,96 @@
+// vec_normal.h: erf, and gelu by the normal distribution. Worst error over all float32 in units in the last place: erf 2, gelu 7
+// (see tests/ops/test_unary.py, which measures them); vec<double> calls the C library lane by lane.
+#pragma once
+#include "cpp/simd/vec_math.h"
+
+namespace lc::cpu::LC_ISA {
+
+LC_INLINE vec<double> erf(vec<double> x) {
+    return per_lane(x, [](double v) { return ::erf(v); });
+}
+
+struct ErfSteps {
+    struct Between {
+        vec<float> small, exponent;
+    };
+    static LC_INLINE Between first(vec<float> x) {
+        constexpr float p[] = {0x1.06eba8p-3f, -0x1.812746p-2f, 0x1.ce2f08p-4f, -0x1.b829a8p-6f, 0x1.5628eep-8f, -0x1.bcbe9ap-11f,
+                               0x1.d8268ap-14f, -0x1.4383f4p-17f};
+        constexpr float q[] = {0x1.20e482p+0f, 0x1.45a066p-1f, 0x1.ab960ap-4f, -0x1.606e64p-6f, 0x1.03f1fp-9f, 0x1.c46dcep-12f,
+                               -0x1.97eb1p-13f, 0x1.00e536p-15f, -0x1.fb3656p-20f};
+        const vec<float> a = min(splat(4.0f), abs(x));                            // erf(4) rounds to 1
+        return {fma(x, detail::polynomial(x * x, p), x), a * detail::polynomial(a, q)};
+    }
+    // 1 - erf(a) = exp(-a q(a)), at most 0.16 where it counts: fewer terms and one step of reduction are enough.
+    static LC_INLINE vec<float> second(vec<float> x, const Between& b) {
+        constexpr float c[] = {0x1.fffdf8p-2f, 0x1.5557b6p-3f, 0x1.572c2p-5f, 0x1.1060cep-7f};
+        const vec<float> one = splat(1.0f), magic = splat(detail::kMagic);
+        const vec<float> shifted = fma(b.exponent, splat(-detail::kLog2e), magic), n = shifted - magic;
+        const vec<float> r = fma(n, splat(-0x1.62e43p-1f), -b.exponent), r2 = r * r;
+        const vec<float> s = fma(r2, fma(r2, fma(r, splat(c[3]), splat(c[2])), fma(r, splat(c[1]), splat(c[0]))), r);
+        const vec<float> p = detail::from_bits((detail::bits(shifted) << 23) + 0x3f800000), large = fma(-p, s, one - p);
+        return select(abs(x) < one, b.small, copy_sign(large, x));
+    }
+};
+LC_INLINE vec<float> erf(vec<float> x) { return both_steps<ErfSteps>(x); }
+
+namespace detail {
+// Phi(-a) = R(a) e^(-a^2 / 2), R a ratio of polynomials without cancellation. The exponent is halved and negated last:
+// z = -2r takes one addition for what a^2 rounded away.
+struct NormalTail {
+    vec<float> ratio, z;
+    vec_i shift;
+    LC_INLINE vec<float> s() const {                                              // exp(-a^2 / 2) = 2^n (1 + s)
+        constexpr float c[] = {kExp[0] / 4, -kExp[1] / 8, kExp[2] / 16, -kExp[3] / 32, kExp[4] / 64, -kExp[5] / 128};
+        return fma(z * z, quintic(z, c), z * splat(-0.5f));
+    }
+};
+LC_INLINE NormalTail normal_tail(vec<float> a) {
+    constexpr float p[] = {0x1p-1f, 0x1.c0d07cp-2f, 0x1.77441ap-3f, 0x1.4cde3cp-5f, 0x1.0dc46ep-8f};
+    constexpr float q[] = {0x1p+0f, 0x1.acaa6ep+0f, 0x1.33d75p+0f, 0x1.e0bd14p-2f, 0x1.a136f4p-4f, 0x1.52196ap-7f};
+    const vec<float> square = a * a, low = fused(a, a, -square);
+    const vec<float> shifted = fma(square, splat(-0.5f * kLog2e), splat(kMagic)), n = shifted - splat(kMagic);
+    const vec<float> z = fma(n, splat(2 * kLn2Low), fma(n, splat(2 * kLn2High), square)) + low;
+    return {polynomial(a, p) / polynomial(a, q), z, bits(shifted) << 23};
+}
+constexpr float kNormalRange = 12.8f;                                             // Phi(-12.8) and gelu(-12.8) are normal numbers
+
+LC_NOINLINE inline vec<float> gelu_anywhere(vec<float> x) {
+    const vec<float> a = min(splat(14.5f), abs(x));                               // Phi(-14.5) is 0 in float
+    const NormalTail t = normal_tail(a);
+    const vec<float> left = t.ratio * a;
+    return max(zero<float>(), x) - scale(fma(left, t.s(), left), t.shift >> 23);
+}
+}  // namespace detail
+
+struct GeluSteps {                                                                // x Phi(x)
+    static LC_INLINE detail::NormalTail first(vec<float> x) { return detail::normal_tail(abs(x)); }
+    static LC_INLINE vec<float> second(vec<float> x, const detail::NormalTail& t) {
+        if (detail::any_beyond(x, detail::kNormalRange)) return detail::gelu_anywhere(x);
+        const vec<float> left = t.ratio * (abs(x) * detail::from_bits(t.shift + 0x3f800000));
+        return max(zero<float>(), x) - fma(left, t.s(), left);
+    }
+};
+struct GeluSlopeSteps {                                                           // Phi(x) + x phi(x)
+    static LC_INLINE detail::NormalTail first(vec<float> x) { return detail::normal_tail(min(splat(detail::kNormalRange), abs(x))); }
+    static LC_INLINE vec<float> second(vec<float> x, const detail::NormalTail& t) {
+        const vec<float> one = splat(1.0f), a = min(splat(detail::kNormalRange), abs(x));
+        const vec<float> density = (one + t.s()) * detail::from_bits(t.shift + 0x3f800000);
+        const vec<float> left = density * fma(a, splat(-0x1.988454p-2f), t.ratio);   // at -a; at a it is one minus that
+        return select(x < zero<float>(), left, one - left);
+    }
+};
+LC_INLINE vec<float> gelu(vec<float> x) { return both_steps<GeluSteps>(x); }
+LC_INLINE vec<float> gelu_slope(vec<float> x) { return both_steps<GeluSlopeSteps>(x); }
+LC_INLINE vec<double> gelu(vec<double> x) {
+    return per_lane(x, [](double v) { return v < -40 ? -0.0 : 0.5 * v * ::erfc(v * -0x1.6a09e667f3bcdp-1); });
+}
+
+LC_INLINE vec<double> gelu_slope(vec<double> x) {
+    return per_lane(x, [](double v) {
+        if (::fabs(v) > 40) return v > 0 ? 1.0 : 0.0;
+        return 0.5 * ::erfc(v * -0x1.6a09e667f3bcdp-1) + v * 0x1.9884533d43651p-2 * ::exp(-0.5 * v * v);
+    });
+}
+
+}  // namespace lc::cpu::LC_ISA
