@@ -47,7 +47,7 @@ template <class T> void row_statistics(const T* x, int64_t n, T* max, T* sum) {
             m = larger;
         }
         const vec<T> shift = splat(m == T(-__builtin_inf()) ? T(0) : m);    // a chunk of -inf adds nothing
-        s += sum_row<T>(count, [&](int64_t i, auto k) { return first(exp_of_difference(load(chunk + i, k) - shift), k, zero<T>()); });
+        s += sum_row<T>(count, [&](int64_t i, auto k) { return first(exp(load(chunk + i, k) - shift), k, zero<T>()); });
     }
     *max = m;
     *sum = s;
@@ -94,11 +94,11 @@ void backward_row(const Rows<T>& rows, const T* x, const int64_t* index, const T
 
     const vec<T> vm = splat(m), vg = splat(g), scale = splat(g * total / s);
     if (dx && !rows.soft) {
-        each_vec<T>(p.n, [&](int64_t i, auto k) { store(dx + i, exp_of_difference(load(x + i, k) - vm) * scale, k); });
+        each_vec<T>(p.n, [&](int64_t i, auto k) { store(dx + i, exp(load(x + i, k) - vm) * scale, k); });
     } else if (dx) {
         each_vec<T>(p.n, [&](int64_t i, auto k) {
             const vec<T> t = probability ? load(probability + i, k) : zero<T>();
-            store(dx + i, exp_of_difference(load(x + i, k) - vm) * scale - vg * rows.share(rows.weight(i, k), t), k);
+            store(dx + i, exp(load(x + i, k) - vm) * scale - vg * rows.share(rows.weight(i, k), t), k);
         });
     }
     if (dx && index) dx[*index] -= g * hard;
@@ -124,7 +124,7 @@ void forward_block(const Rows<T>& rows, const T* x, const int64_t* index, const 
     for (int64_t c = 0; c < p.n; ++c)
         each_vec<T>(width, [&](int64_t j, auto k) { store(m + j, lc::cpu::LC_ISA::max(load(x + c * p.inner + j, k), load(m + j))); });
     for (int64_t c = 0; c < p.n; ++c)
-        each_vec<T>(width, [&](int64_t j, auto k) { add_compensated(s + j, low + j, exp_of_difference(load(x + c * p.inner + j, k) - load(m + j))); });
+        each_vec<T>(width, [&](int64_t j, auto k) { add_compensated(s + j, low + j, exp(load(x + c * p.inner + j, k) - load(m + j))); });
     each_vec<T>(width, [&](int64_t j, auto) { store(log_s + j, log(load(s + j))); });
     if (rows.soft)
         for (int64_t c = 0; c < p.n; ++c) {
@@ -171,7 +171,7 @@ void backward_block(const Rows<T>& rows, const T* x, const int64_t* index, const
             const int64_t at = c * p.inner + j;
             const vec<T> shifted = load(x + at, k) - load(m + j, k), vg = load(grad + j, k);
             if (dx) {
-                const vec<T> t = probability ? load(probability + at, k) : zero<T>(), e = exp_of_difference(shifted) * load(scale + j, k);
+                const vec<T> t = probability ? load(probability + at, k) : zero<T>(), e = exp(shifted) * load(scale + j, k);
                 store(dx + at, rows.soft ? e - vg * rows.share(w, t) : e, k);
             }
             if (dprobability) store(dprobability + at, vg * splat(rows.keep) * w * (load(log_s + j, k) - shifted), k);

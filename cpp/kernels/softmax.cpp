@@ -16,12 +16,12 @@ template <class T> void forward_row(const T* x, T* y, int64_t n, bool log_space)
     const T m = max_row(x, n);
     const vec<T> vm = splat(m);
     if (log_space) {
-        const T s = sum_row<T>(n, [&](int64_t i, auto k) { return first(exp_of_difference(load(x + i, k) - vm), k, zero<T>()); });
+        const T s = sum_row<T>(n, [&](int64_t i, auto k) { return first(exp(load(x + i, k) - vm), k, zero<T>()); });
         const vec<T> log_s = log(splat(s));
         each_vec<T>(n, [&](int64_t i, auto k) { store(y + i, load(x + i, k) - vm - log_s, k); });
     } else {
         const T s = sum_row<T>(n, [&](int64_t i, auto k) {
-            const vec<T> e = first(exp_of_difference(load(x + i, k) - vm), k, zero<T>());
+            const vec<T> e = first(exp(load(x + i, k) - vm), k, zero<T>());
             store(y + i, e, k);
             return e;
         });
@@ -33,7 +33,7 @@ template <class T> void forward_row(const T* x, T* y, int64_t n, bool log_space)
 template <class T> void backward_row(const T* dy, const T* y, T* dx, int64_t n, bool log_space) {
     if (log_space) {
         const vec<T> s = splat(sum_row<T>(n, [&](int64_t i, auto k) { return load(dy + i, k); }));
-        each_vec<T>(n, [&](int64_t i, auto k) { store(dx + i, load(dy + i, k) - exp_of_difference(load(y + i, k)) * s, k); });
+        each_vec<T>(n, [&](int64_t i, auto k) { store(dx + i, load(dy + i, k) - exp(load(y + i, k)) * s, k); });
     } else {
         const vec<T> s = splat(sum_row<T>(n, [&](int64_t i, auto k) { return load(dy + i, k) * load(y + i, k); }));
         each_vec<T>(n, [&](int64_t i, auto k) { store(dx + i, load(y + i, k) * (load(dy + i, k) - s), k); });
@@ -48,7 +48,7 @@ template <class T> void forward_block(const T* x, T* y, int64_t n, int64_t strid
         each_vec<T>(width, [&](int64_t j, auto k) { store(m + j, max(load(x + c * stride + j, k), load(m + j))); });
     for (int64_t c = 0; c < n; ++c)
         each_vec<T>(width, [&](int64_t j, auto k) {
-            const vec<T> e = exp_of_difference(load(x + c * stride + j, k) - load(m + j));
+            const vec<T> e = exp(load(x + c * stride + j, k) - load(m + j));
             add_compensated(s + j, low + j, e);
             if (!log_space) store(y + c * stride + j, e, k);
         });
