@@ -27,7 +27,7 @@ template <class T, class F> LC_INLINE void with_activation_slope(Activation acti
         case Activation::gelu_tanh: return run([](vec<T> z) { return gelu_tanh_slope(z); });
         case Activation::silu: return run([](vec<T> z) { return silu_slope(z); });
         case Activation::sigmoid: return run([](vec<T> y) { return y * (splat(T(1)) - y); });
-        case Activation::tanh: return run([](vec<T> y) { return splat(T(1)) - y * y; });
+        case Activation::tanh: return run([](vec<T> y) { return fma(-y, y, splat(T(1))); });
     }
 }
 

@@ -82,8 +82,10 @@ template <class A> struct Moments {
 template <class T, class A = acc_t<T>> LC_INLINE Moments<A> moments(const T* x, int64_t n) {
     const A start = A(to_float(x[0]));
     const vec<A> vstart = splat(start);
-    const int64_t few = n < 128 ? n : 128;
-    A base = start + sum_row<A>(few, [&](int64_t i, auto k) { return first(load(x + i, k) - vstart, k, zero<A>()); }) / A(few);
+    const auto mean_of = [&](int64_t count) {
+        return start + sum_row<A>(count, [&](int64_t i, auto k) { return first(load(x + i, k) - vstart, k, zero<A>()); }) / A(count);
+    };
+    A base = mean_of(n < 128 ? n : 128);
     for (int pass = 0;; ++pass) {
         const vec<A> vbase = splat(base);
         const Sums<A> s = sum_row2<A>(n, [&](int64_t i, auto k, vec<A>& deviations, vec<A>& squares) {
@@ -92,8 +94,9 @@ template <class T, class A = acc_t<T>> LC_INLINE Moments<A> moments(const T* x, 
             squares = fma(d, d, squares);
         });
         const A rest = s.first / A(n), variance = s.second / A(n) - rest * rest;
-        if (pass > 0 || !(rest * rest > variance / 4)) return {base, rest, variance < 0 ? A(0) : variance};
-        base += rest;                                 // the first elements were unlike the others
+        const bool finite = rest - rest == A(0);
+        if (pass > 0 || (finite && !(rest * rest > variance / 4))) return {base, rest, variance < 0 ? A(0) : variance};
+        base = finite ? base + rest : mean_of(n);     // the first elements were unlike the others
     }
 }
 
