@@ -10,6 +10,7 @@ for what an optimizer moves, which comes after the rest.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import statistics
@@ -101,6 +102,21 @@ def training(
         return value
 
     return Case(name, step, batch, step=Work(6 * macs, updated=7 * 4 * weights), setup=setup)
+
+
+def captured(case: Case) -> Case:
+    """The same step, recorded and replayed by the library that has `capture`."""
+
+    def setup(library: Any, *arrays: Any) -> list[Any]:
+        given = case.setup(library, *arrays) if case.setup else list(arrays)
+        state, batch = given[: len(given) - len(arrays)], given[len(given) - len(arrays) :]
+        capture = getattr(library, "capture", lambda step: step)
+        return [capture(lambda *inputs: case.call(library, *state, *inputs)), *batch]
+
+    def call(library: Any, step: Any, *inputs: Any) -> Any:
+        return step(*inputs)
+
+    return dataclasses.replace(case, name=f"{case.name}_captured", call=call, setup=setup)
 
 
 def inference(name: str, build: Build, inputs: list[Array], macs: float, weights: float) -> Case:

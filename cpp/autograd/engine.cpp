@@ -1,7 +1,6 @@
 // Runs the tape. Nodes are made after the nodes they depend on, so taking the youngest waiting node first is a
 // topological order: no counting of dependencies, no recursion.
 #include <algorithm>
-#include <queue>
 #include <unordered_map>
 #include <unordered_set>
 #include "cpp/autograd/accumulate.h"
@@ -11,7 +10,7 @@ namespace {
 
 class Run {
 public:
-    explicit Run(bool retain_graph) : retain_graph_(retain_graph) {}
+    explicit Run(bool retain_graph) : retain_graph_(retain_graph) { waiting_.reserve(16); }
 
     void seed(const Tensor& root, const Tensor& dy) {
         const AutogradMeta& m = *root.impl()->autograd;
@@ -42,13 +41,10 @@ public:
 
     void run() {
         const NoGrad off;
-        while (!ready_.empty()) {
-            Node* node = ready_.top().second;
-            ready_.pop();
-            auto found = waiting_.find(node);
-            Waiting w = std::move(found->second);
-            waiting_.erase(found);
-            step(*node, w.dy);
+        while (!waiting_.empty()) {
+            Waiting w = std::move(waiting_.back());
+            waiting_.pop_back();
+            step(*w.node, w.dy);
         }
     }
 
@@ -59,31 +55,31 @@ private:
     };
 
     void step(Node& node, Tensors& dy) {
-        const std::vector<Node::Hook> hooks = node.hooks;                    // a hook may remove itself
-        for (const Node::Hook& hook : hooks)
-            if (Tensor& g = dy[size_t(hook.output)])
-                if (Tensor replaced = hook.f(g)) g = std::move(replaced);
+        if (!node.hooks.empty()) run_hooks(node, dy);
         for (const auto& [output, impl] : node.retained)
             if (const Tensor& g = dy[size_t(output)]) {
                 const Tensor y{Ref<TensorImpl>(impl)};
                 y.set_grad(y.grad() ? sum_gradients(y.grad(), g) : g);
             }
-        if (auto found = captures_.find(&node); found != captures_.end())
-            for (const auto& [output, place] : found->second) *place = dy[size_t(output)];
-        if (!captures_.empty() && node.order == 0) return;                   // grad(): leaves are left alone
+        if (!captures_.empty()) {
+            if (auto found = captures_.find(&node); found != captures_.end())
+                for (const auto& [output, place] : found->second) *place = dy[size_t(output)];
+            if (node.order == 0) return;                                     // grad(): leaves are left alone
+        }
 
-        std::vector<Edge> useful;
+        Edges useful;
         if (!captures_.empty() && !find_useful_edges(node, useful)) return;
-        const std::vector<Edge>& next = captures_.empty() ? node.next : useful;
-        const Tensors dx = node.backward(Grads(dy, next));
+        const Edges& next = captures_.empty() ? node.next : useful;
+        Tensors dx = node.backward(Grads(dy, next));
         LC_CHECK(dx.size() <= node.next.size(), Error, node.label(), ": backward returned ", dx.size(), " gradients for ",
                  node.next.size(), " inputs");
         if (!retain_graph_) node.release_saved();
+        dy.clear();
         for (size_t i = 0; i < dx.size(); ++i)
-            if (dx[i] && next[i].node) arrive(next[i], dx[i]);
+            if (dx[i] && next[i].node) arrive(next[i], std::move(dx[i]));
     }
 
-    bool find_useful_edges(const Node& node, std::vector<Edge>& next) const {
+    bool find_useful_edges(const Node& node, Edges& next) const {
         next = node.next;
         bool any = false;
         for (Edge& to : next)
@@ -92,21 +88,26 @@ private:
         return any;
     }
 
-    void arrive(const Edge& to, const Tensor& dy) {
-        auto [it, fresh] = waiting_.try_emplace(to.node.get());
-        Waiting& w = it->second;
-        if (fresh) {
-            w.node = to.node;
-            w.dy.resize(size_t(to.node->outputs));
-            ready_.push({to.node->order, to.node.get()});
-        }
-        Tensor& sum = w.dy[size_t(to.output)];
-        sum = sum ? sum_gradients(sum, dy) : dy;
+    static void run_hooks(Node& node, Tensors& dy) {
+        const std::vector<Node::Hook> hooks = node.hooks;                    // a hook may remove itself
+        for (const Node::Hook& hook : hooks)
+            if (Tensor& g = dy[size_t(hook.output)])
+                if (Tensor replaced = hook.f(g)) g = std::move(replaced);
+    }
+
+    // Mostly a chain with few branches: the place of a node is near the end.
+    void arrive(const Edge& to, Tensor dy) {
+        const auto older = [](const Waiting& w, const Node* node) {
+            return w.node->order != node->order ? w.node->order < node->order : w.node.get() < node;
+        };
+        auto at = std::lower_bound(waiting_.begin(), waiting_.end(), to.node.get(), older);
+        if (at == waiting_.end() || at->node != to.node) at = waiting_.insert(at, {to.node, Tensors(size_t(to.node->outputs))});
+        Tensor& sum = at->dy[size_t(to.output)];
+        sum = sum ? sum_gradients(sum, dy) : std::move(dy);
     }
 
     bool retain_graph_;
-    std::unordered_map<Node*, Waiting> waiting_;
-    std::priority_queue<std::pair<uint64_t, Node*>> ready_;
+    std::vector<Waiting, PoolAllocator<Waiting>> waiting_;                   // by age, the youngest last
     std::unordered_map<Node*, std::vector<std::pair<int, Tensor*>>> captures_;
     std::unordered_set<const Node*> useful_;
 };
@@ -119,6 +120,7 @@ Tensor first_gradient(const Tensor& root, const Tensor& dy) {
                  "; only a tensor of one element has the implicit gradient 1");
         Tensor one = Tensor::empty(root.sizes(), root.dtype());
         visit_float_storage(root.dtype(), "backward", [&]<class T> { *one.mutable_data<T>() = from_float<T>(1); });
+        host_wrote(one.mutable_raw(), one.storage()->bytes);
         return one;
     }
     LC_CHECK(dy.sizes() == root.sizes(), ValueError, "backward: gradient of shape ", dy.sizes(), " for a tensor of shape ", root.sizes());
@@ -163,7 +165,8 @@ Tensors Accumulate::backward(const Grads& dy) {
     if (!leaf_) return {};                            // the leaf is gone, nobody can ask for its gradient
     const Tensor x{Ref<TensorImpl>(leaf_)};
     LC_CHECK(dy[0].sizes() == x.sizes(), Error, "backward: a gradient of shape ", dy[0].sizes(), " arrived at a leaf of shape ", x.sizes());
-    x.set_grad(x.grad() ? sum_gradients(x.grad(), dy[0]) : own_gradient(dy[0]));
+    if (recording() && x.grad()) add_gradient(x.grad(), dy[0]);              // a replay finds the sum in the same memory
+    else x.set_grad(x.grad() ? sum_gradients(x.grad(), dy[0]) : own_gradient(dy[0]));
     return {};
 }
 
@@ -185,6 +188,7 @@ int add_hook(const Tensor& x, std::function<Tensor(const Tensor&)> f) {
     LC_CHECK(x.requires_grad(), Error, "register_hook: the tensor does not require grad");
     const AutogradMeta& m = *x.impl()->autograd;
     Node& node = m.grad_fn ? *m.grad_fn : *accumulator_of(x);
+    structure_changed();
     node.hooks.push_back({++next_hook_id, m.grad_fn ? m.output : 0, std::move(f)});
     return next_hook_id;
 }
@@ -192,6 +196,7 @@ int add_hook(const Tensor& x, std::function<Tensor(const Tensor&)> f) {
 void remove_hook(const Tensor& x, int id) {
     const AutogradMeta* m = x.impl()->autograd.get();
     if (!m) return;
+    structure_changed();
     for (Node* node : {m->grad_fn.get(), m->accumulator.get()})
         if (node) std::erase_if(node->hooks, [id](const Node::Hook& h) { return h.id == id; });
 }

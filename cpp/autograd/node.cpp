@@ -108,6 +108,7 @@ bool Tensor::is_leaf() const { return !grad_fn(); }
 
 Tensor Tensor::grad() const {
     const AutogradMeta* m = find_meta(*this);
+    if (Plan* plan = recording(); LC_UNLIKELY(plan != nullptr)) plan->expect_grad(impl(), m ? m->grad.impl() : nullptr);
     return m ? m->grad : Tensor();
 }
 
@@ -116,7 +117,15 @@ void Tensor::set_grad(const Tensor& g) const {
         LC_CHECK(g.sizes() == sizes(), ValueError, "grad: shape ", g.sizes(), " for a tensor of shape ", sizes());
         LC_CHECK(g.dtype() == dtype(), TypeError, "grad: dtype ", g.dtype(), " for a tensor of ", dtype());
     }
-    if (g || find_meta(*this)) meta(*this).grad = g;
+    if (!g && !find_meta(*this)) return;
+    meta(*this).grad = g;
+    if (Plan* plan = recording(); LC_UNLIKELY(plan != nullptr)) {
+        plan->sets_grad(impl(), g.impl());
+        plan->add([x = *this, g] {
+            meta(x).grad = g;
+            if (g) g.bump_version();
+        });
+    }
 }
 
 Ref<Node> Tensor::grad_fn() const {

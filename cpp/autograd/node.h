@@ -42,6 +42,8 @@ struct Edge {
     int output = 0;                                   // which output of node
 };
 
+using Edges = std::vector<Edge, PoolAllocator<Edge>>;
+
 // A tensor kept for backward: no history of its own (so no cycle), and checked against in-place change.
 class LC_API Saved {
 public:
@@ -61,14 +63,14 @@ private:
 // What a backward function is given: one gradient per output (undefined: zero), and which inputs want one.
 class Grads {
 public:
-    Grads(const Tensors& dy, const std::vector<Edge>& next) : dy_(dy), next_(next) {}
+    Grads(const Tensors& dy, const Edges& next) : dy_(dy), next_(next) {}
     const Tensor& operator[](int output) const { return dy_[size_t(output)]; }
     int size() const { return int(dy_.size()); }
     bool needs(int input) const { return bool(next_[size_t(input)].node); }
 
 private:
     const Tensors& dy_;
-    const std::vector<Edge>& next_;
+    const Edges& next_;
 };
 
 class LC_API Node : public RefCounted {
@@ -83,7 +85,7 @@ public:
     const char* name;
     int outputs;
     uint64_t order = 0;                               // creation order: the engine runs the youngest ready node first
-    std::vector<Edge> next;                           // one per input
+    Edges next;                           // one per input
     struct Hook {
         int id, output;
         std::function<Tensor(const Tensor&)> f;
@@ -130,6 +132,9 @@ LC_API void check_inplace(const char* op, const Tensor& x);
 
 struct LC_API AutogradMeta {
     ~AutogradMeta();
+    static void* operator new(size_t bytes) { return pool_allocate(bytes); }
+    static void operator delete(void* p, size_t bytes) noexcept { pool_release(p, bytes); }
+
     bool requires_grad = false;                       // leaf only
     Tensor grad;
     Ref<Node> grad_fn;                                // non-leaf: the node this is an output of
@@ -146,8 +151,9 @@ LC_API int add_hook(const Tensor& x, std::function<Tensor(const Tensor&)>);   //
 LC_API void remove_hook(const Tensor& x, int id);
 LC_API void retain_grad(const Tensor& x);
 
-// The two things the engine needs of ops, defined by them.
+// What the engine needs of ops, defined by them.
 LC_API Tensor sum_gradients(const Tensor& a, const Tensor& b);      // a + b for two gradients of one tensor
+LC_API void add_gradient(const Tensor& a, const Tensor& b);         // a += b, in a's memory
 LC_API Tensor own_gradient(const Tensor& g);                        // g, or a contiguous copy if others hold it or its memory
 
 }  // namespace lc

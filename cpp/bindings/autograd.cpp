@@ -47,7 +47,10 @@ void bind_autograd(Module& m) {
         LC_CHECK(!create_graph, NotImplemented, "backward: create_graph is not supported: gradients have no history of their own");
         backward({x}, {gradient}, retain_graph); }, "gradient"_a = py::none(), "retain_graph"_a = false, "create_graph"_a = false, "Adds the gradient of this tensor with respect to every leaf it depends on to that leaf's grad. gradient: dL/dself, needed unless self has one element.");
     m.method("detach", &Tensor::detach, "The same memory without history.");
-    m.method("requires_grad_", [](py::object self, bool on) { tensor_of(self.ptr()).set_requires_grad(on); return self; }, "requires_grad"_a = true);
+    m.method("requires_grad_", [](py::object self, bool on) {
+        structure_changed();
+        tensor_of(self.ptr()).set_requires_grad(on);
+        return self; }, "requires_grad"_a = true);
     m.method("retain_grad", &retain_grad, "Keeps the gradient of a tensor that is no leaf in its grad.");
     m.method("_add_hook", &add_hook, "hook"_a);
     m.method("_remove_hook", &remove_hook, "id"_a);

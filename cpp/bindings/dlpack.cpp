@@ -115,6 +115,7 @@ template <class Managed> Tensor import(Managed* m, bool read_only) {
 
 py::object to_dlpack(const Tensor& tensor, py::object stream, py::object max_version, py::object dl_device, py::object copy) {
     auto refuse = [](const char* why) { throw py::buffer_error(why); };
+    refuse_recording("__dlpack__", "the memory is handed out");
     if (tensor.requires_grad()) refuse("__dlpack__: the tensor requires grad; use detach()");
     if (!stream.is_none()) refuse("__dlpack__: a CPU tensor has no stream; pass stream=None");
     if (!dl_device.is_none() && dl_device.cast<std::pair<int, int>>() != std::pair(int(kCpu), 0))

@@ -161,6 +161,7 @@ struct Nested {
         const Tensor x = Tensor::empty(sizes, dtype_of<T>);
         T* out = x.mutable_data<T>();
         fill(o, out);
+        host_wrote(x.mutable_raw(), x.storage()->bytes);
         return x;
     }
 };

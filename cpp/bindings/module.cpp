@@ -10,6 +10,7 @@
 namespace lc::python {
 
 void bind_autograd(Module&);
+void bind_capture(Module&);
 void bind_tensor(Module&);
 
 namespace {
@@ -167,6 +168,7 @@ PYBIND11_MODULE(_core, m) {
     m.attr("Tensor") = make_tensor_type();
     Module module(m, m.attr("Tensor"));
     bind_autograd(module);
+    bind_capture(module);
     bind_tensor(module);
     bind_elementwise(module);
     bind_random(module);

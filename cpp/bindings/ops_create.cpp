@@ -27,6 +27,8 @@ int64_t integer(const Tensor& x) { return *detail::converted(x, DType::int64).da
 
 Tensor arange_of(const Operand& first, const std::optional<Operand>& second, const std::optional<Operand>& step, std::optional<DType> dtype,
                  Device, bool requires_grad) {
+    for (const Tensor& x : {first.tensor, second ? second->tensor : first.tensor, step ? step->tensor : first.tensor})
+        if (!x.impl()->weak) refuse_recording("arange", "its bounds are read on the host");
     const Tensor start = second ? first.tensor : full({}, 0.0, DType::int64), end = second ? second->tensor : first.tensor;
     const Tensor by = step ? step->tensor : full({}, 1.0, DType::int64);
     for (const Tensor& x : {start, end, by}) LC_CHECK(x.numel() == 1, ValueError, "arange: start, end and step must be numbers, got shape ", x.sizes());

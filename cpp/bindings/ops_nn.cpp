@@ -18,6 +18,8 @@ void bind_nn(Module& m) {
 
     m.function("replace_data", [](const Tensor& x, const Tensor& data) {
         LC_CHECK(x && data && x.is_leaf(), ValueError, "replace_data: needs a leaf and a tensor");
+        refuse_recording("replace_data", "the memory of a leaf changes");
+        structure_changed();
         const bool keep_grad = x.grad() && x.grad().dtype() == data.dtype() && x.sizes() == data.sizes();
         if (!keep_grad) x.set_grad({});
         TensorImpl& to = *x.impl();

@@ -33,9 +33,13 @@ void bind_tensor(Module& m) {
     property(m, "itemsize", [](const Tensor& x) { return item_size(x.dtype()); }, "Bytes of an element.");
     property(m, "nbytes", [](const Tensor& x) { return x.numel() * int64_t(item_size(x.dtype())); }, "Bytes of all elements.");
     property(m, "_version", &Tensor::version, "How often its memory was changed in place.");
-    property(m, "requires_grad", &Tensor::requires_grad, &Tensor::set_requires_grad, "True if gradients flow to or through it.");
+    property(m, "requires_grad", &Tensor::requires_grad, [](const Tensor& x, bool on) {
+        structure_changed();
+        x.set_requires_grad(on); }, "True if gradients flow to or through it.");
     property(m, "grad", &Tensor::grad, &Tensor::set_grad, "The gradient backward() accumulated, or None.");
     property(m, "data", &Tensor::detach, [](const Tensor& x, const Tensor& y) {
+        refuse_recording("data", "the memory of a tensor is replaced");
+        structure_changed();
         LC_CHECK(y && y.dtype() == x.dtype() && y.sizes() == x.sizes(), ValueError, "data: needs a tensor of the same shape and dtype, ",
                  x.sizes(), " and ", x.dtype());
         x.impl()->storage = y.storage();

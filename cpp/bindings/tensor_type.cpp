@@ -1,6 +1,7 @@
 #include "cpp/bindings/tensor_type.h"
 #include <structmember.h>
 #include "cpp/autograd/node.h"
+#include "cpp/bindings/capture.h"
 #include "cpp/bindings/casters.h"
 
 namespace lc::python {
@@ -16,6 +17,7 @@ PyObject* make_object(PyTypeObject* type, Tensor x) {
     if (!self) throw py::error_already_set();
     new (&reinterpret_cast<PyTensor*>(self)->tensor) Tensor(std::move(x));
     tensor_of(self).impl()->python = self;
+    if (LC_UNLIKELY(recording() != nullptr)) note_made(self);
     return self;
 }
 
@@ -56,7 +58,8 @@ const char* format_of(DType t) {
 int get_buffer(PyObject* self, Py_buffer* view, int flags) {
     const Tensor& x = tensor_of(self);
     const char* problem = nullptr;
-    if (x.requires_grad()) problem = "the tensor requires grad: use detach()";
+    if (recording()) problem = "the memory is read on the host, which a captured step cannot repeat";
+    else if (x.requires_grad()) problem = "the tensor requires grad: use detach()";
     else if (!x.device().is_cpu()) problem = "the tensor is not on the CPU: use cpu()";
     else if (!format_of(x.dtype())) problem = "bfloat16 has no buffer format: use float()";
     else if ((flags & PyBUF_WRITABLE) && x.storage()->read_only) problem = "the memory is read-only";
@@ -127,6 +130,7 @@ Tensor number_tensor(PyObject* o) {
     auto make_weak = []<class T>(T value) {
         Tensor x = Tensor::empty({}, dtype_of<T>);
         *x.mutable_data<T>() = value;
+        host_wrote(x.mutable_raw(), sizeof value);
         x.impl()->weak = true;
         return x;
     };
@@ -188,6 +192,7 @@ Tensor from_buffer(PyObject* o) {
 }
 
 py::object to_list(const Tensor& x) {
+    refuse_recording("item", "values are read on the host");
     return visit_any(x.dtype(), [&]<class T>() -> py::object {
         const T* data = x.data<T>();
         auto level = [&](auto& self, int dim, int64_t at) -> py::object {

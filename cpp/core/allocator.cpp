@@ -7,16 +7,33 @@
 #include <atomic>
 #include <bit>
 #include <cstring>
+#include <utility>
 #include "cpp/core/error.h"
 
 namespace lc {
+
+struct Chunk;
+struct Header;
+
+constexpr int kClasses = 8 * 58;
+
+// Chunks and free lists: the common one, and one for each plan.
+struct Region {
+    Chunk* chunks = nullptr;
+    Header* free[kClasses] = {};
+    int64_t live = 0;                                 // blocks
+    bool dropped = false;
+};
+
 namespace {
 
 constexpr size_t kHugePage = size_t(2) << 20;
 constexpr size_t kChunk = size_t(32) << 20;
 constexpr size_t kLarge = size_t(4) << 20;            // from here a block is its own mapping
-constexpr int kClasses = 8 * 58;
 constexpr int kReuseClasses = 4;                      // a large block may serve a request up to a half smaller
+[[gnu::tls_model("initial-exec")]] thread_local Region* region_in_use = nullptr;
+
+}  // namespace
 
 struct Chunk {
     int64_t live = 0;
@@ -32,8 +49,11 @@ struct alignas(kAlignment) Header {
     Header* next;                                     // in a free list
     int size_class;
     bool guarded;                                     // poisoned, with a guard of kAlignment bytes behind what was requested
+    Region* region;
 };
 static_assert(sizeof(Header) == kAlignment);
+
+namespace {
 
 // 64 * (8 + m) / 8 * 2^e for m in 0..7: at most an eighth is wasted.
 int class_of(size_t bytes) {
@@ -54,20 +74,21 @@ public:
         if (bytes > size_t(1) << 60) fail(bytes);
         const bool poison = poison_.load(std::memory_order_relaxed);
         const int c = class_of(poison ? bytes + kAlignment : bytes);
+        Region& region = region_in_use ? *region_in_use : common_;
         Header* block = nullptr;
         {
             Lock lock(*this);
             ++stats_.allocations;
             if (fail_at_ > 0 && --fail_at_ == 0) fail(bytes);
-            block = pop(c);
-            if (!block && class_bytes(c) < kLarge) block = cut(c);
+            block = pop(region, c);
+            if (!block && class_bytes(c) < kLarge) block = cut(region, c);
             if (block) hand_out(block, bytes);
         }
         if (!block) {                                 // the system is asked without the lock
-            block = map_block(c);
+            block = map_block(region, c);
             if (!block) {
                 empty_cache();
-                block = map_block(c);
+                block = map_block(region, c);
             }
             if (!block) fail(bytes);
             Lock lock(*this);
@@ -76,7 +97,7 @@ public:
             hand_out(block, bytes);
         }
         void* data = block + 1;
-        block->guarded = poison;
+        block->guarded = poison && !region_in_use;    // replays write a plan's block at all the sizes it was used with
         if (LC_UNLIKELY(poison)) std::memset(data, 0xFF, bytes + kAlignment);
         return data;
     }
@@ -90,13 +111,30 @@ public:
         stats_.live_bytes -= int64_t(block->requested);
         --stats_.live_blocks;
         if (block->chunk) --block->chunk->live;
-        block->next = free_[block->size_class];
-        free_[block->size_class] = block;
+        Region* region = block->region;
+        block->next = region->free[block->size_class];
+        region->free[block->size_class] = block;
+        --region->live;
+        if (LC_UNLIKELY(region->dropped) && region->live == 0) end(region);
+    }
+
+    void drop(Region* region) {
+        Lock lock(*this);
+        region->dropped = true;
+        if (region->live == 0) end(region);
+    }
+    int64_t live(const Region* region) {
+        Lock lock(*this);
+        return region->live;
     }
 
     void empty_cache() {
         Lock lock(*this);
-        for (Header*& head : free_)
+        clear(common_);
+    }
+
+    void clear(Region& region) {
+        for (Header*& head : region.free)
             for (Header** at = &head; *at;) {
                 Header* block = *at;
                 if (block->chunk && block->chunk->live > 0) {
@@ -106,7 +144,7 @@ public:
                 *at = block->next;
                 if (!block->chunk) unmap(block, mapped(block));
             }
-        for (Chunk** at = &chunks_; *at;) {
+        for (Chunk** at = &region.chunks; *at;) {
             Chunk* chunk = *at;
             if (chunk->live > 0) {
                 at = &chunk->next;
@@ -115,6 +153,11 @@ public:
             *at = chunk->next;
             unmap(chunk, kChunk);
         }
+    }
+
+    void end(Region* region) {
+        clear(*region);
+        delete region;
     }
 
     MemoryStats stats() {
@@ -152,37 +195,38 @@ private:
         return std::all_of(guard, guard + kAlignment, [](char byte) { return byte == char(0xFF); });
     }
 
-    Header* pop(int c) {
+    static Header* pop(Region& region, int c) {
         const int last = class_bytes(c) < kLarge ? c : std::min(c + kReuseClasses, kClasses - 1);
         for (int i = c; i <= last; ++i)
-            if (Header* block = free_[i]) {
-                free_[i] = block->next;
+            if (Header* block = region.free[i]) {
+                region.free[i] = block->next;
                 return block;
             }
         return nullptr;
     }
 
-    Header* cut(int c) {
+    Header* cut(Region& region, int c) {
         const size_t bytes = class_bytes(c) + sizeof(Header);
-        if (!chunks_ || chunks_->used + bytes > kChunk) {
+        if (!region.chunks || region.chunks->used + bytes > kChunk) {
             void* memory = map(kChunk);
             if (!memory) return nullptr;
             Chunk* chunk = new (memory) Chunk;
             chunk->used = kAlignment;
-            chunk->next = chunks_;
-            chunks_ = chunk;
+            chunk->next = region.chunks;
+            region.chunks = chunk;
             stats_.reserved_bytes += int64_t(kChunk);
             ++stats_.system_allocations;
         }
-        Header* block = reinterpret_cast<Header*>(reinterpret_cast<char*>(chunks_) + chunks_->used);
-        chunks_->used += bytes;
-        *block = {class_bytes(c), 0, chunks_, nullptr, c, false};
+        Header* block = reinterpret_cast<Header*>(reinterpret_cast<char*>(region.chunks) + region.chunks->used);
+        region.chunks->used += bytes;
+        *block = {class_bytes(c), 0, region.chunks, nullptr, c, false, &region};
         return block;
     }
 
     void hand_out(Header* block, size_t bytes) {
         block->requested = bytes;
         if (block->chunk) ++block->chunk->live;
+        ++block->region->live;
         ++stats_.live_blocks;
         stats_.live_bytes += int64_t(bytes);
         stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.live_bytes);
@@ -190,9 +234,9 @@ private:
 
     static size_t mapped(const Header* block) { return (block->capacity + sizeof(Header) + kHugePage - 1) / kHugePage * kHugePage; }
 
-    static Header* map_block(int c) {
+    static Header* map_block(Region& region, int c) {
         const size_t capacity = class_bytes(c);
-        Header probe{capacity, 0, nullptr, nullptr, c, false};
+        Header probe{capacity, 0, nullptr, nullptr, c, false, &region};
         Header* block = static_cast<Header*>(map(mapped(&probe)));
         if (block) *block = probe;
         return block;
@@ -222,8 +266,7 @@ private:
     std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
     MemoryStats stats_{};
     int64_t fail_at_ = 0;
-    Chunk* chunks_ = nullptr;
-    Header* free_[kClasses] = {};
+    Region common_;
 };
 
 // Never destroyed: tensors may outlive static destruction.
@@ -248,6 +291,12 @@ void empty_cache() { heap().empty_cache(); }
 void fail_at(int64_t n) { heap().fail_at(n); }
 void poison(bool on) { heap().poison_ = on; }
 bool poisoned() { return heap().poison_; }
+
+Region* new_region() { return new Region; }
+void drop_region(Region* region) noexcept { heap().drop(region); }
+Region* use_region(Region* region) noexcept { return std::exchange(region_in_use, region); }
+Region* region_of(const void* data) { return (static_cast<const Header*>(data) - 1)->region; }
+int64_t live_blocks(const Region* region) { return heap().live(region); }
 }  // namespace memory
 
 }  // namespace lc

@@ -15,6 +15,8 @@ constexpr size_t kAlignment = 64;                     // a cache line, and what 
 LC_API void* allocate(size_t bytes);                  // MemoryError on failure; allocate(0) is a valid unique pointer
 LC_API void release(void*) noexcept;                  // nullptr is allowed
 
+struct Region;
+
 struct MemoryStats {
     int64_t live_bytes, live_blocks;                  // handed out now
     int64_t peak_bytes;                               // highest live_bytes since reset_peak()
@@ -31,6 +33,13 @@ LC_API void empty_cache();                            // gives unused regions ba
 LC_API void fail_at(int64_t n);                       // the n-th allocate() from now raises MemoryError, once; 0: none
 LC_API void poison(bool on);                          // new blocks are filled with 0xFF, NaN in every float type, and guarded
 LC_API bool poisoned();
+
+// Memory of its own for one plan: what is allocated while the thread uses a region is reused within it alone.
+LC_API Region* new_region();
+LC_API void drop_region(Region*) noexcept;            // given back to the system when its last block is released
+LC_API Region* use_region(Region*) noexcept;          // for this thread; null: the common one. Returns the one before
+LC_API Region* region_of(const void* data);           // of a live block
+LC_API int64_t live_blocks(const Region*);
 }  // namespace memory
 
 // Scratch of one kernel call. Inlined into ISA-compiled files.

@@ -2,9 +2,10 @@
 //
 // A file of cpp/kernels is compiled once per ISA with LC_ISA set to baseline, avx2, avx512 or neon; there the macro
 // declares the function in lc::cpu::LC_ISA, where the file defines and instantiates it. Everywhere else the macro
-// defines lc::cpu::name, which calls the copy of the ISA in use.
+// defines lc::cpu::name, which calls the copy of the ISA in use. A thread that records a plan (plan.h) keeps the call.
 #pragma once
 #include "cpp/core/cpu_features.h"
+#include "cpp/core/plan.h"
 
 #ifdef LC_ISA
 #define LC_CPU_KERNEL(kernel, Args) \
@@ -39,6 +40,7 @@
     LC_IF_NEON(namespace lc::cpu::neon { template <class T> void kernel(const Args<T>&); }) \
     namespace lc::cpu { \
     template <class T> void kernel(const Args<T>& a) { \
+        if (LC_UNLIKELY(recording() != nullptr)) return replayable([a] { kernel<T>(a); }); \
         switch (isa()) { \
             LC_IF_BASELINE(case Isa::baseline : return baseline::kernel(a);) \
             LC_IF_AVX2(case Isa::avx2 : return avx2::kernel(a);) \

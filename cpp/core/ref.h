@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <utility>
+#include "cpp/core/pool.h"
 
 namespace lc {
 
@@ -11,6 +12,9 @@ public:
     RefCounted(const RefCounted&) = delete;
     RefCounted& operator=(const RefCounted&) = delete;
     virtual ~RefCounted() = default;
+
+    static void* operator new(size_t bytes) { return pool_allocate(bytes); }
+    static void operator delete(void* p, size_t bytes) noexcept { pool_release(p, bytes); }
 
     void retain() const noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
     void release() const noexcept {

@@ -33,7 +33,7 @@ Tensor Tensor::empty(const Dims& sizes, DType dtype, Device device) {
 
 Tensor Tensor::zeros(const Dims& sizes, DType dtype, Device device) {
     Tensor x = empty(sizes, dtype, device);
-    std::memset(x.mutable_raw(), 0, x.storage()->bytes);
+    replayable([data = x.mutable_raw(), bytes = x.storage()->bytes] { std::memset(data, 0, bytes); });
     return x;
 }
 

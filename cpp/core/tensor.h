@@ -6,6 +6,7 @@
 #include "cpp/core/device.h"
 #include "cpp/core/dims.h"
 #include "cpp/core/dtype.h"
+#include "cpp/core/plan.h"
 #include "cpp/core/ref.h"
 
 namespace lc {
@@ -19,6 +20,8 @@ struct LC_API Storage final : RefCounted {
     explicit Storage(size_t bytes, Device device = {});                                   // our own
     Storage(void* data, size_t bytes, Device device, void (*drop)(void*), void* owner);   // someone else's, kept alive
     ~Storage() override;
+
+    bool own() const { return !drop_; }               // from our allocator
 
     void* data;
     size_t bytes;
@@ -75,7 +78,10 @@ public:
     // First element. const data() is for reading; mutable_data() refuses read-only memory.
     template <class T> const T* data() const { return static_cast<const T*>(raw()); }
     template <class T> T* mutable_data() const { return static_cast<T*>(mutable_raw()); }
-    const void* raw() const { return static_cast<const char*>(impl_->storage->data) + impl_->offset * int64_t(item_size(impl_->dtype)); }
+    const void* raw() const {
+        if (Plan* plan = recording(); LC_UNLIKELY(plan != nullptr)) plan->keep(impl_->storage.get());
+        return static_cast<const char*>(impl_->storage->data) + impl_->offset * int64_t(item_size(impl_->dtype));
+    }
     void* mutable_raw() const {
         LC_CHECK(!impl_->storage->read_only, ValueError, "tensor: the memory is read-only; clone() it before writing");
         return const_cast<void*>(raw());
@@ -89,13 +95,16 @@ public:
     void set_grad(const Tensor&) const;
     Ref<Node> grad_fn() const;
     Tensor detach() const;                            // same storage, no history
-    void bump_version() const { ++impl_->storage->version; }
+    void bump_version() const {
+        if (Plan* plan = recording(); LC_UNLIKELY(plan != nullptr)) plan->wrote(impl_->storage.get());
+        ++impl_->storage->version;
+    }
     uint32_t version() const { return impl_->storage->version; }
 
 private:
     Ref<TensorImpl> impl_;
 };
 
-using Tensors = std::vector<Tensor>;
+using Tensors = std::vector<Tensor, PoolAllocator<Tensor>>;
 
 }  // namespace lc

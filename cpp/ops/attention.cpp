@@ -1,5 +1,6 @@
 #include "cpp/ops/attention.h"
 #include <cmath>
+#include <memory>
 #include "cpp/autograd/node.h"
 #include "cpp/core/log.h"
 #include "cpp/ops/copy.h"
@@ -13,6 +14,7 @@ constexpr const char* kOp = "scaled_dot_product_attention";
 struct Problem {
     AttentionShape shape;
     AttentionDropout dropout;
+    std::shared_ptr<RandomKey> key;                   // of the dropout
     Dims lead;                                        // what stands before [tq, dim]; 0 to any number of dims, heads last
 };
 
@@ -135,6 +137,15 @@ Tensor as_mask(const Tensor& dmask, const Dims& mask, const Problem& p) {
     return sum_to(Tensor::view_of(dmask, full, contiguous_strides(full), 0), mask);
 }
 
+// With the key of its dropout, if it has one.
+template <class Args, class F> void run(Args a, const std::shared_ptr<RandomKey>& key, F kernel) {
+    if (!key) return kernel(a);
+    replayable([a, key, kernel]() mutable {
+        a.dropout.key = *key;
+        kernel(a);
+    });
+}
+
 template <class T> AttentionMaskGradient<T> mask_gradient(const Tensor& dmask) {
     if (!dmask) return {nullptr, 0, 0, 0, 0};
     return {dmask.mutable_data<T>(), dmask.size(0), dmask.size(1), dmask.size(2), dmask.size(3)};
@@ -145,8 +156,9 @@ Tensors backward(const Grads& dy, const Problem& p, const Tensor& q, const Tenso
     const Tensor d_o = four_dims(dy[0]), dq = empty_ordered(q, p.shape.dim), dk = empty_ordered(k, p.shape.dim), dv = empty_ordered(v, p.shape.dim_v);
     const Tensor dmask = dy.needs(3) ? empty_mask_gradient(mask_sizes, p, q.dtype()) : Tensor();
     visit_float_storage(q.dtype(), kOp, [&]<class T>() {
-        cpu::attention_backward<T>({p.shape, matrix<T>(d_o), matrix<T>(q), matrix<T>(k), matrix<T>(v), matrix<T>(o), mask_argument(mask), p.dropout,
-                                    lse.data<acc_t<T>>(), mutable_matrix<T>(dq), mutable_matrix<T>(dk), mutable_matrix<T>(dv), mask_gradient<T>(dmask)});
+        run(AttentionBackward<T>{p.shape, matrix<T>(d_o), matrix<T>(q), matrix<T>(k), matrix<T>(v), matrix<T>(o), mask_argument(mask), p.dropout,
+                                 lse.data<acc_t<T>>(), mutable_matrix<T>(dq), mutable_matrix<T>(dk), mutable_matrix<T>(dv), mask_gradient<T>(dmask)},
+            p.key, [](const AttentionBackward<T>& a) { cpu::attention_backward<T>(a); });
     });
     Dims kv_lead = p.lead;
     if (kv_lead.size() >= 2) kv_lead[kv_lead.size() - 1] = k.size(1);
@@ -158,7 +170,10 @@ Tensors backward(const Grads& dy, const Problem& p, const Tensor& q, const Tenso
 Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& attn_mask, double dropout_p, bool is_causal,
                                     std::optional<double> scale, bool enable_gqa) {
     Problem p = check(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa);
-    if (dropout_p > 0) p.dropout.key = next_random_key();
+    if (dropout_p > 0) {
+        p.key = std::make_shared<RandomKey>();
+        replayable([key = p.key] { *key = next_random_key(); });
+    }
     Tensor q, k, v, mask, o, lse, y;
     {
         NoGrad no_grad;
@@ -169,8 +184,9 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
         o = empty_ordered(q, p.shape.dim_v);
         lse = Tensor::empty({p.shape.batch, p.shape.heads, p.shape.tq}, q.dtype() == DType::float64 ? DType::float64 : DType::float32);
         visit_float_storage(q.dtype(), kOp, [&]<class T>() {
-            cpu::attention_forward<T>({p.shape, matrix<T>(q), matrix<T>(k), matrix<T>(v), mask_argument(mask), p.dropout, mutable_matrix<T>(o),
-                                       lse.mutable_data<acc_t<T>>()});
+            run(AttentionForward<T>{p.shape, matrix<T>(q), matrix<T>(k), matrix<T>(v), mask_argument(mask), p.dropout, mutable_matrix<T>(o),
+                                    lse.mutable_data<acc_t<T>>()},
+                p.key, [](const AttentionForward<T>& a) { cpu::attention_forward<T>(a); });
         });
         y = with_lead(o, p.lead);
     }

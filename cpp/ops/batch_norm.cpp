@@ -57,7 +57,7 @@ Tensor batch_norm(const Tensor& x_any, const Tensor& running_mean, const Tensor&
                                             base, rest, var, y.mutable_data<T>()});
         });
         if (training && running_mean && x.numel() > 0)
-            update_running_statistics(running_mean, running_var, base, var, 1, double(p.n) * double(p.s), momentum);
+            update_running_statistics(running_mean, running_var, base, 1, double(p.n) * double(p.s), momentum);
     }
     if (wants_grad({x_any, w_any, b_any}))
         record("batch_norm", {x_any, w_any, b_any}, {y}, [p, x = Saved(x), w = Saved(w), statistics](const Grads& dy) {

@@ -1,6 +1,7 @@
 #include "cpp/ops/binary.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "cpp/autograd/node.h"
 #include "cpp/ops/copy.h"
@@ -42,7 +43,7 @@ class Input {
 public:
     Input(const Tensor& x, DType t) : impl_(x.impl()), data_(x.raw()) {
         if (LC_LIKELY(x.dtype() == t)) return;
-        if (x.numel() == 1) {
+        if (x.numel() == 1 && !recording()) {
             visit_any(x.dtype(), [&]<class S>() {
                 CopyForward<S> a{x.data<S>(), scalar_, t, {}};
                 a.walk.numel = a.walk.size[0] = a.walk.rank = 1;
@@ -89,9 +90,18 @@ DType compute_type(BinaryOp op, const Tensor& a, const Tensor& b) {
     return t;
 }
 
+// Of a Python number, or a tensor: a value that the host reads.
+double value_of(const Tensor& x) {
+    if (!x.impl()->weak) return item_as_double(x);
+    const RecordingPaused paused;
+    return item_as_double(x);
+}
+
 void check_divisor(BinaryOp op, DType t, const Tensor& b) {
     const bool divides = op == BinaryOp::remainder || op == BinaryOp::floor_divide || op == BinaryOp::trunc_divide;
     if ((!divides && op != BinaryOp::pow) || !is_integral(t) || b.numel() == 0) return;
+    std::optional<RecordingPaused> paused;
+    if (b.impl()->weak) paused.emplace();             // a Python number stays what it is
     if (op == BinaryOp::pow)
         LC_CHECK(b.dtype() == DType::uint8 || item_as_double(amin(b, {}, false)) >= 0, ValueError,
                  "pow: integers to negative powers are not integers; convert the base with float()");
@@ -222,6 +232,7 @@ DType result_type(const Tensor& a, const Tensor& b) {
 Tensor number(double value) {
     Tensor x = Tensor::empty({}, DType::float64);
     *x.mutable_data<double>() = value;
+    host_wrote(x.mutable_raw(), sizeof value);
     x.impl()->weak = true;
     return x;
 }
@@ -229,6 +240,7 @@ Tensor number(double value) {
 Tensor number(int64_t value) {
     Tensor x = Tensor::empty({}, DType::int64);
     *x.mutable_data<int64_t>() = value;
+    host_wrote(x.mutable_raw(), sizeof value);
     x.impl()->weak = true;
     return x;
 }
@@ -259,7 +271,7 @@ Tensor bitwise_xor(const Tensor& a, const Tensor& b) { return binary(BinaryOp::b
 
 Tensor pow(const Tensor& a, const Tensor& b) {
     if (b.impl()->weak && !a.impl()->weak) {          // the powers that are cheaper by another name
-        const double p = item_as_double(b);
+        const double p = value_of(b);
         if (p == 2) return square(a);
         if (p == 0.5 && is_floating(a.dtype())) return sqrt(a);
         if (p == -1 && is_floating(a.dtype())) return reciprocal(a);
@@ -286,6 +298,11 @@ void div_(const Tensor& a, const Tensor& b, const std::string& rounding) { binar
 void pow_(const Tensor& a, const Tensor& b) { binary_(BinaryOp::pow, "pow_", a, b); }
 void remainder_(const Tensor& a, const Tensor& b) { binary_(BinaryOp::remainder, "remainder_", a, b); }
 void floor_divide_(const Tensor& a, const Tensor& b) { binary_(BinaryOp::floor_divide, "floor_divide_", a, b); }
+
+void add_gradient(const Tensor& a, const Tensor& b) {
+    run(BinaryOp::add, a, a, b, a.dtype());
+    a.bump_version();
+}
 
 // The tape's sum. a is overwritten when nothing else can see its memory: no other handle, no view, no Python object.
 Tensor sum_gradients(const Tensor& a, const Tensor& b) {

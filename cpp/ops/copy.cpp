@@ -86,6 +86,7 @@ void fill_(const Tensor& y, double value) {
     y.mutable_raw();
     const Tensor x = Tensor::empty({}, DType::float64);
     *x.mutable_data<double>() = value;
+    host_wrote(x.mutable_raw(), sizeof value);
     detail::copy_into(y, detail::converted(x, y.dtype()));
 }
 
@@ -95,6 +96,7 @@ Tensor own_gradient(const Tensor& g) {
 }
 
 double item_as_double(const Tensor& x) {
+    refuse_recording("item", "the value is read on the host");
     LC_CHECK(x.numel() == 1, ValueError, "item: a tensor with one element is needed, this one is ", x.sizes());
     return visit_any(x.dtype(), [&]<class T>() { return [](T v) {
                                                      if constexpr (sizeof(T) == 2) return double(to_float(v));

@@ -12,8 +12,10 @@ namespace {
 template <class S, class F> Tensor made(int64_t count, DType dtype, F f) {
     const Tensor y = Tensor::empty({count}, dtype_of<S>);
     S* out = y.mutable_data<S>();
-    parallel_ranges(count, 32 * 1024, count / 2, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) out[i] = f(i);
+    replayable([=] {
+        parallel_ranges(count, 32 * 1024, count / 2, [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; ++i) out[i] = f(i);
+        });
     });
     return detail::converted(y, dtype);
 }
@@ -31,6 +33,7 @@ Tensor full(const Dims& sizes, const Tensor& value, DType dtype, Device device) 
 Tensor full(const Dims& sizes, double value, DType dtype, Device device) {
     const Tensor number = Tensor::empty({}, DType::float64);
     *number.mutable_data<double>() = value;
+    host_wrote(number.mutable_raw(), sizeof value);
     return full(sizes, number, dtype, device);
 }
 

@@ -10,7 +10,8 @@ namespace {
 struct Problem {
     ClassRows rows;
     int64_t ignore_index = -100;
-    double smoothing = 0, total = 1;                  // total: the divisor of the mean
+    double smoothing = 0;
+    SharedTotal total;                                // the divisor of the mean
     bool indices = true;
     Reduction reduction = Reduction::mean;
 
@@ -43,10 +44,16 @@ Tensors backward(const Grads& dy, const Problem& p, const Tensor& x, const Tenso
     const Tensor dtarget = !p.indices && dy.needs(1) ? Tensor::empty_like(target) : Tensor();
     const Tensor upstream = contiguous(dy[0]);
     visit_float(x.dtype(), "cross_entropy", [&]<class T>() {
-        const T scaled = p.reduction == Reduction::none || upstream.numel() == 0 ? T(0) : T(double(*upstream.data<T>()) / p.total);
         const bool each = p.reduction == Reduction::none;
-        cpu::cross_entropy_backward<T>({p.arguments<T>(x, target, weight), max.data<T>(), sum.data<T>(), each ? upstream.data<T>() : &scaled,
-                                        each ? 1 : 0, dx ? dx.mutable_data<T>() : nullptr, dtarget ? dtarget.mutable_data<T>() : nullptr});
+        const CrossEntropyBackward<T> a{p.arguments<T>(x, target, weight), max.data<T>(), sum.data<T>(), upstream.data<T>(),
+                                        each ? 1 : 0, dx ? dx.mutable_data<T>() : nullptr, dtarget ? dtarget.mutable_data<T>() : nullptr};
+        if (each) return cpu::cross_entropy_backward<T>(a);
+        replayable([a, total = p.total] {
+            const T scaled = T(double(*a.g) / *total);
+            CrossEntropyBackward<T> b = a;
+            b.g = &scaled;
+            cpu::cross_entropy_backward<T>(b);
+        });
     });
     return {dx, dtarget};
 }
@@ -67,9 +74,15 @@ Tensor cross_entropy(const Tensor& x_any, const Tensor& target_any, const Tensor
         const Tensor losses = Tensor::empty(rows, x.dtype());
         max = Tensor::empty(rows, x.dtype());
         sum = Tensor::empty(rows, x.dtype());
+        p.total = shared_total();
         visit_float(x.dtype(), "cross_entropy", [&]<class T>() {
-            const double counted = p.indices ? counted_weight<T>("cross_entropy", target, weight, p.rows.n, ignore_index) : double(losses.numel());
-            if (p.reduction == Reduction::mean) p.total = counted;
+            if (p.indices)
+                replayable([total = p.total, mean = p.reduction == Reduction::mean, t = target.data<int64_t>(), rows = target.numel(),
+                            w = weight ? weight.data<T>() : nullptr, n = p.rows.n, ignore_index] {
+                    const double counted = counted_weight<T>("cross_entropy", t, rows, w, n, ignore_index);
+                    if (mean) *total = counted;
+                });
+            else if (p.reduction == Reduction::mean) *p.total = double(losses.numel());
             cpu::cross_entropy_forward<T>({p.arguments<T>(x, target, weight), max.mutable_data<T>(), sum.mutable_data<T>(), losses.mutable_data<T>()});
         });
         loss = p.reduction == Reduction::none ? losses : sum_over_total(losses, p.total);

@@ -1,5 +1,7 @@
 #include "cpp/ops/dropout.h"
 
+#include <memory>
+
 #include "cpp/autograd/node.h"
 #include "cpp/ops/binary.h"
 #include "cpp/ops/copy.h"
@@ -7,11 +9,17 @@
 namespace lc {
 namespace {
 
-Tensor apply(const Tensor& x, double p, RandomKey key) {
+// Drawn in forward, anew by every replay; backward uses it again.
+using SharedKey = std::shared_ptr<RandomKey>;
+
+Tensor apply(const Tensor& x, double p, const SharedKey& key) {
     const Tensor from = detail::dense(x), y = Tensor::empty_like(x);
     if (y.numel() == 0) return y;
     visit_float_storage(x.dtype(), "dropout", [&]<class T>() {
-        cpu::dropout_forward<T>({key, uint32_t(p * 0x1p32), 1 / (1 - p), from.data<T>(), y.mutable_data<T>(), y.numel()});
+        replayable([key, a = DropoutForward<T>{{}, uint32_t(p * 0x1p32), 1 / (1 - p), from.data<T>(), y.mutable_data<T>(), y.numel()}]() mutable {
+            a.key = *key;
+            cpu::dropout_forward<T>(a);
+        });
     });
     return y;
 }
@@ -25,7 +33,8 @@ Tensor dropout(const Tensor& x, double p, bool training) {
     if (!is_floating(x.dtype())) throw_dtype("dropout", x.dtype(), "a floating-point dtype");
     if (!training || p == 0) return x;
     if (p == 1) return mul(x, 0.0);
-    const RandomKey key = next_random_key();
+    const SharedKey key = std::allocate_shared<RandomKey>(PoolAllocator<RandomKey>());
+    replayable([key] { *key = next_random_key(); });
     const Tensor y = apply(x, p, key);
     if (wants_grad({x}))
         record("dropout", {x}, {y}, [p, key](const Grads& dy) -> Tensors { return {apply(dy[0], p, key)}; });

@@ -8,28 +8,28 @@ namespace lc {
 namespace {
 
 void check_range(const Tensor& index, int64_t rows) {
-    const int64_t* i = index.data<int64_t>();
-    for (int64_t p = 0; p < index.numel(); ++p)
-        LC_CHECK(i[p] >= 0 && i[p] < rows, IndexError, "embedding: index ", i[p], " is out of range for a table of ", rows, " rows");
+    replayable([i = index.data<int64_t>(), count = index.numel(), rows] {
+        for (int64_t p = 0; p < count; ++p)
+            LC_CHECK(i[p] >= 0 && i[p] < rows, IndexError, "embedding: index ", i[p], " is out of range for a table of ", rows, " rows");
+    });
 }
 
 }  // namespace
 
 Tensor detail::rows_added(const Tensor& index, const Tensor& dy, int64_t rows, int64_t padding_index) {
-    const int64_t count = index.numel(), cols = dy.size(-1);
-    const int64_t* i = index.data<int64_t>();
-    Buffer<int64_t> starts(rows + 1), order(count);              // a counting sort: stable, so each row's p ascend
-    for (int64_t v = 0; v <= rows; ++v) starts[v] = 0;
-    for (int64_t p = 0; p < count; ++p)
-        if (i[p] != padding_index) ++starts[i[p]];
-    int64_t sum = 0;
-    for (int64_t v = 0; v <= rows; ++v) starts[v] = sum += starts[v];
-    for (int64_t p = count - 1; p >= 0; --p)
-        if (i[p] != padding_index) order[--starts[i[p]]] = p;
-
-    const Tensor dw = Tensor::empty({rows, cols}, dy.dtype(), dy.device()), rows_of_dy = contiguous(dy);
+    const Tensor dw = Tensor::empty({rows, dy.size(-1)}, dy.dtype(), dy.device()), rows_of_dy = contiguous(dy);
     visit_float_storage(dy.dtype(), "embedding", [&]<class T>() {
-        cpu::embedding_backward<T>(EmbeddingBackward<T>{rows_of_dy.data<T>(), order.data(), starts.data(), count, rows, cols, dw.mutable_data<T>()});
+        replayable([i = index.data<int64_t>(), count = index.numel(), rows, cols = dy.size(-1), padding_index, from = rows_of_dy.data<T>(), to = dw.mutable_data<T>()] {
+            Buffer<int64_t> starts(rows + 1), order(count);      // a counting sort: stable, so each row's p ascend
+            for (int64_t v = 0; v <= rows; ++v) starts[v] = 0;
+            for (int64_t p = 0; p < count; ++p)
+                if (i[p] != padding_index) ++starts[i[p]];
+            int64_t sum = 0;
+            for (int64_t v = 0; v <= rows; ++v) starts[v] = sum += starts[v];
+            for (int64_t p = count - 1; p >= 0; --p)
+                if (i[p] != padding_index) order[--starts[i[p]]] = p;
+            cpu::embedding_backward<T>(EmbeddingBackward<T>{from, order.data(), starts.data(), count, rows, cols, to});
+        });
     });
     return dw;
 }

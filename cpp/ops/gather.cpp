@@ -15,12 +15,13 @@ Tensor checked(const char* op, const Tensor& x, int dim, const Tensor& given) {
         LC_CHECK(d == dim || given.size(d) <= x.size(d), ValueError, op, ": index of shape ", given.sizes(), " reaches beyond x of shape ",
                  x.sizes(), " in dim ", d);
     LC_CHECK(x.size(dim) > 0 || given.numel() == 0, IndexError, op, ": no index is in range for dim ", dim, " of size 0 (shape ", x.sizes(), ")");
+    refuse_recording(op, "indices are checked on the host");
     return contiguous(detail::converted(given.detach(), DType::int64));
 }
 
 // What a kernel needs; the kernel finds indices out of range, done() raises.
-struct Plan : GatherPlan {
-    Plan(const char* op, const Tensor& x, int dim, const Tensor& index)
+struct CheckedPlan : GatherPlan {
+    CheckedPlan(const char* op, const Tensor& x, int dim, const Tensor& index)
         : GatherPlan{index.data<int64_t>(), index.size(dim), x.size(dim), x.stride(dim), {}, {}, &bad_}, op_(op), x_(x), dim_(dim), indices_(index.numel()) {
         for (int d = 0; d < x.dim(); ++d)
             if (d != dim) (d < dim ? lead : tail).add(index.size(d), x.stride(d));
@@ -42,7 +43,7 @@ private:
 
 Tensor gathered(const char* op, const Tensor& x, int dim, const Tensor& index) {
     const Tensor y = Tensor::empty(index.sizes(), x.dtype(), x.device());
-    const Plan plan(op, x, dim, index);
+    const CheckedPlan plan(op, x, dim, index);
     visit_bits(x.dtype(), [&]<class T>() { cpu::gather_forward<T>(GatherForward<T>{x.data<T>(), &plan, y.mutable_data<T>()}); });
     plan.done();
     return y;
@@ -50,13 +51,13 @@ Tensor gathered(const char* op, const Tensor& x, int dim, const Tensor& index) {
 
 // x: new memory, since it is written before all indices have been looked at.
 void scatter_into(const char* op, const Tensor& x, int dim, const Tensor& index, const Tensor& v) {
-    const Plan plan(op, x, dim, index);
+    const CheckedPlan plan(op, x, dim, index);
     visit_bits(x.dtype(), [&]<class T>() { cpu::gather_scatter<T>(GatherScatter<T>{v.data<T>(), &plan, x.mutable_data<T>()}); });
     plan.done();
 }
 
 template <class T> void add_as(const char* op, const Tensor& y, const Tensor& from, int dim, const Tensor& index, const Tensor& v) {
-    const Plan plan(op, y, dim, index);
+    const CheckedPlan plan(op, y, dim, index);
     const bool rows = index.numel() > 0 && plan.tail.count == 1 && plan.step == 1 && plan.lead.count * plan.size == y.numel();
     if (!rows && from) detail::copy_into(y, from);
     else if (!rows) detail::copy_into(y, Tensor::zeros({}, y.dtype()));

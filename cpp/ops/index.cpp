@@ -35,6 +35,7 @@ struct Caller {
 // Masks become the integers they stand for; the result has one index a dim of x.
 Tensors integer_indices(const Caller& caller, const Tensor& x, const Tensors& indices) {
     const char* op = caller.op;
+    refuse_recording(op, "indices are read on the host");
     Tensors out;
     for (const Tensor& index : indices) {
         const int dim = int(out.size());
@@ -210,7 +211,8 @@ Tensor rows_added(const char* op, const Tensor& index, const Tensor& dy, const D
 }
 
 // x[mask], both of one dim, without history
-Tensor masked(const Tensor& given, const Tensor& given_mask) {
+Tensor masked(const char* op, const Tensor& given, const Tensor& given_mask) {
+    refuse_recording(op, "the size of the result depends on values");
     const Tensor x = contiguous(given), mask = contiguous(given_mask);
     Buffer<int64_t> starts(mask.numel() / kNonzeroBlock + 1);
     const Tensor y = Tensor::empty({detail::nonzero_starts(mask, starts.data())}, x.dtype(), x.device());
@@ -223,7 +225,7 @@ Tensor masked(const Tensor& given, const Tensor& given_mask) {
 Tensor gathered(const Caller& caller, const Tensor& x, const Tensors& wanted) {
     Dims sizes;
     if (const int dim = merged_dim(x, wanted, sizes); dim >= 0) return gathered(caller, reshape(x, sizes), merged(wanted, dim));
-    if (x.dim() == 1 && wanted[0].dtype() == DType::bool_ && wanted[0].sizes() == x.sizes() && !wants_grad({x})) return masked(x, wanted[0]);
+    if (x.dim() == 1 && wanted[0].dtype() == DType::bool_ && wanted[0].sizes() == x.sizes() && !wants_grad({x})) return masked(caller.op, x, wanted[0]);
     const Tensors indices = integer_indices(caller, x, wanted);
     const Places at(caller, x.sizes(), x.strides(), indices);
     const Tensor y = Tensor::empty(at.result(), x.dtype(), x.device());

@@ -14,10 +14,8 @@ Tensor instance_norm(const Tensor& x, const Tensor& running_mean, const Tensor& 
     LC_CHECK(s != 1, ValueError, "instance_norm: needs more than one value per channel, input has shape ", x.sizes());
     check_running_statistics("instance_norm", running_mean, running_var, c);
     const GroupNormResult r = group_norm_with_statistics("instance_norm", x, c > 0 ? c : 1, w, b, eps);
-    if (running_mean && x.numel() > 0) {
-        const double* base = r.statistics.data<double>();
-        update_running_statistics(running_mean, running_var, base, base + 2 * n * c, n, double(s), momentum);
-    }
+    if (running_mean && x.numel() > 0)
+        update_running_statistics(running_mean, running_var, r.statistics.data<double>(), n, double(s), momentum);
     return r.y;
 }
 

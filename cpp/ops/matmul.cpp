@@ -139,6 +139,7 @@ template <class T> void run_batched(const Operand& a, const Operand& b, const Di
     }
     f.y_batch = f.m * f.n;
     run(f);
+    if (Plan* plan = recording()) plan->add([at_a = std::move(at_a), at_b = std::move(at_b)] {});      // f points into them
 }
 
 // Without history, as a view of other sizes.

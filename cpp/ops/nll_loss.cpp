@@ -10,14 +10,13 @@ struct Problem {
     ClassRows rows;
     int64_t ignore_index;
     Reduction reduction;
-    double total = 1;                                 // the divisor of the mean
+    SharedTotal total;                                // the divisor of the mean
+    int64_t count;                                    // rows
 };
 
 // f(row, place of x[t] in [outer, n, inner], w[t]) for every row that counts.
-template <class T, class F> void each_row(const Problem& p, const Tensor& target, const Tensor& weight, F&& f) {
-    const int64_t* t = target.data<int64_t>();
-    const T* w = weight ? weight.data<T>() : nullptr;
-    const int64_t inner = p.rows.inner, n = p.rows.n, count = target.numel();
+template <class T, class F> void each_row(const Problem& p, const int64_t* t, const T* w, F&& f) {
+    const int64_t inner = p.rows.inner, n = p.rows.n, count = p.count;
     for (int64_t begin = 0, r = 0; r < count; begin += n * inner)
         for (int64_t i = 0; i < inner; ++i, ++r)
             if (t[r] != p.ignore_index) f(r, begin + t[r] * inner + i, w ? w[t[r]] : T(1));
@@ -26,10 +25,10 @@ template <class T, class F> void each_row(const Problem& p, const Tensor& target
 Tensor backward(const Tensor& dy_any, const Problem& p, const Dims& sizes, const Tensor& target, const Tensor& weight) {
     const Tensor dy = contiguous(dy_any), dx = Tensor::zeros(sizes, dy.dtype());
     visit_float(dy.dtype(), "nll_loss", [&]<class T>() {
-        const T* g = dy.data<T>();
-        T* out = dx.mutable_data<T>();
-        const bool each = p.reduction == Reduction::none;
-        each_row<T>(p, target, weight, [&](int64_t r, int64_t at, T w) { out[at] = T(-double(w) * double(g[each ? r : 0]) / p.total); });
+        replayable([p, t = target.data<int64_t>(), w = weight ? weight.data<T>() : nullptr, g = dy.data<T>(), out = dx.mutable_data<T>()] {
+            const bool each = p.reduction == Reduction::none;
+            each_row<T>(p, t, w, [&](int64_t r, int64_t at, T weight) { out[at] = T(-double(weight) * double(g[each ? r : 0]) / *p.total); });
+        });
     });
     return dx;
 }
@@ -37,7 +36,7 @@ Tensor backward(const Tensor& dy_any, const Problem& p, const Dims& sizes, const
 }  // namespace
 
 Tensor nll_loss(const Tensor& x_any, const Tensor& target_any, const Tensor& weight_any, int64_t ignore_index, const std::string& reduction) {
-    Problem p{class_rows("nll_loss", x_any), ignore_index, parse_reduction("nll_loss", reduction)};
+    Problem p{class_rows("nll_loss", x_any), ignore_index, parse_reduction("nll_loss", reduction), shared_total(), target_any.numel()};
     check_class_indices("nll_loss", x_any, target_any);
     check_class_weight("nll_loss", x_any, weight_any, p.rows.n);
     Tensor y, target, weight;
@@ -48,11 +47,11 @@ Tensor nll_loss(const Tensor& x_any, const Tensor& target_any, const Tensor& wei
         if (weight_any) weight = contiguous(weight_any);
         const Tensor losses = Tensor::zeros(target.sizes(), x.dtype());
         visit_float(x.dtype(), "nll_loss", [&]<class T>() {
-            const double counted = counted_weight<T>("nll_loss", target, weight, p.rows.n, ignore_index);
-            if (p.reduction == Reduction::mean) p.total = counted;
-            const T* from = x.data<T>();
-            T* loss = losses.mutable_data<T>();
-            each_row<T>(p, target, weight, [=](int64_t r, int64_t at, T w) { loss[r] = -w * from[at]; });
+            replayable([p, t = target.data<int64_t>(), w = weight ? weight.data<T>() : nullptr, from = x.data<T>(), loss = losses.mutable_data<T>()] {
+                const double counted = counted_weight<T>("nll_loss", t, p.count, w, p.rows.n, p.ignore_index);
+                if (p.reduction == Reduction::mean) *p.total = counted;
+                each_row<T>(p, t, w, [=](int64_t r, int64_t at, T weight) { loss[r] = -weight * from[at]; });
+            });
         });
         y = p.reduction == Reduction::none ? losses : sum_over_total(losses, p.total);
     }

@@ -19,6 +19,7 @@ int64_t detail::nonzero_starts(const Tensor& x, int64_t* starts) {
 
 Tensor nonzero(const Tensor& input) {
     no_gradient("nonzero", input);
+    refuse_recording("nonzero", "the size of the result depends on values");
     const Tensor x = contiguous(input);
     Buffer<int64_t> starts(x.numel() / kNonzeroBlock + 1);
     const int64_t count = detail::nonzero_starts(x, starts.data());

@@ -45,23 +45,29 @@ inline void check_running_statistics(const char* op, const Tensor& mean, const T
         LC_CHECK(!r || r.sizes() == Dims{channels}, ValueError, op, ": running statistics have shape ", r.sizes(), ", need [", channels, "]");
 }
 
-// running = (1 - momentum) running + momentum * the mean over samples of mean[sample, channel], and of the variance made
-// unbiased; each sample's came from `count` elements.
-inline void update_running_statistics(const Tensor& running_mean, const Tensor& running_var, const double* mean, const double* var,
-                                      int64_t samples, double count, double momentum) {
+// base, rest and var of every sample and channel, in a row; the mean is base + rest. running = (1 - momentum) running +
+// momentum * the mean over samples of the mean, and of the variance made unbiased; each came from `count` elements.
+inline void update_running_statistics(const Tensor& running_mean, const Tensor& running_var, const double* statistics, int64_t samples,
+                                      double count, double momentum) {
     const int64_t channels = running_mean.numel();
     check_inplace("running statistics", running_mean);
     check_inplace("running statistics", running_var);
-    for (const auto& [running, statistic, factor] : {std::tuple{running_mean, mean, 1.0}, std::tuple{running_var, var, count / (count - 1)}})
+    const double *base = statistics, *rest = base + samples * channels, *var = rest + samples * channels;
+    const auto update = [&](const Tensor& running, double factor, auto value) {
         visit_float(running.dtype(), "running statistics", [&]<class R>() {
-            R* r = running.template mutable_data<R>();
-            for (int64_t c = 0; c < channels; ++c) {
-                double total = 0;
-                for (int64_t i = 0; i < samples; ++i) total += statistic[i * channels + c];
-                R& old = r[c * running.stride(0)];
-                old = R((1 - momentum) * double(old) + momentum * factor * total / double(samples));
-            }
+            replayable([=, r = running.mutable_data<R>(), stride = running.stride(0)] {
+                for (int64_t c = 0; c < channels; ++c) {
+                    double total = 0;
+                    for (int64_t i = c; i < samples * channels; i += channels) total += value(i);
+                    R& old = r[c * stride];
+                    old = R((1 - momentum) * double(old) + momentum * factor * total / double(samples));
+                }
+            });
         });
+    };
+    // From an infinite base nothing can be subtracted: rest is NaN.
+    update(running_mean, 1, [=](int64_t i) { return rest[i] - rest[i] == 0 ? base[i] + rest[i] : base[i]; });
+    update(running_var, count / (count - 1), [=](int64_t i) { return var[i]; });
 }
 
 }  // namespace lc

@@ -16,6 +16,7 @@ Tensor checked(const char* op, const Tensor& given) {
 
 // -1 of none
 int64_t largest_of(const char* op, const Tensor& index) {
+    refuse_recording(op, "classes are read on the host");
     const int64_t* i = index.data<int64_t>();
     int64_t largest = -1;
     for (int64_t p = 0, n = index.numel(); p < n; ++p) {

@@ -117,6 +117,47 @@ float* count(const std::vector<Entry>& entries, const Tensor& steps) {
     return t;
 }
 
+// The norm of all entries as one vector, into `norm`.
+void norm_of(const std::vector<Entry>& entries, int kind, const Tensor& norm) {
+    double total = 0;
+    bool done[kDTypes] = {};
+    for (const Entry& first : entries) {
+        const DType dtype = first.p.dtype();
+        if (std::exchange(done[int(dtype)], true)) continue;
+        visit_float_storage(dtype, "total_norm", [&]<class T>() {
+            std::vector<OptimChunk<T>> chunks;
+            int64_t elements = 0;
+            for (const Entry& e : entries)
+                if (e.p.dtype() == dtype) {
+                    add_chunks<T>(chunks, {nullptr, e.p.data<T>(), nullptr, {}, 0, 0, 0}, e.p.numel());
+                    elements += e.p.numel();
+                }
+            std::vector<double> parts(chunks.size());
+            cpu::norm_parts<T>({{chunks.data(), int64_t(chunks.size()), elements}, kind, parts.data()});
+            for (double part : parts)
+                if (kind) total += part;
+                else if (!(part <= total)) total = std::isnan(total) ? total : part;
+        });
+    }
+    if (kind == 2) total = std::sqrt(total);
+    visit_float(norm.dtype(), "total_norm", [&]<class T>() { *norm.mutable_data<T>() = T(total); });
+}
+
+void clip(const Tensors& tensors, const Tensor& norm, double max_norm) {
+    NoGrad no_grad;
+    double factor = 1;
+    visit_float(norm.dtype(), "clip_by_norm_", [&]<class T>() { factor = double(T(max_norm) / (*norm.data<T>() + T(1e-6))); });
+    if (factor >= 1) return;                          // a NaN goes on, and shows
+
+    std::vector<Entry> entries;
+    for (size_t i = 0; i < tensors.size(); ++i) {
+        check_inplace("clip_by_norm_", tensors[i]);
+        const Tensor x = tensors[i].is_contiguous() ? tensors[i] : clone(tensors[i]);
+        entries.push_back({i, x, x, {}, tensors[i], {}});
+    }
+    step("clip_by_norm_", entries, [](size_t) { return Scalars{}; }, [&]<class T>(const OptimList<T>& list) { cpu::scale_gradients<T>({list, acc_t<T>(factor)}); });
+}
+
 const Tensors* used(const Tensors& list, bool wanted) { return wanted ? &list : nullptr; }
 
 }  // namespace
@@ -170,51 +211,19 @@ Tensor total_norm(const Tensors& tensors, double order) {
     }
     NoGrad no_grad;
     const int kind = std::isinf(order) ? 0 : int(order);
-    double total = 0;
     std::vector<Entry> entries;
     for (size_t i = 0; i < tensors.size(); ++i) {
         entries.push_back({i, contiguous(tensors[i]), {}, {}, {}, {}});
     }
-    bool done[kDTypes] = {};
-    for (const Entry& first : entries) {
-        const DType dtype = first.p.dtype();
-        if (std::exchange(done[int(dtype)], true)) continue;
-        visit_float_storage(dtype, "total_norm", [&]<class T>() {
-            std::vector<OptimChunk<T>> chunks;
-            int64_t elements = 0;
-            for (const Entry& e : entries)
-                if (e.p.dtype() == dtype) {
-                    add_chunks<T>(chunks, {nullptr, e.p.data<T>(), nullptr, {}, 0, 0, 0}, e.p.numel());
-                    elements += e.p.numel();
-                }
-            std::vector<double> parts(chunks.size());
-            cpu::norm_parts<T>({{chunks.data(), int64_t(chunks.size()), elements}, kind, parts.data()});
-            for (double part : parts)
-                if (kind) total += part;
-                else if (!(part <= total)) total = std::isnan(total) ? total : part;
-        });
-    }
-    if (kind == 2) total = std::sqrt(total);
     const Tensor norm = Tensor::empty({}, entries.empty() ? DType::float32 : state_dtype(entries[0].p.dtype()));
-    visit_float(norm.dtype(), "total_norm", [&]<class T>() { *norm.mutable_data<T>() = T(total); });
+    replayable([entries = std::move(entries), norm, kind] { norm_of(entries, kind, norm); });
     return norm;
 }
 
 void clip_by_norm_(const Tensors& tensors, const Tensor& norm, double max_norm) {
     LC_CHECK(norm && norm.numel() == 1, ValueError, "clip_by_norm_: norm must be one number");
-    NoGrad no_grad;
-    double factor = 1;
-    visit_float(norm.dtype(), "clip_by_norm_", [&]<class T>() { factor = double(T(max_norm) / (*norm.data<T>() + T(1e-6))); });
-    if (factor >= 1) return;                          // a NaN goes on, and shows
-
-    std::vector<Entry> entries;
-    for (size_t i = 0; i < tensors.size(); ++i) {
-        LC_CHECK(tensors[i], TypeError, "clip_by_norm_: tensor ", i, " is None");
-        check_inplace("clip_by_norm_", tensors[i]);
-        const Tensor x = tensors[i].is_contiguous() ? tensors[i] : clone(tensors[i]);
-        entries.push_back({i, x, x, {}, tensors[i], {}});
-    }
-    step("clip_by_norm_", entries, [](size_t) { return Scalars{}; }, [&]<class T>(const OptimList<T>& list) { cpu::scale_gradients<T>({list, acc_t<T>(factor)}); });
+    for (size_t i = 0; i < tensors.size(); ++i) LC_CHECK(tensors[i], TypeError, "clip_by_norm_: tensor ", i, " is None");
+    replayable([tensors, norm, max_norm] { clip(tensors, norm, max_norm); });
 }
 
 }  // namespace lc

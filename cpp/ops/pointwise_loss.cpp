@@ -31,9 +31,15 @@ Tensors backward(const Grads& dy, const Problem& p, const Tensor& x, const Tenso
     const Tensor upstream = contiguous(dy[0]);
     const bool each = p.reduction == Reduction::none;
     visit_float(x.dtype(), p.op, [&]<class T>() {
-        const T scaled = each ? T(0) : T(double(*upstream.data<T>()) / p.divisor);
-        cpu::pointwise_loss_backward<T>({p.kind, x.numel(), T(p.beta), x.data<T>(), t.data<T>(), optional_data<T>(w), optional_data<T>(pos_weight),
-                                         each ? upstream.data<T>() : &scaled, each ? 1 : 0, optional_mutable_data<T>(dx), optional_mutable_data<T>(dt)});
+        const PointwiseLossBackward<T> a{p.kind, x.numel(), T(p.beta), x.data<T>(), t.data<T>(), optional_data<T>(w), optional_data<T>(pos_weight),
+                                         upstream.data<T>(), each ? 1 : 0, optional_mutable_data<T>(dx), optional_mutable_data<T>(dt)};
+        if (each) return cpu::pointwise_loss_backward<T>(a);
+        replayable([a, divisor = p.divisor] {
+            const T scaled = T(double(*a.g) / divisor);
+            PointwiseLossBackward<T> b = a;
+            b.g = &scaled;
+            cpu::pointwise_loss_backward<T>(b);
+        });
     });
     return {dx, dt};
 }
@@ -105,9 +111,10 @@ Tensor binary_cross_entropy(const Tensor& x, const Tensor& t, const Tensor& weig
     check_same_shape(op, x, t);
     const Tensor dense = contiguous(x.detach());
     visit_float(x.dtype(), op, [&]<class T>() {
-        const T* p = dense.data<T>();
-        for (int64_t i = 0; i < dense.numel(); ++i)
-            LC_CHECK(!(p[i] < 0 || p[i] > 1), ValueError, op, ": input must lie in [0, 1], found ", p[i], "; for logits use binary_cross_entropy_with_logits");
+        replayable([op, p = dense.data<T>(), n = dense.numel()] {
+            for (int64_t i = 0; i < n; ++i)
+                LC_CHECK(!(p[i] < 0 || p[i] > 1), ValueError, op, ": input must lie in [0, 1], found ", p[i], "; for logits use binary_cross_entropy_with_logits");
+        });
     });
     return run(problem(op, PointwiseLoss::binary_cross_entropy, reduction, x.numel()), x, t, weight);
 }

@@ -108,6 +108,11 @@ SharedGeometry adaptive(const char* op, const Tensor& x, int axes, const Dims& o
     return g;
 }
 
+// The kernels' arguments point into the windows.
+void hold(const SharedGeometry& g) {
+    if (Plan* plan = recording()) plan->add([g] {});
+}
+
 Tensors run_max(const char* op, const Tensor& x, const SharedGeometry& g, bool want_index) {
     LC_CHECK(g->h * g->w <= INT32_MAX, ValueError, op, ": planes of ", g->h, " x ", g->w, " elements are too large; at most 2^31 - 1");
     const bool grad = wants_grad({x});
@@ -116,6 +121,7 @@ Tensors run_max(const char* op, const Tensor& x, const SharedGeometry& g, bool w
     visit_float(x.dtype(), op, [&]<class T>() {
         cpu::max_pool2d_forward<T>({g->shape(), in.data<T>(), y.mutable_data<T>(), index ? index.mutable_data<int64_t>() : nullptr});
     });
+    hold(g);
     if (grad)
         record(op, {x}, {y}, [op, g, sizes = x.sizes(), index = Saved(index)](const Grads& grads) -> Tensors {
             const Tensor dy = contiguous(grads[0]), dx = Tensor::empty(sizes, dy.dtype());
@@ -130,6 +136,7 @@ Tensors run_max(const char* op, const Tensor& x, const SharedGeometry& g, bool w
 Tensor run_avg(const char* op, const Tensor& x, const SharedGeometry& g) {
     const Tensor in = contiguous(x.detach()), y = Tensor::empty(g->out, x.dtype());
     visit_float(x.dtype(), op, [&]<class T>() { cpu::avg_pool2d_forward<T>({g->shape(), in.data<T>(), y.mutable_data<T>()}); });
+    hold(g);
     if (wants_grad({x}))
         record(op, {x}, {y}, [op, g, sizes = x.sizes()](const Grads& grads) -> Tensors {
             const Tensor dy = contiguous(grads[0]), dx = Tensor::empty(sizes, dy.dtype());

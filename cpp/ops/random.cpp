@@ -12,13 +12,14 @@ namespace lc {
 namespace {
 
 void fill(const Tensor& x, RandomKind kind, double a, double b, Generator* generator) {
-    const RandomKey key = next_random_key(generator);
-    if (x.numel() == 0) return;
+    if (x.numel() == 0) return void(next_random_key(generator));
     const DType t = x.dtype() == DType::float64 ? DType::float64 : DType::float32;
     const bool direct = x.is_contiguous() && x.dtype() == t;
     const Tensor y = direct ? x : Tensor::empty(x.sizes(), t);
     visit_float(t, "random", [&]<class T>() {
-        cpu::random_fill<T>({kind, key, a, b, static_cast<T*>(const_cast<void*>(y.raw())), y.numel()});
+        replayable([=, from = Ref<Generator>(generator), out = static_cast<T*>(const_cast<void*>(y.raw())), n = y.numel()] {
+            cpu::random_fill<T>({kind, next_random_key(from.get()), a, b, out, n});
+        });
     });
     if (!direct) detail::copy_into(x, y);
 }
@@ -71,10 +72,11 @@ void randint_(const Tensor& x, int64_t low, int64_t high, Generator* generator) 
     check_inplace("randint", x);
     LC_CHECK(low < high, ValueError, "randint: low must be below high: ", low, ", ", high);
     x.mutable_raw();
-    const RandomKey key = next_random_key(generator);
-    if (x.numel() == 0) return;
+    if (x.numel() == 0) return void(next_random_key(generator));
     const Tensor y = Tensor::empty(x.sizes(), DType::int64);
-    cpu::random_integers<int64_t>({key, low, uint64_t(high) - uint64_t(low), y.mutable_data<int64_t>(), y.numel()});
+    replayable([=, from = Ref<Generator>(generator), out = y.mutable_data<int64_t>(), n = y.numel()] {
+        cpu::random_integers<int64_t>({next_random_key(from.get()), low, uint64_t(high) - uint64_t(low), out, n});
+    });
     detail::copy_into(x, y);
 }
 
@@ -98,11 +100,12 @@ Tensor randint(int64_t low, int64_t high, const Dims& sizes, DType dtype, Genera
 
 Tensor randperm(int64_t n, DType dtype, Generator* generator) {
     LC_CHECK(n >= 0, ValueError, "randperm: n must not be negative, is ", n);
-    Words words(next_random_key(generator));
     const Tensor y = Tensor::empty({n}, DType::int64);
-    int64_t* p = y.mutable_data<int64_t>();
-    for (int64_t i = 0; i < n; ++i) p[i] = i;
-    for (int64_t i = n - 1; i > 0; --i) std::swap(p[i], p[words.below(uint64_t(i) + 1)]);
+    replayable([n, from = Ref<Generator>(generator), p = y.mutable_data<int64_t>()] {
+        Words words(next_random_key(from.get()));
+        for (int64_t i = 0; i < n; ++i) p[i] = i;
+        for (int64_t i = n - 1; i > 0; --i) std::swap(p[i], p[words.below(uint64_t(i) + 1)]);
+    });
     return detail::converted(y, dtype);
 }
 
@@ -113,6 +116,7 @@ Tensor bernoulli(const Tensor& p, Generator* generator) {
 }
 
 Tensor multinomial(const Tensor& weights, int64_t samples, bool replacement, Generator* generator) {
+    refuse_recording("multinomial", "weights are read on the host");
     const int rank = weights.dim();
     LC_CHECK(rank == 1 || rank == 2, ValueError, "multinomial: weights must be [n] or [rows, n], they are ", weights.sizes());
     const int64_t n = weights.size(-1), rows = rank == 2 ? weights.size(0) : 1;

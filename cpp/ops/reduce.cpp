@@ -312,8 +312,9 @@ Tensor logsumexp(const Tensor& x, const Dims& dims, bool keepdim) {
         const NoGrad none;
         const Tensor largest = reduce(ReduceOp::max, x, axes);
         visit_float(largest.dtype(), "logsumexp", [&]<class T>() {                              // an infinite shift would give NaN
-            T* m = largest.mutable_data<T>();
-            for (int64_t i = 0; i < largest.numel(); ++i) m[i] = std::isfinite(m[i]) ? m[i] : T(0);
+            replayable([m = largest.mutable_data<T>(), n = largest.numel()] {
+                for (int64_t i = 0; i < n; ++i) m[i] = std::isfinite(m[i]) ? m[i] : T(0);
+            });
         });
         y = finish(add(log(reduce(ReduceOp::sum_exp, x, axes, largest)), largest), axes, keepdim, x.dtype());
     }

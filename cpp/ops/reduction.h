@@ -1,5 +1,6 @@
 // What the losses share: their reduction, and class indices with their weights.
 #pragma once
+#include <memory>
 #include <string>
 #include "cpp/autograd/node.h"
 #include "cpp/core/tensor.h"
@@ -31,14 +32,21 @@ private:
     double sum_ = 0, lost_ = 0;
 };
 
-// A scalar: the sum of the rows' losses (contiguous; in index order, in float64) over total.
-inline Tensor sum_over_total(const Tensor& losses, double total) {
+// The divisor of a mean over rows that the targets decide: backward needs it, and a replay finds it anew.
+using SharedTotal = std::shared_ptr<double>;
+inline SharedTotal shared_total() { return std::allocate_shared<double>(PoolAllocator<double>(), 1.0); }
+inline double number_of(double total) { return total; }
+inline double number_of(const SharedTotal& total) { return *total; }
+
+// A scalar: the sum of the rows' losses (contiguous; in index order, in float64) over total, a double or shared.
+template <class Total> Tensor sum_over_total(const Tensor& losses, const Total& total) {
     const Tensor y = Tensor::empty({}, losses.dtype());
     visit_float(losses.dtype(), "loss", [&]<class T>() {
-        const T* l = losses.data<T>();
-        LongSum sum;
-        for (int64_t i = 0; i < losses.numel(); ++i) sum.add(double(l[i]));
-        *y.mutable_data<T>() = T(sum.value() / total);
+        replayable([l = losses.data<T>(), n = losses.numel(), out = y.mutable_data<T>(), total] {
+            LongSum sum;
+            for (int64_t i = 0; i < n; ++i) sum.add(double(l[i]));
+            *out = T(sum.value() / number_of(total));
+        });
     });
     return y;
 }
@@ -73,13 +81,11 @@ inline void check_class_weight(const char* op, const Tensor& x, const Tensor& we
     no_gradient(text(op, ": weight").c_str(), weight);
 }
 
-// The sum of w[t] over the rows that count; refuses an index that is no class. Contiguous target (int64) and weight.
-template <class T> double counted_weight(const char* op, const Tensor& target, const Tensor& weight, int64_t n, int64_t ignore_index) {
-    const int64_t* t = target.data<int64_t>();
-    const T* w = weight ? weight.data<T>() : nullptr;
+// The sum of w[t] over the rows that count; refuses an index that is no class. w: null for ones.
+template <class T> double counted_weight(const char* op, const int64_t* t, int64_t rows, const T* w, int64_t n, int64_t ignore_index) {
     LongSum total;
     int64_t counted = 0;
-    for (int64_t i = 0, rows = target.numel(); i < rows; ++i) {
+    for (int64_t i = 0; i < rows; ++i) {
         if (t[i] == ignore_index) continue;
         LC_CHECK(t[i] >= 0 && t[i] < n, IndexError, op, ": target ", t[i], " is not a class: there are ", n);
         ++counted;

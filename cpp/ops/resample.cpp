@@ -2,6 +2,7 @@
 #include "cpp/ops/resample.h"
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include "cpp/autograd/node.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/views.h"
@@ -9,7 +10,9 @@
 namespace lc {
 namespace {
 
-Tensor run(const Tensor& x, int dim, const AxisMap& map) {
+Tensor run(const Tensor& x, int dim, const AxisMap& given) {
+    const auto held = recording() ? std::make_shared<const AxisMap>(given) : nullptr;      // the kernel's arguments point into it
+    const AxisMap& map = held ? *held : given;
     Dims sizes = x.sizes();
     int64_t outer = 1, inner = 1;
     for (int d = 0; d < dim; ++d) outer *= sizes[d];
@@ -24,6 +27,7 @@ Tensor run(const Tensor& x, int dim, const AxisMap& map) {
         if constexpr (std::is_same_v<T, bool>) launch.template operator()<uint8_t>();
         else launch.template operator()<T>();
     });
+    if (Plan* plan = recording()) plan->add([held] {});
     return y;
 }
 

@@ -53,7 +53,9 @@ struct Order {
 
 template <class T> Tensor sum_of_biases(const RnnWeights& w) {
     const Tensor a = contiguous(w.b_ih), b = contiguous(w.b_hh), y = Tensor::empty_like(a);
-    for (int64_t i = 0; i < y.numel(); ++i) y.mutable_data<T>()[i] = a.data<T>()[i] + b.data<T>()[i];
+    replayable([n = y.numel(), a = a.data<T>(), b = b.data<T>(), y = y.mutable_data<T>()] {
+        for (int64_t i = 0; i < n; ++i) y[i] = a[i] + b[i];
+    });
     return y;
 }
 
@@ -133,7 +135,9 @@ template <class T> Tensors backward(RnnMode mode, const Sizes& s, const Run& r, 
         const int64_t t = order.step(i), before = i > 0 ? order.step(i - 1) : 0;
         if (r.w_hr) {
             T* sum = dp.template mutable_data<T>() + t * out;
-            for (int64_t j = 0; j < out; ++j) sum[j] = dh.template data<T>()[j] + (dy ? dy.template data<T>()[t * out + j] : T(0));
+            replayable([=, from_later = dh.template data<T>(), own = dy ? dy.template data<T>() + t * out : nullptr] {
+                for (int64_t j = 0; j < out; ++j) sum[j] = from_later[j] + (own ? own[j] : T(0));
+            });
             detail::multiply(dtype, {.a = matrix(sum, s.out), .b = matrix(r.w_hr.raw(), H), .y = d_whole.mutable_raw(), .y_row = H, .m = s.batch, .n = H, .k = s.out});
         }
         cpu::rnn_backward<T>({.mode = mode, .batch = s.batch, .hidden = H, .gates = r.gates.template data<T>() + t * width, .q_n = gru ? extra + t * state : nullptr, .h = y + t * state, .h_before = i > 0 ? y + before * state : r.h0.template data<T>(), .c = lstm ? extra + t * state : nullptr, .c_before = !lstm ? nullptr : i > 0 ? extra + before * state

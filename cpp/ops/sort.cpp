@@ -28,9 +28,12 @@ std::pair<Tensor, Tensor> ordered(const char* op, const Tensor& x, int dim, int6
     sizes[x.dim() - 1] = keep;
     Tensor y = Tensor::empty(sizes, x.dtype(), x.device()), index = Tensor::empty(sizes, DType::int64, x.device());
     if (keep > 0 && x.numel() > 0) {
-        Buffer<char> scratch(num_threads() * sort_scratch_bytes(n, int64_t(item_size(x.dtype()))));
         visit_any(x.dtype(), [&]<class T>() {
-            cpu::sort_forward<T>(SortForward<T>{rows.data<T>(), x.numel() / n, n, keep, descending, scratch.data(), y.mutable_data<T>(), index.mutable_data<int64_t>()});
+            replayable([a = SortForward<T>{rows.data<T>(), x.numel() / n, n, keep, descending, nullptr, y.mutable_data<T>(), index.mutable_data<int64_t>()}]() mutable {
+                const Buffer<char> scratch(num_threads() * sort_scratch_bytes(a.n, int64_t(sizeof(T))));
+                a.scratch = scratch.data();
+                cpu::sort_forward<T>(a);
+            });
         });
     }
     if (!last) y = contiguous(movedim(y, {-1}, {dim})), index = contiguous(movedim(index, {-1}, {dim}));
@@ -60,6 +63,7 @@ std::pair<Tensor, Tensor> topk(const Tensor& x, int64_t k, int64_t dim, bool lar
 
 std::tuple<Tensor, Tensor, Tensor> unique(const Tensor& x) {
     no_gradient("unique", x);
+    refuse_recording("unique", "the size of the result depends on values");
     const auto [sorted, order] = sort(reshape(x, {-1}), 0);
     const int64_t n = x.numel();
     const Tensor inverse = Tensor::empty(x.sizes(), DType::int64);
@@ -85,6 +89,7 @@ std::tuple<Tensor, Tensor, Tensor> unique(const Tensor& x) {
 }
 
 Tensor searchsorted(const Tensor& sorted, const Tensor& values, bool right) {
+    refuse_recording("searchsorted", "values are read on the host");
     LC_CHECK(sorted.dim() >= 1, ValueError, "searchsorted: the sorted sequence needs a dim to search along");
     const bool shared = sorted.dim() == 1;
     bool fits = shared || sorted.dim() == values.dim();

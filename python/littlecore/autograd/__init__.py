@@ -8,13 +8,14 @@ from typing import Any, TypeAlias
 from .. import _core
 from .._core import Tensor
 from ..tensor import RemovableHandle
+from .capture import capture
 from .checkpoint import checkpoint, checkpoint_sequential
 from .function import Function, FunctionContext
 from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .gradcheck import GradcheckError, gradcheck
 
 __all__ = [
-    "Function", "FunctionContext", "GradcheckError", "RemovableHandle", "backward", "checkpoint",
+    "Function", "FunctionContext", "GradcheckError", "RemovableHandle", "backward", "capture", "checkpoint",
     "checkpoint_sequential", "enable_grad", "grad", "gradcheck", "inference_mode", "is_grad_enabled", "no_grad",
     "set_grad_enabled",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .. import _core
 from .._core import Tensor
 from ..autograd.function import Function
 from ..tensor import RemovableHandle
@@ -24,11 +25,13 @@ def register(
     entry = (hook, with_kwargs)
     hooks[kind].insert(0 if prepend else len(hooks[kind]), entry)
     module.__dict__["_hooked"] = True
+    _core.structure_changed()
 
     def remove() -> None:
         if entry in hooks[kind]:
             hooks[kind].remove(entry)
         module.__dict__["_hooked"] = any(hooks.values())
+        _core.structure_changed()
 
     return RemovableHandle(remove)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .. import _core
 from .._core import Tensor, float32, float64
 from .._core import device as Device
 from .._core import dtype as DType
@@ -62,14 +63,17 @@ class Module:
                 raise TypeError(f"cannot assign '{type(value).__name__}' as buffer '{name}' (Tensor or None expected)")
             own["_buffers"][name] = value
             own[name] = value
+            _core.structure_changed()
         else:
             object.__setattr__(self, name, value)
+            _core.structure_changed()
 
     def __delattr__(self, name: str) -> None:
         for registry in ("_parameters", "_buffers", "_modules"):
             self.__dict__[registry].pop(name, None)
         self._non_persistent_buffers_set.discard(name)
         object.__delattr__(self, name)
+        _core.structure_changed()
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter under `name`; None keeps the name without a value (a layer without bias)."""
@@ -110,6 +114,7 @@ class Module:
                 own[other].pop(name, None)
         own[registry][name] = value
         own[name] = value
+        _core.structure_changed()
 
     # ---- calling -----------------------------------------------------------------------------------------------------
 
@@ -234,7 +239,8 @@ class Module:
         """Training mode: dropout drops, batch_norm uses the batch's statistics."""
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
-        self.training = mode
+        if self.training is not mode:
+            self.training = mode
         for child in self.children():
             child.train(mode)
         return self

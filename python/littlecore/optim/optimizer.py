@@ -85,11 +85,17 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        if _core.recording():  # a replay steps with the options of that time
+            _core.replayable(self._step_groups)
+        else:
+            self._step_groups()
+        return loss
+
+    def _step_groups(self) -> None:
         for index, group in enumerate(self.param_groups):
             lists = self._lists.get(index)
             if lists is None or not self._step_group(group, lists):
                 self._step_group(group, self._make_state(index, group))
-        return loss
 
     def _make_state(self, index: int, group: dict[str, Any]) -> dict[str, Any]:
         """State for every parameter with a gradient, and the lists over it."""
@@ -150,6 +156,7 @@ class Optimizer:
                     fresh[p] = {name: _owned(p, name, value) for name, value in values.items() if value is not None}
         self.state = fresh
         self._lists.clear()
+        _core.structure_changed()
         for own, loaded in zip(self.param_groups, groups, strict=True):
             own.update({k: v for k, v in loaded.items() if k != "params"})
 
