@@ -77,17 +77,17 @@ private:
     }
     // Of the low halves.
     LC_INLINE static wides multiply(wides a, uint64_t m) {
-        constexpr wides none = {};
+        const wides b = wides{} + m;
 #if defined(__AVX512F__)
-        return (wides)_mm512_mul_epu32((__m512i)a, (__m512i)(none + m));
+        return (wides)_mm512_mul_epu32((__m512i)a, (__m512i)b);
 #elif defined(__AVX2__)
-        return (wides)_mm256_mul_epu32((__m256i)a, (__m256i)(none + m));
+        return (wides)_mm256_mul_epu32((__m256i)a, (__m256i)b);
 #elif defined(__SSE2__)
-        return (wides)_mm_mul_epu32((__m128i)a, (__m128i)(none + m));
+        return (wides)_mm_mul_epu32((__m128i)a, (__m128i)b);
 #elif defined(__ARM_NEON)
-        return (wides)vmull_u32(vmovn_u64((uint64x2_t)a), vdup_n_u32(uint32_t(m)));
+        return (wides)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
 #else
-        return (a & 0xffffffffu) * m;
+        return (a & 0xffffffffu) * b;
 #endif
     }
     struct LowHalves {
