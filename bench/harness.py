@@ -2,10 +2,10 @@
 
 A case is one call written once for both libraries (ours has PyTorch's names), the work it cannot avoid, and its inputs.
 Outputs are compared before anything is timed: a wrong result has no speed. Ours and the peer's calls alternate in one
-process, on warm memory; the figure is the median over rounds. Beside it stands the share of the limit reached:
-the floor is the larger of flops / FMA peak and bytes / bandwidth of the same working set, both measured in the same
-process on as many threads: of a copy; of a read where nothing as large as the input is written; of an update in place
-for what an optimizer moves, which comes after the rest.
+process, on warm memory; the figure is the lower quartile over rounds, for neighbours only add. Beside it stands the
+share of the limit reached: the floor is the larger of flops / FMA peak and bytes / bandwidth of the same working set,
+both measured in the same process on as many threads: of a copy; of a read where nothing as large as the input is
+written; of an update in place for what an optimizer moves, which comes after the rest.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -249,7 +248,7 @@ SETTLE = 0.008  # seconds: so long the threads of PyTorch's OpenMP spin on, on t
 
 
 def measure(calls: dict[str, Call], seconds: float) -> dict[str, float]:
-    """Median seconds of each call, taken in turns, each after the other libraries' threads have gone to sleep."""
+    """Lower quartile of each call's seconds, taken in turns, each after the others' threads have gone to sleep."""
     inner, waking = {}, {}
     for name, call in calls.items():
         call()
@@ -260,7 +259,7 @@ def measure(calls: dict[str, Call], seconds: float) -> dict[str, float]:
         waking[name] = inner[name] if spent < 0.1 else 0  # a long call wakes threads and caches by itself
     samples: dict[str, list[float]] = {name: [] for name in calls}
     deadline = time.perf_counter() + seconds
-    while len(min(samples.values(), key=len)) < 3 or time.perf_counter() < deadline:
+    while len(min(samples.values(), key=len)) < 4 or time.perf_counter() < deadline:
         for name, call in calls.items():
             if len(calls) > 1:
                 time.sleep(SETTLE)
@@ -272,7 +271,7 @@ def measure(calls: dict[str, Call], seconds: float) -> dict[str, float]:
             samples[name].append((time.perf_counter() - begin) / inner[name])
         if len(next(iter(samples.values()))) >= 200:
             break
-    return {name: statistics.median(s) for name, s in samples.items()}
+    return {name: sorted(s)[len(s) // 4] for name, s in samples.items()}
 
 
 def run(op: str, cases: Iterable[Case], peers: dict[str, Any], threads: int, seconds: float) -> Iterator[Row]:
@@ -303,8 +302,8 @@ def run(op: str, cases: Iterable[Case], peers: dict[str, Any], threads: int, sec
                     raise WrongResult(f"{op} {case.name} {direction}: not float64's result: {error}") from None
             if peers and len(calls) == 1:
                 continue  # no peer has it
-            medians = measure(calls, seconds)
-            spent = medians.pop("ours")
+            times = measure(calls, seconds)
+            spent = times.pop("ours")
             time.sleep(SETTLE)  # the limits are measured on cores as free as ours
             yield Row(
                 op,
@@ -316,5 +315,5 @@ def run(op: str, cases: Iterable[Case], peers: dict[str, Any], threads: int, sec
                 gflops=work.flops / spent / 1e9,
                 gbs=(work.bytes + work.updated) / spent / 1e9,
                 limit_share=floor_seconds(work, threads) / spent,
-                peer={name: t * 1e3 for name, t in medians.items()},
+                peer={name: t * 1e3 for name, t in times.items()},
             )
