@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 #include "cpp/core/error.h"
+#include "cpp/core/workspace.h"
 
 namespace lc {
 
@@ -32,6 +33,7 @@ constexpr size_t kChunk = size_t(32) << 20;
 constexpr size_t kLarge = size_t(4) << 20;            // from here a block is its own mapping
 constexpr int kReuseClasses = 4;                      // a large block may serve a request up to a half smaller
 [[gnu::tls_model("initial-exec")]] thread_local Region* region_in_use = nullptr;
+[[gnu::tls_model("initial-exec")]] thread_local Workspace* workspace_in_use = nullptr;
 
 }  // namespace
 
@@ -281,8 +283,41 @@ Heap& heap() {
 
 }  // namespace
 
-void* allocate(size_t bytes) { return heap().allocate(bytes); }
-void release(void* p) noexcept { heap().release(p); }
+namespace {
+
+size_t rounded(size_t bytes) { return std::max((bytes + kAlignment - 1) / kAlignment * kAlignment, kAlignment); }
+
+void* allocate_from(Workspace& w, size_t bytes) {
+    const size_t at = w.used, end = at + rounded(bytes);
+    LC_CHECK(!w.data || end <= w.size, MemoryError, "workspace: ", end, " bytes are needed, ", w.size, " were given");
+    w.used = end;
+    w.peak = std::max(w.peak, end);
+    return w.data ? w.data + at : heap().allocate(bytes);
+}
+
+void release_from(Workspace& w, void* p) noexcept {
+    if (!p) return;
+    if (w.data) {
+        w.used = size_t(static_cast<char*>(p) - w.data);
+        return;
+    }
+    w.used -= rounded((static_cast<Header*>(p) - 1)->requested);
+    heap().release(p);
+}
+
+}  // namespace
+
+void* allocate(size_t bytes) { return LC_UNLIKELY(workspace_in_use != nullptr) ? allocate_from(*workspace_in_use, bytes) : heap().allocate(bytes); }
+void release(void* p) noexcept { LC_UNLIKELY(workspace_in_use != nullptr) ? release_from(*workspace_in_use, p) : heap().release(p); }
+
+UseWorkspace::UseWorkspace(Workspace& w, bool skip_tasks) noexcept : skip_tasks_(skip_tasks) {
+    workspace_in_use = &w;
+    if (skip_tasks) detail::skip_tasks(true);
+}
+UseWorkspace::~UseWorkspace() {
+    workspace_in_use = nullptr;
+    if (skip_tasks_) detail::skip_tasks(false);
+}
 
 namespace memory {
 MemoryStats stats() { return heap().stats(); }

@@ -1,6 +1,7 @@
 #include "cpp/core/parallel.h"
 #include <pthread.h>
 #include <sched.h>
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -8,7 +9,10 @@
 #include <exception>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include "cpp/core/error.h"
+#include "cpp/core/thread_pool.h"
+#include "cpp/core/workspace.h"
 
 namespace lc {
 namespace {
@@ -19,7 +23,8 @@ constexpr int64_t kLongCall = 20'000;                 // ns: from here the calle
 constexpr auto kPollEvery = std::chrono::milliseconds(10);
 
 LongCallHooks hooks{};
-thread_local bool in_task = false;
+thread_local bool in_task = false, tasks_skipped = false;
+ThreadPool embedder{};                                // run: null for our own pool
 
 // kSpins of relax() are about 20 us; a parked thread takes some 60 us to wake.
 #if defined(__x86_64__)
@@ -198,6 +203,18 @@ private:
     std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
+// The embedder's threads take part; what they leave undone, this thread does.
+template <class Poll> void run_on_embedder(Job& job, Poll poll) {
+    const int participants = int(std::min<int64_t>(num_threads(), job.tasks));
+    embedder.run(embedder.context, participants, [](void* p, int worker) {
+        const bool before = std::exchange(in_task, true);
+        static_cast<Job*>(p)->work(worker, [] { return false; });
+        in_task = before; }, &job);
+    in_task = true;
+    job.work(0, poll);
+    in_task = false;
+}
+
 }  // namespace
 
 int num_threads() {
@@ -211,10 +228,17 @@ void set_num_threads(int n) {
     state().wanted = n;
 }
 
+void set_thread_pool(const ThreadPool* pool) {
+    embedder = pool ? *pool : ThreadPool{};
+    state().wanted = pool ? std::clamp(pool->threads, 1, kMaxThreads) : 0;
+}
+
+void detail::skip_tasks(bool on) noexcept { tasks_skipped = on; }
+
 void set_long_call_hooks(LongCallHooks h) { hooks = h; }
 
 void detail::run_tasks(int64_t tasks, int64_t work_ns, TaskFunction f, void* context) {
-    if (tasks <= 0) return;
+    if (tasks <= 0 || LC_UNLIKELY(tasks_skipped)) return;
     if (work_ns < kLongCall || in_task) {
         for (int64_t task = 0; task < tasks; ++task) f(context, task, 0);
         return;
@@ -223,6 +247,11 @@ void detail::run_tasks(int64_t tasks, int64_t work_ns, TaskFunction f, void* con
     LongCall call(work_ns >= kLongCall);
     auto poll = [&] { return call.interrupted(); };
     Job job{f, context, tasks, {}, {}, {}, {}};
+    if (embedder.run && tasks > 1 && num_threads() > 1) {
+        run_on_embedder(job, poll);
+        if (job.error) std::rethrow_exception(job.error);
+        return;
+    }
     State& s = state();
     std::unique_lock lock(s.busy, std::defer_lock);
     if (tasks > 1 && work_ns >= kParallelWork && num_threads() > 1 && lock.try_lock()) {

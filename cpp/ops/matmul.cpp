@@ -6,6 +6,7 @@
 #include "cpp/core/parallel.h"
 #include "cpp/ops/binary.h"
 #include "cpp/ops/copy.h"
+#include "cpp/ops/matmul_batch.h"
 #include "cpp/ops/reduce.h"
 #include "cpp/ops/views.h"
 
@@ -30,14 +31,11 @@ template <class T> void run(MatmulForward<T>& f) {
 
 // ---- shapes -------------------------------------------------------------------------------------------------------
 
-// Element (i, j) of entry e: x.raw() + offset(e) + i * row + j * col. A vector is a matrix with one row or column.
-struct Operand {
-    Dims batch, strides;                              // leading axes, broadcast to the common ones
-    int64_t rows, cols, row, col;
-};
+using detail::Operand;
 
 Operand operand(const Tensor& x, bool column) {
     Operand o;
+    o.data = x.raw();
     const int n = x.dim();
     if (n == 1) {
         o.rows = column ? x.size(0) : 1;
@@ -95,11 +93,11 @@ std::vector<int64_t> offsets(const Dims& sizes, const Dims& strides) {
     return at;
 }
 
-template <class T> void run_batched(const Operand& a, const Operand& b, const Dims& batch, const Tensor& ta, const Tensor& tb, const Tensor& y) {
+template <class T> void run_batched(const Operand& a, const Operand& b, const Dims& batch, T* y) {
     MatmulForward<T> f{};
-    f.a = ta.data<T>();
-    f.b = tb.data<T>();
-    f.y = y.mutable_data<T>();
+    f.a = static_cast<const T*>(a.data);
+    f.b = static_cast<const T*>(b.data);
+    f.y = y;
     f.m = a.rows;
     f.n = b.cols;
     f.k = a.cols;
@@ -199,9 +197,13 @@ Tensor product(const char* op, const Tensor& a, const Tensor& b) {
     if (b.dim() > 1) sizes.push_back(ob.cols);
     return visit_float_storage(a.dtype(), op, [&]<class T>() {
         const Tensor y = Tensor::empty(sizes, a.dtype(), a.device());
-        if (y.numel() > 0) run_batched<T>(oa, ob, batch, a, b, y);
+        if (y.numel() > 0) run_batched(oa, ob, batch, y.mutable_data<T>());
         return y;
     });
+}
+
+void multiply_batched(DType dtype, const Operand& a, const Operand& b, const Dims& batch, void* y) {
+    visit_float_storage(dtype, "matmul", [&]<class T>() { run_batched(a, b, batch, static_cast<T*>(y)); });
 }
 
 void multiply(DType dtype, const Product& p) {

@@ -1,0 +1,290 @@
+// The arguments of every kernel. Written by cpp/c_api/header.py from kernels.def, which explains the shapes; part of
+// littlecore.h. New kernels and new members come at the end only.
+
+typedef enum lc_kernel_id {
+    LC_MATMUL_FORWARD = 0,
+    LC_MATMUL_BACKWARD = 1,
+    LC_LINEAR_FORWARD = 2,
+    LC_LINEAR_BACKWARD = 3,
+    LC_CONV2D_FORWARD = 4,
+    LC_CONV2D_BACKWARD = 5,
+    LC_SOFTMAX_FORWARD = 6,
+    LC_SOFTMAX_BACKWARD = 7,
+    LC_LAYER_NORM_FORWARD = 8,
+    LC_LAYER_NORM_BACKWARD = 9,
+    LC_RMS_NORM_FORWARD = 10,
+    LC_RMS_NORM_BACKWARD = 11,
+    LC_ATTENTION_FORWARD = 12,
+    LC_ATTENTION_BACKWARD = 13,
+    LC_CROSS_ENTROPY_FORWARD = 14,
+    LC_CROSS_ENTROPY_BACKWARD = 15,
+    LC_GELU_FORWARD = 16,
+    LC_GELU_BACKWARD = 17,
+    LC_RELU_FORWARD = 18,
+    LC_RELU_BACKWARD = 19,
+    LC_ADAMW_STEP = 20,
+} lc_kernel_id;
+
+// y = a b over the last two axes; the others broadcast
+typedef struct lc_matmul_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* a;            // in     float~[*^,m,k]
+    const DLTensor* b;            // in     T~[*^,k,n]
+    DLTensor* y;                  // out    T[*,m,n]
+} lc_matmul_forward_args;
+
+// da = dy b', db = a' dy, summed over the axes an operand was broadcast along
+typedef struct lc_matmul_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float~[*,m,n]
+    const DLTensor* a;            // in     T~[*^,m,k]
+    const DLTensor* b;            // in     T~[*^,k,n]
+    DLTensor* da;                 // out    T[=a], or NULL
+    DLTensor* db;                 // out    T[=b], or NULL
+} lc_matmul_backward_args;
+
+// y = x w' + b
+typedef struct lc_linear_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     float[*,in]
+    const DLTensor* w;            // in     T~[out,in]
+    const DLTensor* b;            // in     T[out], or NULL
+    DLTensor* y;                  // out    T[*,out]
+} lc_linear_forward_args;
+
+// dx = dy w, dw = dy' x, db = sum dy, over all axes but the last
+typedef struct lc_linear_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*,out]
+    const DLTensor* x;            // in     T[*,in]
+    const DLTensor* w;            // in     T~[out,in]
+    DLTensor* dx;                 // out    T[*,in], or NULL
+    DLTensor* dw;                 // out    T[out,in], or NULL
+    DLTensor* db;                 // out    T[out], or NULL
+} lc_linear_backward_args;
+
+// y = x cross-correlated with the filters w, + b per channel
+typedef struct lc_conv2d_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     real[n,c,h,w]
+    const DLTensor* w;            // in     T[k,group_c,r,s]
+    const DLTensor* b;            // in     T[k], or NULL
+    DLTensor* y;                  // out    T[n,k,out_h,out_w]
+    int64_t stride[2];            // int2 usually 1
+    int64_t padding[2];           // int2 usually 0
+    int64_t dilation[2];          // int2 usually 1
+    int64_t groups;               // usually 1
+} lc_conv2d_forward_args;
+
+// the gradients of conv2d_forward
+typedef struct lc_conv2d_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     real[n,k,out_h,out_w]
+    const DLTensor* x;            // in     T[n,c,h,w]
+    const DLTensor* w;            // in     T[k,group_c,r,s]
+    DLTensor* dx;                 // out    T[n,c,h,w], or NULL
+    DLTensor* dw;                 // out    T[k,group_c,r,s], or NULL
+    DLTensor* db;                 // out    T[k], or NULL
+    int64_t stride[2];            // int2 usually 1
+    int64_t padding[2];           // int2 usually 0
+    int64_t dilation[2];          // int2 usually 1
+    int64_t groups;               // usually 1
+} lc_conv2d_backward_args;
+
+// y = exp(x) / sum exp(x) along dim, or its logarithm
+typedef struct lc_softmax_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     real[*]
+    DLTensor* y;                  // out    T[*]
+    int64_t dim;                  // usually -1
+    int64_t log;                  // bool usually 0
+} lc_softmax_forward_args;
+
+// dx = y (dy - sum dy y) along dim; of the logarithm dy - exp(y) sum dy
+typedef struct lc_softmax_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     real[*]
+    const DLTensor* y;            // in     T[*]
+    DLTensor* dx;                 // out    T[*]
+    int64_t dim;                  // usually -1
+    int64_t log;                  // bool usually 0
+} lc_softmax_backward_args;
+
+// y = (x - mean) rstd w + b over the last axis, mean = base + rest, rstd = 1 / sqrt(var + eps)
+typedef struct lc_layer_norm_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     float[*,cols]
+    const DLTensor* w;            // in     T[cols], or NULL
+    const DLTensor* b;            // in     T[cols], or NULL
+    DLTensor* y;                  // out    T[*,cols]
+    DLTensor* base;               // out    acc[*]
+    DLTensor* rest;               // out    acc[*]
+    DLTensor* rstd;               // out    acc[*]
+    double eps;                   // usually 1e-5
+} lc_layer_norm_forward_args;
+
+// the gradients of layer_norm_forward, from what it saved
+typedef struct lc_layer_norm_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*,cols]
+    const DLTensor* x;            // in     T[*,cols]
+    const DLTensor* w;            // in     T[cols], or NULL
+    const DLTensor* base;         // in     acc[*]
+    const DLTensor* rest;         // in     acc[*]
+    const DLTensor* rstd;         // in     acc[*]
+    DLTensor* dx;                 // out    T[*,cols]
+    DLTensor* dw;                 // out    T[cols], or NULL
+    DLTensor* db;                 // out    T[cols], or NULL
+} lc_layer_norm_backward_args;
+
+// y = x rstd w over the last axis, rstd = 1 / sqrt(mean x^2 + eps)
+typedef struct lc_rms_norm_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     float[*,cols]
+    const DLTensor* w;            // in     T[cols], or NULL
+    DLTensor* y;                  // out    T[*,cols]
+    DLTensor* rstd;               // out    acc[*]
+    double eps;                   // usually 1e-6
+} lc_rms_norm_forward_args;
+
+// the gradients of rms_norm_forward, from what it saved
+typedef struct lc_rms_norm_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*,cols]
+    const DLTensor* x;            // in     T[*,cols]
+    const DLTensor* w;            // in     T[cols], or NULL
+    const DLTensor* rstd;         // in     acc[*]
+    DLTensor* dx;                 // out    T[*,cols]
+    DLTensor* dw;                 // out    T[cols], or NULL
+} lc_rms_norm_backward_args;
+
+// o = softmax(q k' scale + mask) v; scale 0 means 1 / sqrt(dim); a boolean mask is true where a key is seen; heads is a multiple of kv_heads
+typedef struct lc_attention_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* q;            // in     float~1[batch,heads,tq,dim]
+    const DLTensor* k;            // in     T~1[batch,kv_heads,tk,dim]
+    const DLTensor* v;            // in     T~1[batch,kv_heads,tk,dim_v]
+    const DLTensor* mask;         // in     mask~[batch^,heads^,tq^,tk^], or NULL
+    DLTensor* o;                  // out    T~1[batch,heads,tq,dim_v]
+    DLTensor* lse;                // out    acc[batch,heads,tq]
+    double scale;                 // usually 0
+    int64_t causal;               // bool usually 0
+} lc_attention_forward_args;
+
+// the gradients of attention_forward, from what it saved; of a mask that is added, too
+typedef struct lc_attention_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* d_o;          // in     float~1[batch,heads,tq,dim_v]
+    const DLTensor* q;            // in     T~1[batch,heads,tq,dim]
+    const DLTensor* k;            // in     T~1[batch,kv_heads,tk,dim]
+    const DLTensor* v;            // in     T~1[batch,kv_heads,tk,dim_v]
+    const DLTensor* o;            // in     T~1[batch,heads,tq,dim_v]
+    const DLTensor* lse;          // in     acc[batch,heads,tq]
+    const DLTensor* mask;         // in     mask~[batch^,heads^,tq^,tk^], or NULL
+    DLTensor* dq;                 // out    T~1[batch,heads,tq,dim]
+    DLTensor* dk;                 // out    T~1[batch,kv_heads,tk,dim]
+    DLTensor* dv;                 // out    T~1[batch,kv_heads,tk,dim_v]
+    DLTensor* dmask;              // out    T[=mask], or NULL
+    double scale;                 // usually 0
+    int64_t causal;               // bool usually 0
+} lc_attention_backward_args;
+
+// loss = -log softmax(x)[target] weight[target], a number for each target; 0 where it is ignore_index
+typedef struct lc_cross_entropy_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     real[n,classes,*]
+    const DLTensor* target;       // in     int64[n,*]
+    const DLTensor* weight;       // in     T[classes], or NULL
+    DLTensor* loss;               // out    T[n,*]
+    DLTensor* max;                // out    T[n,*]
+    DLTensor* sum;                // out    T[n,*]
+    int64_t ignore_index;         // usually -100
+    double smoothing;             // usually 0
+} lc_cross_entropy_forward_args;
+
+// the gradient of cross_entropy_forward, from what it saved
+typedef struct lc_cross_entropy_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dloss;        // in     real~[n,*]
+    const DLTensor* x;            // in     T[n,classes,*]
+    const DLTensor* target;       // in     int64[n,*]
+    const DLTensor* weight;       // in     T[classes], or NULL
+    const DLTensor* max;          // in     T[n,*]
+    const DLTensor* sum;          // in     T[n,*]
+    DLTensor* dx;                 // out    T[n,classes,*]
+    int64_t ignore_index;         // usually -100
+    double smoothing;             // usually 0
+} lc_cross_entropy_backward_args;
+
+// y = x Phi(x), Phi the normal distribution, or its approximation by tanh
+typedef struct lc_gelu_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     float[*]
+    DLTensor* y;                  // out    T[*]
+    int64_t tanh;                 // bool usually 0
+} lc_gelu_forward_args;
+
+// dx = dy (Phi(x) + x phi(x)), or of the approximation by tanh
+typedef struct lc_gelu_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*]
+    const DLTensor* x;            // in     T[*]
+    DLTensor* dx;                 // out    T[*]
+    int64_t tanh;                 // bool usually 0
+} lc_gelu_backward_args;
+
+// y = max(x, 0)
+typedef struct lc_relu_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     float[*]
+    DLTensor* y;                  // out    T[*]
+} lc_relu_forward_args;
+
+// dx = dy where y > 0, else 0
+typedef struct lc_relu_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*]
+    const DLTensor* y;            // in     T[*]
+    DLTensor* dx;                 // out    T[*]
+} lc_relu_backward_args;
+
+// p, m and v after AdamW's step number step, from 1; with top, the largest v so far, AMSGrad's
+typedef struct lc_adamw_step_args {
+    LC_CALL_FIELDS
+    DLTensor* p;                  // in/out float[*]
+    const DLTensor* g;            // in     T[*]
+    DLTensor* m;                  // in/out acc[*]
+    DLTensor* v;                  // in/out acc[*]
+    DLTensor* top;                // in/out acc[*], or NULL
+    double lr;
+    int64_t step;
+    double beta1;                 // usually 0.9
+    double beta2;                 // usually 0.999
+    double eps;                   // usually 1e-8
+    double weight_decay;          // usually 0.01
+} lc_adamw_step_args;
+
+static inline lc_status lc_matmul_forward(const lc_matmul_forward_args* args) { return lc_run(LC_MATMUL_FORWARD, args); }
+static inline lc_status lc_matmul_backward(const lc_matmul_backward_args* args) { return lc_run(LC_MATMUL_BACKWARD, args); }
+static inline lc_status lc_linear_forward(const lc_linear_forward_args* args) { return lc_run(LC_LINEAR_FORWARD, args); }
+static inline lc_status lc_linear_backward(const lc_linear_backward_args* args) { return lc_run(LC_LINEAR_BACKWARD, args); }
+static inline lc_status lc_conv2d_forward(const lc_conv2d_forward_args* args) { return lc_run(LC_CONV2D_FORWARD, args); }
+static inline lc_status lc_conv2d_backward(const lc_conv2d_backward_args* args) { return lc_run(LC_CONV2D_BACKWARD, args); }
+static inline lc_status lc_softmax_forward(const lc_softmax_forward_args* args) { return lc_run(LC_SOFTMAX_FORWARD, args); }
+static inline lc_status lc_softmax_backward(const lc_softmax_backward_args* args) { return lc_run(LC_SOFTMAX_BACKWARD, args); }
+static inline lc_status lc_layer_norm_forward(const lc_layer_norm_forward_args* args) { return lc_run(LC_LAYER_NORM_FORWARD, args); }
+static inline lc_status lc_layer_norm_backward(const lc_layer_norm_backward_args* args) { return lc_run(LC_LAYER_NORM_BACKWARD, args); }
+static inline lc_status lc_rms_norm_forward(const lc_rms_norm_forward_args* args) { return lc_run(LC_RMS_NORM_FORWARD, args); }
+static inline lc_status lc_rms_norm_backward(const lc_rms_norm_backward_args* args) { return lc_run(LC_RMS_NORM_BACKWARD, args); }
+static inline lc_status lc_attention_forward(const lc_attention_forward_args* args) { return lc_run(LC_ATTENTION_FORWARD, args); }
+static inline lc_status lc_attention_backward(const lc_attention_backward_args* args) { return lc_run(LC_ATTENTION_BACKWARD, args); }
+static inline lc_status lc_cross_entropy_forward(const lc_cross_entropy_forward_args* args) { return lc_run(LC_CROSS_ENTROPY_FORWARD, args); }
+static inline lc_status lc_cross_entropy_backward(const lc_cross_entropy_backward_args* args) { return lc_run(LC_CROSS_ENTROPY_BACKWARD, args); }
+static inline lc_status lc_gelu_forward(const lc_gelu_forward_args* args) { return lc_run(LC_GELU_FORWARD, args); }
+static inline lc_status lc_gelu_backward(const lc_gelu_backward_args* args) { return lc_run(LC_GELU_BACKWARD, args); }
+static inline lc_status lc_relu_forward(const lc_relu_forward_args* args) { return lc_run(LC_RELU_FORWARD, args); }
+static inline lc_status lc_relu_backward(const lc_relu_backward_args* args) { return lc_run(LC_RELU_BACKWARD, args); }
+static inline lc_status lc_adamw_step(const lc_adamw_step_args* args) { return lc_run(LC_ADAMW_STEP, args); }
+
+// For what is made of every kernel: littlecore.hpp's functions.
+#define LC_EACH_KERNEL(X) X(matmul_forward, LC_MATMUL_FORWARD) X(matmul_backward, LC_MATMUL_BACKWARD) X(linear_forward, LC_LINEAR_FORWARD) X(linear_backward, LC_LINEAR_BACKWARD) X(conv2d_forward, LC_CONV2D_FORWARD) X(conv2d_backward, LC_CONV2D_BACKWARD) X(softmax_forward, LC_SOFTMAX_FORWARD) X(softmax_backward, LC_SOFTMAX_BACKWARD) X(layer_norm_forward, LC_LAYER_NORM_FORWARD) X(layer_norm_backward, LC_LAYER_NORM_BACKWARD) X(rms_norm_forward, LC_RMS_NORM_FORWARD) X(rms_norm_backward, LC_RMS_NORM_BACKWARD) X(attention_forward, LC_ATTENTION_FORWARD) X(attention_backward, LC_ATTENTION_BACKWARD) X(cross_entropy_forward, LC_CROSS_ENTROPY_FORWARD) X(cross_entropy_backward, LC_CROSS_ENTROPY_BACKWARD) X(gelu_forward, LC_GELU_FORWARD) X(gelu_backward, LC_GELU_BACKWARD) X(relu_forward, LC_RELU_FORWARD) X(relu_backward, LC_RELU_BACKWARD) X(adamw_step, LC_ADAMW_STEP)

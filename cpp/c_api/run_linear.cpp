@@ -1,0 +1,170 @@
+// matmul, linear and conv2d on the memory of a call.
+#include <algorithm>
+#include <cstring>
+#include "cpp/c_api/run.h"
+#include "cpp/core/exact.h"
+#include "cpp/ops/conv2d_plan.h"
+#include "cpp/ops/linear.h"
+#include "cpp/ops/matmul_batch.h"
+
+namespace lc::c_api {
+namespace {
+
+using detail::Operand;
+
+// ---- matmul ---------------------------------------------------------------------------------------------------------
+
+Operand operand(const View& x) {
+    const int lead = x.shape.size() - 2;
+    return {x.data, Dims(x.shape.begin(), lead), Dims(x.strides.begin(), lead), x.size(-2), x.size(-1), x.stride(-2), x.stride(-1)};
+}
+
+Operand transposed(Operand x) {
+    std::swap(x.rows, x.cols);
+    std::swap(x.row, x.col);
+    return x;
+}
+
+// The stride from each common axis to the next element of x: 0 where x is broadcast.
+Dims strides_over(const Dims& lead, const Operand& x) {
+    Dims s = Dims::filled(lead.size(), 0);
+    const int missing = lead.size() - x.batch.size();
+    for (int i = 0; i < x.batch.size(); ++i)
+        if (x.batch[i] != 1) s[missing + i] = x.strides[i];
+    return s;
+}
+
+// All of x's batch as the rows of one matrix, if one stride walks them.
+bool as_rows(const Operand& x, const Dims& lead, detail::Matrix& m) {
+    const Dims strides = strides_over(lead, x);
+    int64_t walk = x.row, span = x.rows;
+    for (int i = lead.size() - 1; i >= 0; --i) {
+        if (lead[i] == 1) continue;
+        if (span == 1) walk = strides[i];
+        if (strides[i] != span * walk) return false;
+        span *= lead[i];
+    }
+    m = {x.data, walk, x.col};
+    return true;
+}
+
+// y, shaped as `to` and contiguous, = a b summed over the axes of the batch that y does not have: entry by entry, in order.
+void add_products(DType dtype, const Operand& a, const Operand& b, const Dims& lead, const View& y) {
+    const int64_t item = int64_t(item_size(dtype)), m = a.rows, n = b.cols;
+    std::memset(y.data, 0, size_t(y.numel() * item));
+    Operand out{nullptr, Dims(y.shape.begin(), y.shape.size() - 2), {}, m, n, n, 1};
+    out.strides = Dims::filled(out.batch.size(), 0);
+    for (int64_t i = out.batch.size() - 1, stride = m * n; i >= 0; stride *= out.batch[int(i--)]) out.strides[int(i)] = stride;
+    const Dims sa = strides_over(lead, a), sb = strides_over(lead, b), sy = strides_over(lead, out);
+    Dims index = Dims::filled(lead.size(), 0);
+    for (int64_t entry = element_count(lead); entry > 0; --entry) {
+        int64_t at_a = 0, at_b = 0, at_y = 0;
+        for (int i = 0; i < lead.size(); ++i) {
+            at_a += index[i] * sa[i];
+            at_b += index[i] * sb[i];
+            at_y += index[i] * sy[i];
+        }
+        detail::multiply(dtype, {{static_cast<const char*>(a.data) + at_a * item, a.row, a.col}, {static_cast<const char*>(b.data) + at_b * item, b.row, b.col}, y.data + at_y * item, n, m, n, a.cols, true});
+        for (int i = lead.size() - 1; i >= 0 && ++index[i] == lead[i]; --i) index[i] = 0;
+    }
+}
+
+bool whole_batch(const View& y, const Dims& lead) { return Dims(y.shape.begin(), y.shape.size() - 2) == lead; }
+
+// A gradient of one operand, a b, of the shape of that operand.
+void product(const Call& c, const Operand& a, const Operand& b, const View& y) {
+    if (!y.given || y.numel() == 0) return;
+    if (whole_batch(y, c.lead)) return detail::multiply_batched(c.dtype, a, b, c.lead, y.data);
+    detail::Matrix rows_a, rows_b;                    // a' b with one y for the whole batch: the batch is only more depth
+    if (y.numel() == a.rows * b.cols && as_rows(transposed(a), c.lead, rows_a) && as_rows(b, c.lead, rows_b))
+        return detail::multiply(c.dtype, {{rows_a.data, rows_a.col, rows_a.row}, rows_b, y.data, b.cols, a.rows, b.cols, a.cols * element_count(c.lead)});
+    add_products(c.dtype, a, b, c.lead, y);
+}
+
+}  // namespace
+
+void matmul_forward(const Call& c) {
+    if (c[2].numel() > 0) detail::multiply_batched(c.dtype, operand(c[0]), operand(c[1]), c.lead, c[2].data);
+}
+
+void matmul_backward(const Call& c) {
+    const Operand dy = operand(c[0]), a = operand(c[1]), b = operand(c[2]);
+    product(c, dy, transposed(b), c[3]);
+    product(c, transposed(a), dy, c[4]);
+}
+
+// ---- linear ---------------------------------------------------------------------------------------------------------
+
+void linear_forward(const Call& c) {
+    const auto [rows, in] = rows_and_cols(c[0]);
+    const View& w = c[1];
+    detail::Product p{{c[0].data, in, 1}, {w.data, w.stride(1), w.stride(0)}, c[3].data, w.size(0), rows, w.size(0), in};
+    p.bias = c[2].data;
+    detail::multiply(c.dtype, p);
+}
+
+void linear_backward(const Call& c) {
+    const auto [rows, out] = rows_and_cols(c[0]);
+    const View &dy = c[0], &x = c[1], &w = c[2], &dx = c[3], &dw = c[4], &db = c[5];
+    const int64_t in = x.size(-1);
+    if (db.given)
+        visit_float_storage(c.dtype, "linear", [&, rows = rows, out = out]<class T>() {
+            cpu::linear_backward<T>({dy.at<T>(), nullptr, nullptr, db.at<T>(), rows, out, Activation::none});
+        });
+    if (dx.given) detail::multiply(c.dtype, {{dy.data, out, 1}, {w.data, w.stride(0), w.stride(1)}, dx.data, in, rows, in, out});
+    if (dw.given) detail::multiply(c.dtype, {{dy.data, 1, out}, {x.data, in, 1}, dw.data, in, out, in, rows});
+}
+
+// ---- conv2d ---------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// The options of either direction: stride, padding, dilation (two words each), groups.
+Conv2dShape shape_of(const Call& c, const View& x, const View& w) {
+    Conv2dShape s{x.size(0), x.size(1), x.size(2), x.size(3), w.size(0), w.size(2), w.size(3), 0, 0,
+                  c.integer(0), c.integer(1), c.integer(2), c.integer(3), c.integer(4), c.integer(5), c.integer(6)};
+    for (int i = 0; i < 7; ++i) {
+        const bool padding = i == 2 || i == 3;
+        LC_CHECK(c.integer(i) >= (padding ? 0 : 1) && c.integer(i) <= INT32_MAX, ValueError, c.name(), ": ", i < 2 ? "stride" : padding ? "padding"
+                     : i < 6                                                                                                            ? "dilation"
+                                                                                                                                        : "groups",
+                 " ", c.integer(i), " is out of range, needs at least ", padding ? 0 : 1);
+    }
+    LC_CHECK(s.c % s.groups == 0 && s.k % s.groups == 0 && s.group_c() == w.size(1), ValueError, c.name(), ": ", s.groups, " groups of filters ", w.shape,
+             " do not fit the ", s.c, " channels of x ", x.shape);
+    LC_CHECK(s.r > 0 && s.s > 0 && s.r <= INT32_MAX && s.s <= INT32_MAX, ValueError, c.name(), ": filters of shape ", w.shape, " have no taps");
+    const int64_t high = s.h + 2 * s.pad_h - s.dilation_h * (s.r - 1) - 1, wide = s.w + 2 * s.pad_w - s.dilation_w * (s.s - 1) - 1;
+    LC_CHECK(high >= 0 && wide >= 0, ValueError, c.name(), ": filters of shape ", w.shape, " are larger than x ", x.shape, " with its padding");
+    s.oh = high / s.stride_h + 1;
+    s.ow = wide / s.stride_w + 1;
+    return s;
+}
+
+bool backward(const Call& c) { return c.signature.inputs == 3 && c.signature.arguments.size() == 6; }
+
+}  // namespace
+
+void settle_conv2d(Call& c) {
+    const Conv2dShape s = backward(c) ? shape_of(c, c[1], c[2]) : shape_of(c, c[0], c[1]);
+    c.bind("out_h", s.oh);
+    c.bind("out_w", s.ow);
+}
+
+void conv2d_forward(const Call& c) {
+    const Conv2dShape s = shape_of(c, c[0], c[1]);
+    visit_float(c.dtype, "conv2d", [&]<class T>() {
+        cpu::conv2d_forward<T>({s, conv2d_scheme(s, sizeof(T), exact()), c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<T>()});
+    });
+}
+
+void conv2d_backward(const Call& c) {
+    const View &dy = c[0], &x = c[1], &w = c[2], &dx = c[3], &dw = c[4], &db = c[5];
+    const Conv2dShape s = shape_of(c, x, w);
+    visit_float(c.dtype, "conv2d", [&]<class T>() {
+        if (dx.given) cpu::conv2d_backward_data<T>({s, conv2d_scheme(s, sizeof(T), exact()), dy.at<T>(), w.at<T>(), nullptr, dx.at<T>()});
+        if (dw.given || db.given)
+            cpu::conv2d_backward_weight<T>({s, conv2d_weight_scheme(s, sizeof(T), exact()), dy.at<T>(), x.at<T>(), dw.at<T>(), db.at<T>()});
+    });
+}
+
+}  // namespace lc::c_api

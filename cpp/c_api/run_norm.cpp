@@ -1,0 +1,167 @@
+// softmax, the norms, attention and cross_entropy on the memory of a call.
+#include <cmath>
+#include <cstring>
+#include "cpp/c_api/run.h"
+#include "cpp/core/allocator.h"
+#include "cpp/ops/attention.h"
+#include "cpp/ops/cross_entropy.h"
+#include "cpp/ops/layer_norm.h"
+#include "cpp/ops/reduction.h"
+#include "cpp/ops/rms_norm.h"
+#include "cpp/ops/softmax.h"
+
+namespace lc::c_api {
+namespace {
+
+// x as [outer, n, inner] around the dim.
+struct Around {
+    int64_t outer = 1, n = 1, inner = 1;
+};
+
+Around around(const Call& c, const View& x, int64_t dim) {
+    const int d = wrap_dim(c.name(), dim, x.shape.size());
+    Around r;
+    for (int i = 0; i < x.shape.size(); ++i) (i < d ? r.outer : i == d ? r.n
+                                                                       : r.inner) *= x.size(i);
+    return r;
+}
+
+}  // namespace
+
+void softmax_forward(const Call& c) {
+    const Around r = around(c, c[0], c.integer(0));
+    visit_float(c.dtype, "softmax", [&]<class T>() { cpu::softmax_forward<T>({r.outer, r.n, r.inner, c.integer(1) != 0, c[0].at<T>(), c[1].at<T>()}); });
+}
+
+void softmax_backward(const Call& c) {
+    const Around r = around(c, c[0], c.integer(0));
+    visit_float(c.dtype, "softmax", [&]<class T>() {
+        cpu::softmax_backward<T>({r.outer, r.n, r.inner, c.integer(1) != 0, c[0].at<T>(), c[1].at<T>(), c[2].at<T>()});
+    });
+}
+
+void layer_norm_forward(const Call& c) {
+    const auto [rows, cols] = rows_and_cols(c[0]);
+    visit_float_storage(c.dtype, "layer_norm", [&, rows = rows, cols = cols]<class T>() {
+        using A = acc_t<T>;
+        cpu::layer_norm_forward<T>({rows, cols, A(c.real(0)), c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<T>(), c[4].at<A>(), c[5].at<A>(), c[6].at<A>()});
+    });
+}
+
+void layer_norm_backward(const Call& c) {
+    const auto [rows, cols] = rows_and_cols(c[0]);
+    visit_float_storage(c.dtype, "layer_norm", [&, rows = rows, cols = cols]<class T>() {
+        using A = acc_t<T>;
+        T *dw = c[7].at<T>(), *db = c[8].at<T>();
+        const Buffer<T> other(!dw != !db ? cols : 0);         // the kernel makes both or neither
+        if (db && !dw) dw = other.data();
+        if (dw && !db) db = other.data();
+        cpu::layer_norm_backward<T>({rows, cols, c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<A>(), c[4].at<A>(), c[5].at<A>(), c[6].at<T>(), dw, db});
+    });
+}
+
+void rms_norm_forward(const Call& c) {
+    const auto [rows, cols] = rows_and_cols(c[0]);
+    visit_float_storage(c.dtype, "rms_norm", [&, rows = rows, cols = cols]<class T>() {
+        using A = acc_t<T>;
+        cpu::rms_norm_forward<T>({rows, cols, A(c.real(0)), c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<A>()});
+    });
+}
+
+void rms_norm_backward(const Call& c) {
+    const auto [rows, cols] = rows_and_cols(c[0]);
+    visit_float_storage(c.dtype, "rms_norm", [&, rows = rows, cols = cols]<class T>() {
+        cpu::rms_norm_backward<T>({rows, cols, c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<acc_t<T>>(), c[4].at<T>(), c[5].at<T>()});
+    });
+}
+
+// ---- attention ------------------------------------------------------------------------------------------------------
+
+namespace {
+
+AttentionShape shape_of(const Call& c, const View& q, const View& k, const View& v) {
+    const double scale = c.real(0);
+    return {q.size(0), q.size(1), k.size(1), q.size(2), k.size(2), q.size(3), v.size(3), scale != 0 ? scale : 1 / std::sqrt(double(q.size(3))), c.integer(1) != 0};
+}
+
+template <class T> AttentionMatrix<T> matrix(const View& x) { return {x.at<std::remove_const_t<T>>(), x.stride(0), x.stride(1), x.stride(2)}; }
+
+AttentionMask mask_of(const View& m) {
+    const auto stride = [&](int i) { return m.size(i) == 1 ? 0 : m.stride(i); };
+    if (!m.given) return {nullptr, false, 0, 0, 0, 0};
+    return {m.data, m.dtype == DType::bool_, stride(0), stride(1), stride(2), stride(3)};
+}
+
+void check(const Call& c, const View& q, const View& k) {
+    LC_CHECK(k.size(1) > 0 && q.size(1) > 0 && q.size(1) % k.size(1) == 0, ValueError, c.name(), ": the ", q.size(1), " heads of q ", q.shape,
+             " must be a multiple of the ", k.size(1), " of k ", k.shape);
+}
+
+}  // namespace
+
+void settle_attention_forward(Call& c) { check(c, c[0], c[1]); }
+
+void settle_attention_backward(Call& c) {
+    check(c, c[1], c[2]);
+    if (c[6].given && c[6].dtype == DType::bool_) c.skipped |= 1u << 10;
+}
+
+void attention_forward(const Call& c) {
+    visit_float_storage(c.dtype, "attention", [&]<class T>() {
+        cpu::attention_forward<T>({shape_of(c, c[0], c[1], c[2]), matrix<const T>(c[0]), matrix<const T>(c[1]), matrix<const T>(c[2]), mask_of(c[3]), {0, {}}, matrix<T>(c[4]), c[5].at<acc_t<T>>()});
+    });
+}
+
+void attention_backward(const Call& c) {
+    const View& dmask = c[10];
+    if (dmask.given) std::memset(dmask.data, 0, size_t(dmask.numel()) * item_size(c.dtype));
+    visit_float_storage(c.dtype, "attention", [&]<class T>() {
+        AttentionMaskGradient<T> dm{nullptr, 0, 0, 0, 0};
+        if (dmask.given) dm = {dmask.at<T>(), dmask.size(0), dmask.size(1), dmask.size(2), dmask.size(3)};
+        cpu::attention_backward<T>({shape_of(c, c[1], c[2], c[3]), matrix<const T>(c[0]), matrix<const T>(c[1]), matrix<const T>(c[2]), matrix<const T>(c[3]), matrix<const T>(c[4]), mask_of(c[6]), {0, {}}, c[5].at<acc_t<T>>(), matrix<T>(c[7]), matrix<T>(c[8]), matrix<T>(c[9]), dm});
+    });
+}
+
+// ---- cross_entropy --------------------------------------------------------------------------------------------------
+
+namespace {
+
+template <class T> CrossEntropyProblem<T> problem(const Call& c, const View& x, const View& target, const View& weight) {
+    const Around r = around(c, x, 1);
+    const double smoothing = c.real(1);
+    LC_CHECK(r.n > 0, ValueError, c.name(), ": x of shape ", x.shape, " has no classes");
+    LC_CHECK(smoothing >= 0 && smoothing <= 1, ValueError, c.name(), ": smoothing must lie in [0, 1], is ", smoothing);
+    counted_weight<T>(c.name(), target.at<int64_t>(), target.numel(), nullptr, r.n, c.integer(0));             // refuses what is no class
+    return {r.outer, r.n, r.inner, x.at<T>(), target.at<int64_t>(), nullptr, weight.at<T>(), c.integer(0), T(smoothing)};
+}
+
+// 1 for gradients one behind the other, 0 for one that stands for all.
+int64_t gradient_stride(const Call& c, const View& g) {
+    bool dense = true, single = true;
+    int64_t expected = 1;
+    for (int i = g.shape.size() - 1; i >= 0; --i) {
+        if (g.size(i) == 1) continue;
+        dense = dense && g.stride(i) == expected;
+        single = single && g.stride(i) == 0;
+        expected *= g.size(i);
+    }
+    LC_CHECK(dense || single, ValueError, c.name(), ": ", c.signature.arguments[0].name, " of shape ", g.shape, " has strides ", g.strides,
+             ", must be contiguous, or one number expanded");
+    return dense ? 1 : 0;
+}
+
+}  // namespace
+
+void cross_entropy_forward(const Call& c) {
+    visit_float(c.dtype, "cross_entropy", [&]<class T>() {
+        cpu::cross_entropy_forward<T>({problem<T>(c, c[0], c[1], c[2]), c[4].at<T>(), c[5].at<T>(), c[3].at<T>()});
+    });
+}
+
+void cross_entropy_backward(const Call& c) {
+    visit_float(c.dtype, "cross_entropy", [&]<class T>() {
+        cpu::cross_entropy_backward<T>({problem<T>(c, c[1], c[2], c[3]), c[4].at<T>(), c[5].at<T>(), c[0].at<T>(), gradient_stride(c, c[0]), c[6].at<T>(), nullptr});
+    });
+}
+
+}  // namespace lc::c_api
