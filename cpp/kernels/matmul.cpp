@@ -323,7 +323,7 @@ template <class T> void panel_task(const MatmulForward<T>& p, int64_t item, cons
     const auto complete = [&](int64_t i, int64_t m, int64_t j, int64_t n) {
         const TileOut<A> out = result(i, j, n, true);
         const int64_t to = at + i * p.y_row + j;
-        finish<T>({out.c, out.ldc, m, n, p.y + to, p.before ? p.before + to : nullptr, p.y_row, p.bias ? p.bias + w.j + j : nullptr},
+        finish<T>({out.c, out.ldc, m, n, p.y + to, p.before ? p.before + to : nullptr, p.y_row, p.bias ? p.bias + item * p.bias_batch + w.j + j : nullptr},
                   p.activation);
     };
 

@@ -40,7 +40,8 @@ constexpr int64_t k_block(int64_t k) {
 struct MatmulShape {
     int64_t batch, m, n, k;
     int bytes;                                        // of an accumulator: 4, or 8 for float64
-    bool b_packed_rows;                               // b's columns are adjacent, in the accumulator's type
+    bool b_packed_rows;                               // b's columns are adjacent, in the accumulator's type,
+    bool b_gapless;                                   // and its rows follow each other
 };
 
 struct MatmulPlan {
@@ -88,10 +89,11 @@ constexpr MatmulPlan matmul_plan(const MatmulShape& s, TileSize tile) {
         p.schedule = MatmulPlan::Schedule::panels;
         p.panel_cols = panel_cols(s.m, tile);
         // Up to one tile of rows does not repay a copy; more do, as rows of b far apart fall into few sets of L1.
-        p.pack_b = !s.b_packed_rows || s.m > tile.rows;
+        const bool is_panel = s.b_gapless && s.n <= p.panel_cols && p.chains == 1;
+        p.pack_b = !s.b_packed_rows || (s.m > tile.rows && !is_panel);
         // Tasks of about 50 us: whole items of a batch when they are smaller than that, else a part of one.
         const double item_us = double(p.work_ns) * 1e-3 / double(at_least(s.batch, 1));
-        p.items = item_us < 25 ? at_most(at_least(int64_t(50 / (item_us + 0.01)), 1), at_least(s.batch, 1)) : 1;
+        p.items = item_us < 25 ? even_part(at_least(s.batch, 1), at_least(int64_t(50 / (item_us + 0.01)), 1), 1) : 1;
         p.rows = at_least(s.m, 1);
         p.cols = at_least(div_up(s.n, p.panel_cols), 1) * p.panel_cols;
         if (item_us >= 25) {

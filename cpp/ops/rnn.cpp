@@ -49,6 +49,8 @@ struct Order {
     int64_t step(int64_t i) const { return reverse ? steps - 1 - i : i; }
 };
 
+constexpr int64_t kManySteps = 8;                     // repay a copy of w_hh that each of them reads faster
+
 // ---- forward ------------------------------------------------------------------------------------------------------
 
 template <class T> Tensor sum_of_biases(const RnnWeights& w) {
@@ -72,6 +74,7 @@ template <class T> Run forward(RnnMode mode, const Sizes& s, const Tensor& x, co
                                                 : sum_of_biases<T>(w);
     const Tensor b_q = w.b_hh && gru ? contiguous(w.b_hh) : Tensor();
     const Tensor q = gru ? Tensor::empty({s.batch, G}, dtype) : Tensor();
+    const Tensor panels = s.steps >= kManySteps ? detail::in_panels(r.w_hh, s.batch) : Tensor();
 
     T* z = r.gates.mutable_data<T>();
     detail::multiply(dtype, {.a = matrix(r.x.raw(), s.in), .b = transposed(r.w_ih.raw(), s.in), .y = z, .y_row = G, .m = s.steps * s.batch, .n = G, .k = s.in, .bias = b_p ? b_p.raw() : nullptr});
@@ -79,7 +82,7 @@ template <class T> Run forward(RnnMode mode, const Sizes& s, const Tensor& x, co
     const T *h = r.h0.template data<T>(), *c = lstm ? r.c0.template data<T>() : nullptr;
     for (int64_t i = 0; i < s.steps; ++i) {
         const int64_t t = order.step(i);
-        detail::multiply(dtype, {.a = matrix(h, s.out), .b = transposed(r.w_hh.raw(), s.out), .y = gru ? q.mutable_raw() : z + t * width, .y_row = G, .m = s.batch, .n = G, .k = s.out, .add = !gru, .bias = b_q ? b_q.raw() : nullptr});
+        detail::multiply(dtype, {.a = matrix(h, s.out), .b = panels ? matrix(panels.raw(), panels.size(2)) : transposed(r.w_hh.raw(), s.out), .y = gru ? q.mutable_raw() : z + t * width, .y_row = G, .m = s.batch, .n = G, .k = s.out, .add = !gru, .bias = b_q ? b_q.raw() : nullptr, .b_panels = panels ? panels.size(0) : 0});
         cpu::rnn_forward<T>({.mode = mode, .batch = s.batch, .hidden = H, .z = z + t * width, .q = gru ? q.template data<T>() : nullptr, .h_before = h, .c_before = c, .q_n = gru ? extra + t * state : nullptr, .h = whole + t * state, .c = lstm ? extra + t * state : nullptr});
         if (r.w_hr)
             detail::multiply(dtype, {.a = matrix(whole + t * state, H), .b = transposed(r.w_hr.raw(), H), .y = y + t * out, .y_row = s.out, .m = s.batch, .n = s.out, .k = H});

@@ -51,7 +51,7 @@ def shapes(kind, steps, batch, inputs, hidden, bias=True):
 @cases(300)
 def test_forward(case: Case):
     kind, reverse = case.pick("kind", tuple(KINDS)), case.pick("reverse", (False, True))
-    steps, batch = case.size("steps", low=1, high=9), case.size("batch", low=1, high=33)
+    steps, batch = case.size("steps", low=1, high=12), case.size("batch", low=1, high=33)
     inputs, hidden = case.size("in", high=33), case.size("hidden", low=1, high=65)
     x_shape, state_shapes, weight_shapes = shapes(kind, steps, batch, inputs, hidden, case.pick("bias", (True, False)))
     x = case.tensor("x", x_shape)
@@ -103,7 +103,7 @@ def test_gradients_of_all_outputs_together(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sequence_does_not_depend_on_its_batch(kind, threads):
     random = np.random.default_rng(2)
-    x_shape, state_shapes, weight_shapes = shapes(kind, 5, 37, 20, 50)
+    x_shape, state_shapes, weight_shapes = shapes(kind, 9, 37, 20, 64)
     make = [
         lc.from_numpy(random.standard_normal(s).astype(np.float32)) * 0.2
         for s in (x_shape, *state_shapes, *weight_shapes)
@@ -116,11 +116,16 @@ def test_a_sequence_does_not_depend_on_its_batch(kind, threads):
     check.same_bits(part[1], whole[1][11:12].contiguous())
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("steps, batch, hidden", [(6, 3, 5), (20, 1, 64), (20, 3, 64), (20, 7, 64), (20, 33, 64)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_last_state_carries_on(kind):
+def test_the_last_state_carries_on(kind, steps, batch, hidden, dtype):
+    """20 steps of 64 units read a copy of the weights, in panels; the first 2 of them do not."""
     random = np.random.default_rng(3)
-    x_shape, state_shapes, weight_shapes = shapes(kind, 6, 3, 4, 5)
-    make = [lc.from_numpy(random.standard_normal(s)) * 0.5 for s in (x_shape, *state_shapes, *weight_shapes)]
+    x_shape, state_shapes, weight_shapes = shapes(kind, steps, batch, 4, hidden)
+    make = [
+        lc.from_numpy(random.standard_normal(s).astype(dtype)) * 0.3 for s in (x_shape, *state_shapes, *weight_shapes)
+    ]
     n = len(state_shapes)
     x, states, weights = make[0], make[1 : n + 1], make[n + 1 :]
     whole = run(kind, x, states, weights)
