@@ -144,8 +144,8 @@ template <class T> void conv2d_forward(const Conv2dForward<T>& a) {
     const Buffer<int64_t> offset(depth), seen(2 * s.oh);
     for (int64_t i = 0; i < s.oh; ++i)
         find_taps(s.r, [&](int64_t r) { return i * s.stride_h + r * s.dilation_h - s.pad_h; }, s.h, seen[i], seen[s.oh + i]);
-    Pass p{{1, s.oh, s.ow, 0, s.ow, 1, s.k * s.oh * s.ow}, s.r, s.s, depth, g.tap, seen.data(), seen.data() + s.oh, offset.data(), 0, false};
-    Correlation<T> c{a.x, a.w, a.b, a.y, s.n, s.groups, channels, s.h, s.w, s.group_k(), s.oh * s.ow,
+    Pass p{{1, s.oh, s.ow, 0}, s.r, s.s, depth, g.tap, seen.data(), seen.data() + s.oh, offset.data(), 0, false};
+    Correlation<T> c{a.x, a.w, a.b, a.y, s.n, s.groups, channels, s.h, s.w, s.group_k(), s.oh, s.ow, 1, 1,
                      s.group_k() * depth, depth, g.taps, g.planes, false, &p, 1, work_ns<T>(s)};
     if (reads_in_place<T>(s)) set_in_place(c, p, channels);
     p.packed = should_pack<T>(p.grid, c.planes, c.m);
@@ -188,13 +188,13 @@ template <class T> void conv2d_backward_data(const Conv2dBackwardData<T>& a) {
     g.channel = g.plane;
     g.image = channels * g.channel;
 
-    Correlation<T> c{a.dy, a.w, a.b, a.dx, s.n, s.groups, channels, s.oh, s.ow, s.group_c(), s.h * s.w,
+    Correlation<T> c{a.dy, a.w, a.b, a.dx, s.n, s.groups, channels, s.oh, s.ow, s.group_c(), s.h, s.w, s.stride_h, s.stride_w,
                      channels * s.group_c() * taps, taps, s.group_c() * taps, g, false, pass.data(), 0, work_ns<T>(s)};
     int64_t weights = 0, used_rows = 0;
     for (int64_t i = 0; i < passes; ++i) {
         const int64_t y = i / residues_w, x = i % residues_w;
         Pass& p = pass[c.pass_count++];
-        p = {{1, ceil_div(s.h - y, s.stride_h), ceil_div(s.w - x, s.stride_w), y * s.w + x, s.stride_h * s.w, s.stride_w, s.c * s.h * s.w},
+        p = {{1, ceil_div(s.h - y, s.stride_h), ceil_div(s.w - x, s.stride_w), 0},
              0,
              0,
              0,
@@ -238,7 +238,7 @@ template <class T> void conv2d_backward_weight(const Conv2dBackwardWeight<T>& a)
     const Conv2dShape& s = a.shape;
     if (a.dw && is_depthwise(s)) {
         const ForwardPlanes<T> g(s);
-        depthwise_weight<T>({a.x, nullptr, nullptr, nullptr, s.n, s.c, s.group_k(), s.h, s.w, s.oh, s.ow, g.taps, g.shift, false, g.planes}, a.dy, a.dw);
+        depthwise_weight<T>({a.x, nullptr, nullptr, nullptr, s.n, s.c, s.group_k(), s.h, s.w, s.oh, s.ow, g.taps, g.shift, g.dense_3x3, g.planes}, a.dy, a.dw);
     } else if (a.dw) {
         bool done = false;
         if constexpr (sizeof(T) == 4)

@@ -3,7 +3,8 @@
 //   out[m, pixel] = bias[m] + sum over (c, tap) w[m, c, tap] * planes[c][pixel + shift(tap)]
 //
 // Forward is one pass over all pixels. Backward_data is one dense pass for every residue of the pixel by the stride,
-// with the taps that reach it, so that no multiplication by an inserted zero is made.
+// with the taps that reach it, so that no multiplication by an inserted zero is made; the residues' results are made
+// apart, in whole registers, and interleaved at the end.
 // Compute bound: 2 * depth flops for each result, planes and packed weights stay in L2.
 #pragma once
 #include "cpp/core/allocator.h"
@@ -27,13 +28,20 @@ template <class T> struct Correlation {
     const T *x, *w, *bias;
     T* out;
     int64_t images, groups, channels, h, width;       // channels of a group
-    int64_t m, out_plane;                             // rows of a group
+    int64_t m, out_h, out_width;                      // rows of a group, and their pixels
+    int64_t step_h, step_w;                           // pass y * min(step_w, out_width) + x makes rows y + i * step_h, columns x + j * step_w
     int64_t w_group, w_row, w_channel;                // strides of w
     Planes planes;
     bool in_place;                                    // x itself serves as its planes
     const Pass* passes;
     int64_t pass_count;
     double work_ns;                                   // of everything on one thread
+
+    bool in_residues() const { return step_h * step_w > 1; }
+    int64_t out_plane() const { return out_h * out_width; }
+    // Results of a residue: one row of them, an odd number of lines, and all.
+    int64_t residue_row(int64_t images) const { return spread<T>(images * passes[0].grid.rows * passes[0].grid.cols); }
+    int64_t residue_size(int64_t images) const { return m * residue_row(images); }
 
     // Few pixels: weights whose rows are contiguous are read where they are, which saves writing them once more.
     bool weights_in_place() const {
@@ -94,19 +102,23 @@ void pack_weights(const Correlation<T>& c, const Pass& p, const Panels& panels, 
 }
 template <class T> LC_INLINE int64_t panels_together(const Correlation<T>& c) { return c.w_row < c.w_channel ? 16 : 1; }
 
-struct Part {
-    int64_t group, image, images, first, last, first_panel, last_panel;   // tiles [first, last)
+template <class T> struct Part {
+    int64_t group, images;
+    T* out;
+    int64_t out_plane, out_image;                     // from one row of results, and one image, to the next
+    int64_t first, last, first_panel, last_panel;     // tiles [first, last)
 };
 
 template <class T, int vecs>
-void run_part(const Correlation<T>& c, const Pass& p, const Part& part, const T* planes, const T* weights, const int64_t* in_panel, T* panel) {
+void run_part(const Correlation<T>& c, const Pass& p, const Part<T>& part, const T* planes, const T* weights, const int64_t* in_panel, T* panel) {
     constexpr int L = lanes<T>;
     const Panels panels = cut_panels<T>(c.m);
     const int64_t block = depth_block(p.depth), per_block = panels_per_block<T>(p.depth);
     const int64_t total = registers<T>(p, part.images);
     Grid grid = p.grid;
     grid.images = part.images;
-    T* out = c.out + part.image * grid.out_image + part.group * c.m * c.out_plane;
+    grid.out_image = part.out_image;
+    T* out = part.out;
     const T* bias = c.bias ? c.bias + part.group * c.m : nullptr;
     const bool weights_in_place = c.weights_in_place();
     weights += part.group * c.m * p.depth;
@@ -119,8 +131,8 @@ void run_part(const Correlation<T>& c, const Pass& p, const Part& part, const T*
                 ConvTile<T> t;
                 PackedPixels<T> pixels[vecs];
                 int64_t first_row = grid.rows, last_row = -1;                        // of the tile's pixels
-                t.row = c.out_plane;
-                t.step = grid.out_step;
+                t.row = part.out_plane;
+                t.scattered = false;
                 t.add = k0 > 0;
                 for (int v = 0; v < vecs; ++v) {
                     const int64_t at = tile * vecs + v;
@@ -129,7 +141,7 @@ void run_part(const Correlation<T>& c, const Pass& p, const Part& part, const T*
                         t.count[v] = 0;
                     } else if (p.packed) {
                         t.count[v] = pixels[v].find(grid, c.planes, at * L, first_row, last_row);
-                        if (!pixels[v].contiguous(t.count[v])) t.step = 0;
+                        t.scattered = t.scattered || !pixels[v].contiguous(t.count[v]);
                         t.b[v] = panel + v * L;
                         t.y[v] = out + pixels[v].lane[0];
                         t.lane[v] = pixels[v].lane;
@@ -153,9 +165,8 @@ void run_part(const Correlation<T>& c, const Pass& p, const Part& part, const T*
                 t.offset = p.packed ? in_panel : p.offset + begin;
                 if (p.packed)
                     for (int v = 0; v < vecs && t.count[v]; ++v) pixels[v].pack(planes, p.offset + begin, t.depth, vecs * L, panel + v * L);
-                if (t.step == 0)
+                if (t.scattered)
                     for (int v = 0; v < vecs; ++v) t.y[v] = out;
-                else if (p.packed) t.step = 1;
                 for (int64_t i = p0; i < p1; ++i) {
                     const int64_t m = panels.first(i);
                     const T* a = weights + m * p.depth;
@@ -167,7 +178,7 @@ void run_part(const Correlation<T>& c, const Pass& p, const Part& part, const T*
     }
 }
 
-template <class T> void run_part(const Correlation<T>& c, const Pass& p, const Part& part, const T* planes, const T* weights, const int64_t* in_panel, T* panel) {
+template <class T> void run_part(const Correlation<T>& c, const Pass& p, const Part<T>& part, const T* planes, const T* weights, const int64_t* in_panel, T* panel) {
     with_tile_vecs<T>(c.m, [&](auto vecs) { run_part<T, vecs>(c, p, part, planes, weights + p.weights, in_panel, panel); });
 }
 
@@ -178,6 +189,41 @@ template <class T> LC_INLINE int64_t images_per_unit(const Correlation<T>& c) {
     if (pixels == 0 || pixels >= 12 * lanes<T>) return 1;
     const int64_t units = ceil_div(c.images, ceil_div(16 * lanes<T>, pixels));
     return ceil_div(c.images, units);
+}
+
+// A row of pixels from two rows of every second one.
+template <class T> LC_INLINE void interleave(const T* even, const T* odd, int64_t n, T* dst) {
+    constexpr int64_t L = lanes<T>;
+    int64_t j = 0;
+    for (; 2 * (j + L) <= n; j += L) {
+        const vec<T> a = load(even + j), b = load(odd + j);
+        store(dst + 2 * j, interleave_low(a, b));
+        store(dst + 2 * j + L, interleave_high(a, b));
+    }
+    for (; 2 * j < n; ++j) {
+        dst[2 * j] = even[j];
+        if (2 * j + 1 < n) dst[2 * j + 1] = odd[j];
+    }
+}
+
+// Rows [first, last) of a group's result, from those of its passes: [m][image][pixel] of each.
+template <class T> void join_residues(const Correlation<T>& c, const T* results, int64_t images, int64_t first, int64_t last, T* out) {
+    const int64_t per_row = c.step_w < c.out_width ? c.step_w : c.out_width;
+    for (int64_t m = first; m < last; ++m)
+        for (int64_t n = 0; n < images; ++n)
+            for (int64_t y = 0; y < c.out_h; ++y) {
+                const auto row = [&](int64_t x) {
+                    const Pass& p = c.passes[y % c.step_h * per_row + x];
+                    return results + (&p - c.passes) * c.residue_size(images) + m * c.residue_row(images) + (n * p.grid.rows + y / c.step_h) * p.grid.cols;
+                };
+                T* dst = out + (n * c.groups * c.m + m) * c.out_plane() + y * c.out_width;
+                if (per_row == 2) interleave(row(0), row(1), c.out_width, dst);
+                else
+                    for (int64_t x = 0; x < per_row; ++x) {
+                        const T* from = row(x);
+                        for (int64_t at = x; at < c.out_width; at += c.step_w) dst[at] = *from++;
+                    }
+            }
 }
 
 template <class T> void correlate(const Correlation<T>& c) {
@@ -202,6 +248,7 @@ template <class T> void correlate(const Correlation<T>& c) {
 
     const int64_t unit = images_per_unit(c), units = ceil_div(c.images, unit);
     const int64_t plane_count = c.in_place ? 0 : unit * c.planes.image, panel_count = kDepthBlock * vecs * lanes<T>;
+    const int64_t result_count = c.in_residues() ? c.pass_count * c.residue_size(unit) : 0;
     const double unit_ns = c.work_ns / double(units * c.groups);
     const int threads = num_threads();
 
@@ -209,26 +256,33 @@ template <class T> void correlate(const Correlation<T>& c) {
     const auto source = [&](int64_t image, int64_t group, int64_t channel) {
         return c.x + ((image * c.groups + group) * c.channels + channel) * c.h * c.width;
     };
+    const auto target = [&](int64_t image, int64_t group) { return c.out + (image * c.groups + group) * c.m * c.out_plane(); };
+    const auto all_of = [&](const Pass& p, int64_t image, int64_t group, int64_t images, T* results) -> Part<T> {
+        const int64_t pixels = p.grid.rows * p.grid.cols, tiles = ceil_div(registers<T>(p, images), vecs);
+        if (!c.in_residues()) return {group, images, target(image, group), c.out_plane(), c.groups * c.m * c.out_plane(), 0, tiles, 0, panels.count};
+        return {group, images, results + (&p - c.passes) * c.residue_size(images), c.residue_row(images), pixels, 0, tiles, 0, panels.count};
+    };
 
     if (threads == 1 || (units * c.groups >= 4 * threads && unit_ns < 5e6)) {      // a task prepares and computes its images
-        const Buffer<T> scratch(threads * (plane_count + panel_count));
+        const int64_t each = plane_count + panel_count + result_count;
+        const Buffer<T> scratch(threads * each);
         parallel_for(units * c.groups, int64_t(c.work_ns), [&](int64_t task, int worker) {
             const int64_t group = task % c.groups, image = task / c.groups * unit, images = images_of(task / c.groups);
-            T *planes = scratch.data() + worker * (plane_count + panel_count), *panel = planes + plane_count;
+            T *planes = scratch.data() + worker * each, *panel = planes + plane_count, *results = panel + panel_count;
             if (!c.in_place)
                 for (int64_t i = 0; i < images; ++i)
                     for (int64_t ch = 0; ch < c.channels; ++ch)
                         fill_channel(c.planes, source(image + i, group, ch), c.h, c.width, planes + i * c.planes.image + ch * c.planes.channel);
             for (int64_t i = 0; i < c.pass_count; ++i) {
                 const Pass& p = c.passes[i];
-                run_part(c, p, {group, image, images, 0, ceil_div(registers<T>(p, images), vecs), 0, panels.count},
-                         c.in_place ? source(image, group, 0) : planes, weights, in_panel.data(), panel);
+                run_part(c, p, all_of(p, image, group, images, results), c.in_place ? source(image, group, 0) : planes, weights, in_panel.data(), panel);
             }
+            if (c.in_residues()) join_residues(c, results, images, 0, c.m, target(image, group));
         });
         return;
     }
 
-    const Buffer<T> shared(plane_count), panel(threads * panel_count);              // all threads work on one unit
+    const Buffer<T> shared(plane_count), panel(threads * panel_count), results(result_count);   // all threads work on one unit
     for (int64_t task = 0; task < units * c.groups; ++task) {
         const int64_t group = task % c.groups, image = task / c.groups * unit, images = images_of(task / c.groups);
         if (!c.in_place)
@@ -238,7 +292,8 @@ template <class T> void correlate(const Correlation<T>& c) {
             });
         for (int64_t i = 0; i < c.pass_count; ++i) {
             const Pass& p = c.passes[i];
-            const int64_t tiles = ceil_div(registers<T>(p, images), vecs), wanted = unit_ns < 5e6 * threads ? 4 * threads : ceil_div(int64_t(unit_ns / 2e6), threads) * threads;
+            const Part<T> all = all_of(p, image, group, images, results.data());
+            const int64_t tiles = all.last, wanted = unit_ns < 5e6 * threads ? 4 * threads : ceil_div(int64_t(unit_ns / 2e6), threads) * threads;
             // Heavy weights: split the rows first, so that each thread streams its own weights.
             int64_t tile_parts = tiles < wanted ? tiles : wanted, row_parts = ceil_div(wanted, tile_parts ? tile_parts : 1);
             if (c.m > tiles * vecs * lanes<T>) {
@@ -250,10 +305,18 @@ template <class T> void correlate(const Correlation<T>& c) {
             const T* planes = c.in_place ? source(image, group, 0) : shared.data();
             parallel_for(tile_parts * row_parts, int64_t(unit_ns) / c.pass_count, [&](int64_t at, int worker) {
                 const int64_t a = at / row_parts, b = at % row_parts;
-                run_part(c, p, {group, image, images, tiles * a / tile_parts, tiles * (a + 1) / tile_parts, panels.count * b / row_parts, panels.count * (b + 1) / row_parts},
-                         planes, weights, in_panel.data(), panel.data() + worker * panel_count);
+                Part<T> part = all;
+                part.first = tiles * a / tile_parts;
+                part.last = tiles * (a + 1) / tile_parts;
+                part.first_panel = panels.count * b / row_parts;
+                part.last_panel = panels.count * (b + 1) / row_parts;
+                run_part(c, p, part, planes, weights, in_panel.data(), panel.data() + worker * panel_count);
             });
         }
+        if (c.in_residues())
+            parallel_ranges(c.m, ceil_div(c.m, 4 * threads), result_count, [&](int64_t first, int64_t last) {
+                join_residues(c, results.data(), images, first, last, target(image, group));
+            });
     }
 }
 

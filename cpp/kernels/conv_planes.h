@@ -34,6 +34,14 @@ template <class T> LC_INLINE void zero_over(T* dst, int64_t n) {
     for (int64_t i = 0; i < n; i += lanes<T>) store(dst + i, zero<T>());
 }
 
+// dst[0, n) = src[0], src[step], ...; reads before `end` only, writes up to a register beyond.
+template <class T> LC_INLINE void copy_spaced(T* dst, const T* src, int64_t n, int64_t step, const T* end) {
+    int64_t j = 0;
+    if (step == 2)
+        for (; j < n && src + 2 * (j + lanes<T>) <= end; j += lanes<T>) store(dst + j, evens(load(src + 2 * j), load(src + 2 * j + lanes<T>)));
+    for (; j < n; ++j) dst[j] = src[j * step];
+}
+
 // All planes of one channel. Rows are written in order: each may spill into the next, which is written after it.
 template <class T> LC_NOINLINE void fill_channel(const Planes& g, const T* src, int64_t h, int64_t w, T* dst) {
     for (int64_t f = 0; f < g.phases; ++f, dst += g.plane) {
@@ -53,8 +61,7 @@ template <class T> LC_NOINLINE void fill_channel(const Planes& g, const T* src, 
             zero_over(row, first);
             const T* from = src + y * w + first * g.step_w + b;
             if (g.step_w == 1) copy_over(row + first, from, last - first);
-            else
-                for (int64_t j = 0; j < last - first; ++j) row[first + j] = from[j * g.step_w];
+            else copy_spaced(row + first, from, last - first, g.step_w, src + h * w);
             zero_over(row + last, g.pitch - last);
         }
     }
@@ -117,10 +124,15 @@ template <class T> LC_NOINLINE void write_pixels(const T* src, int64_t width, in
 
 // ---- the pixels of a tile -----------------------------------------------------------------------------------------------
 
-// The grid of result pixels, and where they lie in the planes and in the output.
+template <class T> LC_INLINE mask<T> first_lanes(int k) {
+    typename mask<T>::native index;
+    for (int l = 0; l < lanes<T>; ++l) index[l] = l;
+    return {index < k};
+}
+
+// The grid of result pixels: (n, i, j) is at n * out_image + i * cols + j of a row of results.
 struct Grid {
-    int64_t images, rows, cols;
-    int64_t out_first, out_row, out_step, out_image;  // pixel (n, i, j): out_first + n * out_image + i * out_row + j * out_step
+    int64_t images, rows, cols, out_image;
 };
 
 // Walks registers of neighbouring pixels of one row: the last of a row is partly empty.
@@ -139,7 +151,7 @@ template <class T> struct RowWalk {
     // Register v of the tile, its columns read straight from the planes.
     LC_INLINE void next(const T* src, T* y, ConvTile<T>& t, int v) {
         t.b[v] = src + n * planes.image + i * planes.pitch + j;
-        t.y[v] = y + grid.out_first + n * grid.out_image + i * grid.out_row + j * grid.out_step;
+        t.y[v] = y + n * grid.out_image + i * grid.cols + j;
         t.count[v] = int(grid.cols - j < lanes<T> ? grid.cols - j : lanes<T>);
         j += lanes<T>;
         if (j >= grid.cols) {
@@ -164,8 +176,7 @@ template <class T> struct PackedPixels {
         for (int l = 0; l < count;) {
             const int64_t here = g.cols - j < count - l ? g.cols - j : count - l;
             from[runs] = n * planes.image + i * planes.pitch + j - l;
-            const int64_t to = g.out_first + n * g.out_image + i * g.out_row + j * g.out_step;
-            for (int64_t e = 0; e < here; ++e) lane[l + e] = to + e * g.out_step;
+            for (int64_t e = 0; e < here; ++e) lane[l + e] = n * g.out_image + i * g.cols + j + e;
             first_row = i < first_row ? i : first_row;
             last_row = i > last_row ? i : last_row;
             l += int(here);
@@ -187,17 +198,10 @@ template <class T> struct PackedPixels {
         for (int64_t kk = 0; kk < depth; ++kk) store(panel + kk * width, load(last + offset[kk]));
         for (int r = runs - 2; r >= 0; --r) {         // earlier runs overwrite the lanes before their end
             const T* run = src + from[r];
-            const mask<T> head = first_lanes(end[r]);
+            const mask<T> head = first_lanes<T>(end[r]);
             for (int64_t kk = 0; kk < depth; ++kk)
                 store(panel + kk * width, select(head, load(run + offset[kk]), load(panel + kk * width)));
         }
-    }
-
-private:
-    static LC_INLINE mask<T> first_lanes(int k) {
-        typename mask<T>::native index;
-        for (int l = 0; l < lanes<T>; ++l) index[l] = l;
-        return {index < k};
     }
 };
 

@@ -41,7 +41,7 @@ template <class T> struct ConvTile {
     T* y[kWide];                                      // row 0, lane 0
     int count[kWide];                                 // lanes that exist, 0..lanes<T>
     int64_t row;                                      // from one row of y to the next
-    int64_t step;                                     // from one lane to the next; 0: lane l is at y[v][lane[v][l]]
+    bool scattered;                                   // lane l is at y[v][lane[v][l]], else at y[v][l]
     const int64_t* lane[kWide];
     bool add;                                         // to what is there; else to bias
 };
@@ -63,7 +63,7 @@ template <class T> LC_NOINLINE void scatter(const ConvTile<T>& t, int rows, int 
         for (int v = 0; v < vecs; ++v, sums += lanes<T>) {
             T* y = t.y[v] + (m + i) * t.row;
             for (int l = 0; l < t.count[v]; ++l) {
-                T& out = y[t.step ? l * t.step : t.lane[v][l]];
+                T& out = y[t.lane[v][l]];
                 out = (t.add ? out : bias ? bias[m + i]
                                           : T(0)) +
                     sums[l];
@@ -95,7 +95,7 @@ template <int rows, int vecs, class T, class Rows> LC_NOINLINE void run_tile(con
         }
     }
 
-    if (t.step != 1) {
+    if (t.scattered) {
         T sums[rows * vecs * lanes<T>];
 #pragma GCC unroll 16
         for (int i = 0; i < rows; ++i)

@@ -81,7 +81,8 @@ LC_NOINLINE void transpose_row(const T* src, int64_t plane, int64_t w, int64_t p
                                                  : p.width;
     for (int64_t i = 0; i < first * p.pixel; ++i) dst[i] = 0;
     for (int64_t i = last * p.pixel; i < p.width * p.pixel; ++i) dst[i] = 0;
-    src += first * p.col_step - pad;
+    const int64_t first_column = first * p.col_step - pad;
+    src += first_column;
     dst += first * p.pixel;
     const int64_t count = last - first;
     if (p.runs) {
@@ -100,6 +101,8 @@ LC_NOINLINE void transpose_row(const T* src, int64_t plane, int64_t w, int64_t p
                     r[d] = zero<T>();
                 } else if (p.col_step == 1) {
                     r[d] = here == L ? load(from) : load(from, here);
+                } else if (p.col_step == 2 && here == L && from + 2 * L <= src + (i + d) * plane + (w - first_column)) {
+                    r[d] = evens(load(from), load(from + L));
                 } else {
                     T lane[L] = {};
                     for (int e = 0; e < here; ++e) lane[e] = from[e * p.col_step];
@@ -156,7 +159,7 @@ void sum_part(const Conv2dBackwardWeight<T>& a, const WeightPlan& p, int64_t tas
         t.depth = images * rows * s.ow;
         t.offset = offset;
         t.row = p.pitch;
-        t.step = 1;
+        t.scattered = false;
         t.add = add;
         for (int64_t v0 = 0; v0 < p.vectors; v0 += vecs) {
             for (int v = 0; v < vecs; ++v) {
