@@ -3,12 +3,14 @@
 //   forward, and backward_data at stride 1 with the filter turned round:  y[k] = sum over taps of w[k, tap] * plane[pixel + shift(tap)]
 //   backward_weight:  dw[k, tap] = sum over images and pixels of dy[k, pixel] * plane[pixel + shift(tap)]
 //
-// Memory bound: each plane is read once into its padded copy in L1 or L2 and written once. Four rows of results are made
-// together; at 3x3 and stride 1 every row loaded then serves three of them.
+// Memory bound: each plane is read once and written once. Four rows of results are made together; at 3x3 and stride 1
+// every row loaded then serves three of them. Planes with a border of one zero are read where they are: the zeros come
+// into the first and last register of a row by a shift of lanes. Others are copied with their padding, in L1 or L2.
 #pragma once
 #include "cpp/core/allocator.h"
 #include "cpp/core/parallel.h"
 #include "cpp/kernels/conv_planes.h"
+#include "cpp/simd/shift.h"
 
 namespace lc::cpu::LC_ISA {
 namespace {
@@ -22,6 +24,8 @@ template <class T> struct Depthwise {
     const int64_t* shift;                             // [taps]
     bool dense_3x3;                                   // shift is r * pitch + s
     Planes planes;
+
+    bool in_place() const { return dense_3x3 && planes.top == 1 && planes.left == 1 && rows == h && cols == width && cols >= lanes<T>; }
 };
 
 // f(j, k) over registers of n columns; where they are more than one, the last overlaps the one before, as a store of some
@@ -33,29 +37,49 @@ template <class T, class F> LC_INLINE void each_register(int64_t n, F&& f) {
     else f(0, int(n));
 }
 
-template <int rows, class T> LC_INLINE void dense_rows(const T* plane, int64_t pitch, const T* w, T bias, T* y, int64_t cols) {
+// Which ends of its row a register holds, zeros following them.
+constexpr int kFirst = 1, kLast = 2;
+
+// A pixel's row seen from the tap before it, itself and the tap after it.
+template <int ends, class T> LC_INLINE void load_taps(const T* row, vec<T> (&x)[3]) {
+    x[1] = load(row);
+    x[0] = ends & kFirst ? shift_up(x[1]) : load(row - 1);
+    x[2] = ends & kLast ? shift_down(x[1]) : load(row + 1);
+}
+
+// f(j, ends) over registers of a row of at least one; the last overlaps the one before.
+template <class T, class F> LC_INLINE void each_register_of_row(int64_t cols, F&& f) {
+    if (cols == lanes<T>) return f(int64_t(0), std::integral_constant<int, kFirst | kLast>());
+    f(int64_t(0), std::integral_constant<int, kFirst>());
+    for (int64_t j = lanes<T>; j + lanes<T> < cols; j += lanes<T>) f(j, std::integral_constant<int, 0>());
+    f(cols - lanes<T>, std::integral_constant<int, kLast>());
+}
+
+// row[i]: the pixels under the middle tap, from the row above the first result's on.
+template <int rows, bool in_place, class T> LC_INLINE void dense_rows(const T* const* row, const T* w, T bias, T* y, int64_t cols) {
     vec<T> filter[9];
 #pragma GCC unroll 9
     for (int t = 0; t < 9; ++t) filter[t] = splat(w[t]);
-    each_register<T>(cols, [&](int64_t j, auto k) {
+    const auto registers = [&](int64_t j, auto k, auto ends) {
         vec<T> acc[size_t(rows)];
 #pragma GCC unroll 4
         for (int o = 0; o < rows; ++o) acc[o] = zero<T>();
 #pragma GCC unroll 6
         for (int i = 0; i < rows + 2; ++i) {
-            const T* row = plane + i * pitch + j;
-            const vec<T> left = load(row), middle = load(row + 1), right = load(row + 2);
+            vec<T> x[3];
+            load_taps<ends>(row[i] + j, x);
 #pragma GCC unroll 4
             for (int o = 0; o < rows; ++o) {
                 if (i - o < 0 || i - o > 2) continue;
-                acc[o] = fma(filter[(i - o) * 3], left, acc[o]);
-                acc[o] = fma(filter[(i - o) * 3 + 1], middle, acc[o]);
-                acc[o] = fma(filter[(i - o) * 3 + 2], right, acc[o]);
+#pragma GCC unroll 3
+                for (int t = 0; t < 3; ++t) acc[o] = fma(filter[(i - o) * 3 + t], x[t], acc[o]);
             }
         }
 #pragma GCC unroll 4
         for (int o = 0; o < rows; ++o) store(y + o * cols + j, acc[o] + splat(bias), k);
-    });
+    };
+    if constexpr (in_place) each_register_of_row<T>(cols, [&](int64_t j, auto ends) { registers(j, full, ends); });
+    else each_register<T>(cols, [&](int64_t j, auto k) { registers(j, k, std::integral_constant<int, 0>()); });
 }
 
 template <int rows, class T> LC_INLINE void any_rows(const Depthwise<T>& d, const T* plane, const T* w, T bias, T* y) {
@@ -74,21 +98,37 @@ template <int rows, class T> LC_INLINE void any_rows(const Depthwise<T>& d, cons
     });
 }
 
-template <int rows, class T> LC_NOINLINE void some_rows(const Depthwise<T>& d, const T* plane, const T* w, T bias, T* y) {
-    if (d.dense_3x3) dense_rows<rows>(plane, d.planes.pitch, w, bias, y, d.cols);
-    else any_rows<rows>(d, plane, w, bias, y);
+// Row i of a plane read where it is, or of zeros above and below.
+template <class T> LC_INLINE const T* row_of(const Depthwise<T>& d, const T* plane, const T* zeros, int64_t i) {
+    return i < 0 || i >= d.h ? zeros : plane + i * d.width;
 }
 
-// f(image * channels + channel, plane): the padded planes of every channel, in the thread's own scratch
+// Rows i, i + 1, ... of y.
+template <int rows, class T> LC_NOINLINE void some_rows(const Depthwise<T>& d, const T* plane, const T* zeros, int64_t i, const T* w, T bias, T* y) {
+    y += i * d.cols;
+    if (!d.dense_3x3) return any_rows<rows>(d, plane + i * d.planes.pitch, w, bias, y);
+    const T* row[rows + 2];
+    for (int e = 0; e < rows + 2; ++e) row[e] = d.in_place() ? row_of(d, plane, zeros, i + e - 1) : plane + (i + e) * d.planes.pitch + 1;
+    if (d.in_place()) dense_rows<rows, true>(row, w, bias, y, d.cols);
+    else dense_rows<rows, false>(row, w, bias, y, d.cols);
+}
+
+// f(image * channels + channel, plane, zeros): every channel where it is, or padded in the thread's own scratch; a row of zeros
 template <class T, class F> LC_INLINE void each_channel(const Depthwise<T>& d, int64_t tasks, double ns, F&& f) {
-    const int64_t size = d.planes.channel, count = d.images * d.channels;
+    const int64_t size = d.in_place() ? 0 : d.planes.channel, count = d.images * d.channels;
     if (count == 0) return;
-    const Buffer<T> scratch(num_threads() * size);
+    const Buffer<T> scratch(num_threads() * size), zeros(d.width + lanes<T>);
+    zero_over(zeros.data(), d.width);
     parallel_for(tasks, int64_t(ns), [&](int64_t task, int worker) {
-        T* plane = scratch.data() + worker * size;
         for (int64_t at = count * task / tasks; at < count * (task + 1) / tasks; ++at) {
-            fill_channel(d.planes, d.x + at * d.h * d.width, d.h, d.width, plane);
-            f(at, plane);
+            const T* x = d.x + at * d.h * d.width;
+            if (d.in_place()) {
+                f(at, x, zeros.data());
+                continue;
+            }
+            T* plane = scratch.data() + worker * size;
+            fill_channel(d.planes, x, d.h, d.width, plane);
+            f(at, static_cast<const T*>(plane), zeros.data());
         }
     });
 }
@@ -100,17 +140,16 @@ template <class T> double depthwise_ns(const Depthwise<T>& d) {
 template <class T> void depthwise_forward(const Depthwise<T>& d) {
     const double ns = depthwise_ns(d);
     const int64_t count = d.images * d.channels, wanted = int64_t(ns / 50e3) + 1;      // tasks of about 50 us
-    each_channel(d, count < wanted ? count : wanted, ns, [&](int64_t at, const T* plane) {
+    each_channel(d, count < wanted ? count : wanted, ns, [&](int64_t at, const T* plane, const T* zeros) {
         for (int64_t m = 0; m < d.multiplier; ++m) {
             const int64_t k = at % d.channels * d.multiplier + m;
             const T *w = d.w + k * d.taps, bias = d.bias ? d.bias[k] : T(0);
             T* y = d.y + (at * d.multiplier + m) * d.rows * d.cols;
             int64_t i = 0;
-            for (; i + 4 <= d.rows; i += 4) some_rows<4>(d, plane + i * d.planes.pitch, w, bias, y + i * d.cols);
-            const T* rest = plane + i * d.planes.pitch;
-            if (d.rows - i == 3) some_rows<3>(d, rest, w, bias, y + i * d.cols);
-            else if (d.rows - i == 2) some_rows<2>(d, rest, w, bias, y + i * d.cols);
-            else if (d.rows - i == 1) some_rows<1>(d, rest, w, bias, y + i * d.cols);
+            for (; i + 4 <= d.rows; i += 4) some_rows<4>(d, plane, zeros, i, w, bias, y);
+            if (d.rows - i == 3) some_rows<3>(d, plane, zeros, i, w, bias, y);
+            else if (d.rows - i == 2) some_rows<2>(d, plane, zeros, i, w, bias, y);
+            else if (d.rows - i == 1) some_rows<1>(d, plane, zeros, i, w, bias, y);
         }
     });
 }
@@ -142,15 +181,47 @@ template <int taps = kTapGroup, class T> LC_INLINE void tap_sums_of(int64_t coun
     }
 }
 
+// The same for a plane read where it is, in columns of a register; what a register has in common with the one before is left
+// out, pixels too: 0 * infinity is NaN.
+template <class T> LC_NOINLINE void tap_sums_in_place(const Depthwise<T>& d, const T* dy, const T* plane, const T* zeros, T* sums) {
+    vec<T> acc[9];
+#pragma GCC unroll 9
+    for (int t = 0; t < 9; ++t) acc[t] = zero<T>();
+    const int again = int(d.cols % lanes<T> ? lanes<T> - d.cols % lanes<T> : 0);
+    const mask<T> seen = first_lanes<T>(again);
+    each_register_of_row<T>(d.cols, [&](int64_t j, auto ends) {
+        for (int64_t i = 0; i < d.rows; ++i) {
+            vec<T> g = load(dy + i * d.cols + j);
+            if constexpr (ends == kLast) g = select(seen, zero<T>(), g);
+#pragma GCC unroll 3
+            for (int r = 0; r < 3; ++r) {
+                vec<T> x[3];
+                load_taps<ends>(row_of(d, plane, zeros, i + r - 1) + j, x);
+#pragma GCC unroll 3
+                for (int t = 0; t < 3; ++t) {
+                    if constexpr (ends == kLast) x[t] = select(seen, zero<T>(), x[t]);
+                    acc[r * 3 + t] = fma(g, x[t], acc[r * 3 + t]);
+                }
+            }
+        }
+    });
+#pragma GCC unroll 9
+    for (int t = 0; t < 9; ++t) sums[t] = sum(acc[t]);
+}
+
 // d.y is not used; every plane's sums are made on their own and added in the order of the images.
 template <class T> void depthwise_weight(const Depthwise<T>& d, const T* dy, T* dw) {
     const double ns = depthwise_ns(d) * 1.5;
     const int64_t count = d.images * d.channels, wanted = int64_t(ns / 50e3) + 1, filters = d.channels * d.multiplier;
     const Buffer<T> sums(d.images * filters * d.taps);
-    each_channel(d, count < wanted ? count : wanted, ns, [&](int64_t at, const T* plane) {
+    each_channel(d, count < wanted ? count : wanted, ns, [&](int64_t at, const T* plane, const T* zeros) {
         for (int64_t m = 0; m < d.multiplier; ++m) {
             const T* g = dy + (at * d.multiplier + m) * d.rows * d.cols;
             T* to = sums.data() + (at * d.multiplier + m) * d.taps;
+            if (d.in_place()) {
+                tap_sums_in_place(d, g, plane, zeros, to);
+                continue;
+            }
             for (int64_t t = 0; t < d.taps; t += kTapGroup)
                 tap_sums_of(d.taps - t < kTapGroup ? d.taps - t : kTapGroup, d, g, plane, d.shift + t, to + t);
         }

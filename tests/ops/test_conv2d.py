@@ -132,6 +132,22 @@ def test_layers_of_networks(c, size, k, kernel, stride, padding):
         check.equal(leaf.grad, want)
 
 
+@pytest.mark.parametrize("each", [1, 2])
+@pytest.mark.parametrize("h, w", [(14, 14), (7, 8), (1, 9), (5, 16), (4, 23), (10, 33), (6, 4)])
+def test_depthwise_with_a_border_of_one(h, w, each):
+    random = np.random.default_rng(w)
+    shapes = (3, 5, h, w), (5 * each, 1, 3, 3), (5 * each,)
+    leaves = [lc.from_numpy(random.integers(-3, 4, s).astype(np.float32)).requires_grad_() for s in shapes]
+    y = lc.conv2d(*leaves, padding=1, groups=5)
+    dy = random.integers(-3, 4, tuple(y.shape)).astype(np.float32)
+    y.backward(lc.from_numpy(dy))
+    how = (1, 1), (1, 1), (1, 1), 5
+    exact = [check.wide(t) for t in leaves]
+    check.equal(y, conv2d_forward(*exact, *how))
+    for leaf, want in zip(leaves, conv2d_backward(dy.astype(float), *exact[:2], *how), strict=True):
+        check.equal(leaf.grad, want)
+
+
 @pytest.mark.parametrize("c, size, k, kernel, stride, padding", SHAPES)
 def test_an_image_does_not_depend_on_its_batch(c, size, k, kernel, stride, padding):
     random = np.random.default_rng(c)
