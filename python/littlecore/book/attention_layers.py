@@ -17,10 +17,11 @@ from collections.abc import Callable
 import numpy as np
 
 import littlecore as lc
-from littlecore import Tensor, nn, optim
+from littlecore import Tensor, nn
 from littlecore.nn import functional as F
 
 from .demo import BLACK, BLUE, GREY, RED, Demo
+from .fit import fit
 
 LENGTH, SLOT, HALF_WIDTH = 48, 12, 4  # four slots with a shape each, anywhere inside its slot
 
@@ -170,20 +171,13 @@ def network(channels: int = 32, *, attention: bool) -> nn.Sequential:
 
 
 def train(demo: Demo, model: nn.Module, text: str) -> list[float]:
-    """The losses of Adam on fresh sequences, with a learning rate that falls to 0."""
-    steps = demo.pick(1000, 10000)
-    optimizer = optim.Adam(model.parameters(), lr=3e-3)
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    losses = []
-    for _ in demo.progress(range(steps), text):
+    """The losses on fresh sequences."""
+
+    def loss() -> Tensor:
         x, y = sequences(32)
-        loss = F.mse_loss(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.item())
-    return losses
+        return F.mse_loss(model(x), y)
+
+    return fit(demo, model, loss, demo.pick(1000, 10000), 3e-3, text)
 
 
 def toy(demo: Demo) -> None:
