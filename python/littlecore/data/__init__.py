@@ -11,6 +11,7 @@ from .idx import read_idx, read_labelled, write_idx
 from .image_folder import ImageFolder, read_image
 from .loader import DataLoader
 from .resize import resize
+from .scenes import Scenes, scenes
 from .sources import digits, mnist, shakespeare
 from .text import ByteTokenizer, CharTokenizer, TextWindows, read_text
 from .transforms import (
@@ -39,6 +40,7 @@ __all__ = [
     "RandomHorizontalFlip",
     "RandomShift",
     "SampleRandom",
+    "Scenes",
     "Subset",
     "TensorDataset",
     "TextWindows",
@@ -52,6 +54,7 @@ __all__ = [
     "read_labelled",
     "read_text",
     "resize",
+    "scenes",
     "shakespeare",
     "stack",
     "write_idx",
