@@ -27,8 +27,9 @@ def parameters(model):
         (lambda: models.vgg("vgg11"), 132_863_336),
         (lambda: models.gpt("gpt2"), 124_439_808),
         (lambda: models.vit(), 86_567_656),
+        (lambda: models.clip(), 151_277_313),
     ],
-    ids=["mlp", "lenet", "resnet20", "resnet18", "resnet34", "resnet50", "alexnet", "vgg11", "gpt2", "vit"],
+    ids=["mlp", "lenet", "resnet20", "resnet18", "resnet34", "resnet50", "alexnet", "vgg11", "gpt2", "vit", "clip"],
 )
 def test_parameter_counts(make, count):
     assert parameters(make()) == count
@@ -239,10 +240,14 @@ def test_summary_counts_what_the_book_counts():
 
 
 @pytest.mark.parametrize("skips", [True, False])
-def test_unet(skips):
-    model = models.unet(in_channels=2, out_channels=3, widths=(4, 8, 16), skips=skips)
+@pytest.mark.parametrize("pyramid", [(), (1, 2, 4)])
+def test_unet(skips, pyramid):
+    options = {"widths": (4, 8, 16), "skips": skips, "pyramid": pyramid, "norm": bool(pyramid)}
+    model = models.unet(in_channels=2, out_channels=3, **options)
     found = shapes(model, lc.rand(5, 2, 16, 24))
     assert found[""] == (5, 3, 16, 24) and found["down.2"] == (5, 16, 4, 6) and found["grow.1"] == (5, 4, 16, 24)
     assert model.up[0][0].weight.shape[1] == (16 if skips else 8)
+    if pyramid:
+        assert found["pyramid.reduce.2"] == (5, 5, 4, 4) and found["pyramid"] == (5, 16, 4, 6)
     with pytest.raises(ValueError, match="multiples of 4"):
         model(lc.rand(1, 2, 16, 18))

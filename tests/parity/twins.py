@@ -134,3 +134,145 @@ class ViT(nn.Module):
         x = torch.cat([self.class_token.expand(len(x), -1, -1), x], 1)
         x = self.encoder.ln(self.encoder.layers(x + self.encoder.pos_embedding))
         return self.heads(x[:, 0])
+
+
+def two_convolutions(inputs, outputs):
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.Conv2d(outputs, outputs, 3, padding=1), nn.ReLU()
+    )
+
+
+class PyramidPooling(nn.Module):
+    def __init__(self, channels, sizes):
+        super().__init__()
+        self.sizes, part = sizes, channels // len(sizes)
+        self.reduce = nn.ModuleList(nn.Conv2d(channels, part, 1) for _ in sizes)
+        self.merge = nn.Conv2d(channels + len(sizes) * part, channels, 1)
+
+    def forward(self, x):
+        every = [x]
+        for size, reduce in zip(self.sizes, self.reduce, strict=True):
+            y = F.relu(reduce(F.adaptive_avg_pool2d(x, size)))
+            every.append(F.interpolate(y, x.shape[-2:], mode="bilinear"))
+        return F.relu(self.merge(torch.cat(every, 1)))
+
+
+class UNet(nn.Module):
+    def __init__(self, inputs, outputs, widths, pyramid):
+        super().__init__()
+        self.down = nn.ModuleList(two_convolutions(a, b) for a, b in pairwise((inputs, *widths)))
+        upwards = list(pairwise(reversed(widths)))
+        self.grow = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, 2) for a, b in upwards)
+        self.up = nn.ModuleList(two_convolutions(2 * b, b) for _, b in upwards)
+        self.readout = nn.Conv2d(widths[0], outputs, 1)
+        self.pyramid = PyramidPooling(widths[-1], pyramid)
+
+    def forward(self, x):
+        seen = []
+        for level, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if level else x)
+            seen.append(x)
+        x = self.pyramid(seen.pop())
+        for grow, block in zip(self.grow, self.up, strict=True):
+            x = block(torch.cat([grow(x), seen.pop()], 1))
+        return self.readout(x)
+
+
+class SSD(nn.Module):
+    """Without batch norm, whose rounding grows in training (see the residual network)."""
+
+    def __init__(self, classes, widths, maps):
+        super().__init__()
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(a, b, 3, 2, 1, bias=False), nn.Identity(), nn.ReLU(),
+                nn.Conv2d(b, b, 3, 1, 1, bias=False), nn.Identity(), nn.ReLU(),
+            )
+            for a, b in pairwise((3, *widths))
+        )  # fmt: skip
+        self.heads = nn.ModuleList(nn.Conv2d(width, 5 + classes, 3, padding=1) for width in widths[-maps:])
+
+    def forward(self, x):
+        found = []
+        for stage in self.stages:
+            x = stage(x)
+            found.append(x)
+        parts = zip(self.heads, found[-len(self.heads) :], strict=True)
+        every = torch.cat([head(y).flatten(2).transpose(1, 2) for head, y in parts], 1)
+        return every[..., 4:], every[..., :4]
+
+    def loss(self, scores, offsets, classes, wanted):
+        objects = classes > 0
+        each = F.cross_entropy(scores.flatten(0, 1), classes.flatten(), reduction="none").reshape(classes.shape)
+        count = int(objects.sum())
+        hardest = each[~objects].sort(descending=True).values[: 3 * count]
+        distance = F.smooth_l1_loss(offsets[objects], wanted[objects], reduction="sum")
+        return (each[objects].sum() + hardest.sum() + distance) / count
+
+
+class CLIPLayer(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.self_attn = nn.Module()
+        for name in ("k_proj", "v_proj", "q_proj", "out_proj"):
+            setattr(self.self_attn, name, nn.Linear(width, width))
+        self.layer_norm1, self.layer_norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.mlp = nn.Module()
+        self.mlp.fc1, self.mlp.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x, causal):
+        a, y = self.self_attn, self.layer_norm1(x)
+        q, k, v = (f(y).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (a.q_proj, a.k_proj, a.v_proj))
+        scores = q @ k.mT / math.sqrt(q.shape[-1])
+        if causal:
+            scores = scores + torch.full(scores.shape[-2:], -torch.inf, dtype=x.dtype).triu(1)
+        x = x + a.out_proj((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
+        y = self.mlp.fc1(self.layer_norm2(x))
+        return x + self.mlp.fc2(y * torch.sigmoid(1.702 * y))
+
+
+def clip_side(width, heads, layers):
+    side = nn.Module()
+    side.embeddings, side.encoder = nn.Module(), nn.Module()
+    side.encoder.layers = nn.ModuleList(CLIPLayer(width, heads) for _ in range(layers))
+    return side
+
+
+class CLIP(nn.Module):
+    def __init__(self, embed, image, patch, width, vocabulary, length, heads, layers, end):
+        super().__init__()
+        self.end = end
+        self.text_model, self.vision_model = clip_side(width, heads, layers), clip_side(width, heads, layers)
+        text, vision = self.text_model, self.vision_model
+        text.embeddings.token_embedding = nn.Embedding(vocabulary, width)
+        text.embeddings.position_embedding = nn.Embedding(length, width)
+        text.final_layer_norm = nn.LayerNorm(width)
+        vision.embeddings.class_embedding = nn.Parameter(torch.randn(width))
+        vision.embeddings.patch_embedding = nn.Conv2d(3, width, patch, patch, bias=False)
+        vision.embeddings.position_embedding = nn.Embedding((image // patch) ** 2 + 1, width)
+        vision.pre_layrnorm, vision.post_layernorm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.visual_projection = nn.Linear(width, embed, bias=False)
+        self.text_projection = nn.Linear(width, embed, bias=False)
+        self.logit_scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x, tokens):
+        e = self.vision_model.embeddings
+        x = e.patch_embedding(x).flatten(2).mT
+        x = torch.cat([e.class_embedding.expand(len(x), 1, -1), x], 1) + e.position_embedding.weight
+        x = self.vision_model.pre_layrnorm(x)
+        for layer in self.vision_model.encoder.layers:
+            x = layer(x, False)
+        image = self.visual_projection(self.vision_model.post_layernorm(x[:, 0]))
+        e = self.text_model.embeddings
+        y = e.token_embedding(tokens) + e.position_embedding.weight[: tokens.shape[1]]
+        for layer in self.text_model.encoder.layers:
+            y = layer(y, True)
+        last = (tokens == self.end).int().argmax(-1)
+        text = self.text_projection(self.text_model.final_layer_norm(y)[torch.arange(len(y)), last])
+        image, text = image / image.norm(dim=-1, keepdim=True), text / text.norm(dim=-1, keepdim=True)
+        return self.logit_scale.exp() * image @ text.mT
+
+    def loss(self, logits):
+        own = torch.arange(len(logits))
+        return (F.cross_entropy(logits, own) + F.cross_entropy(logits.mT, own)) / 2

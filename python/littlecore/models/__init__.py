@@ -1,19 +1,22 @@
 """Networks, one file each."""
 
 from .alexnet import AlexNet, alexnet
+from .clip import CLIP, clip, load_clip
 from .generation import filtered, sample
 from .gpt import GPT, KVCache, gpt, load_gpt2
 from .lenet import LeNet, lenet
 from .mlp import MLP, mlp
 from .positional import sinusoidal_encoding
 from .resnet import ResNet, SmallResNet, resnet18, resnet20, resnet34, resnet50
+from .ssd import SSD, nms, ssd
 from .transformer import TransformerSeq2Seq, transformer
 from .unet import UNet, unet
 from .vgg import VGG, vgg
 from .vit import VisionTransformer, vit
 
 __all__ = [
-    "GPT", "MLP", "VGG", "AlexNet", "KVCache", "LeNet", "ResNet", "SmallResNet", "TransformerSeq2Seq", "UNet",
-    "VisionTransformer", "alexnet", "filtered", "gpt", "lenet", "load_gpt2", "mlp", "resnet18", "resnet20", "resnet34",
-    "resnet50", "sample", "sinusoidal_encoding", "transformer", "unet", "vgg", "vit",
+    "CLIP", "GPT", "MLP", "SSD", "VGG", "AlexNet", "KVCache", "LeNet", "ResNet", "SmallResNet", "TransformerSeq2Seq",
+    "UNet", "VisionTransformer", "alexnet", "clip", "filtered", "gpt", "lenet", "load_clip", "load_gpt2", "mlp", "nms",
+    "resnet18", "resnet20", "resnet34", "resnet50", "sample", "sinusoidal_encoding", "ssd", "transformer", "unet",
+    "vgg", "vit",
 ]  # fmt: skip
