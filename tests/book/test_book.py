@@ -73,7 +73,7 @@ def test_list(capsys: pytest.CaptureFixture[str]):
     ("arguments", "words"),
     [
         (["run", "9.9"], "there is no section '9.9'"),
-        (["run", "bits.3"], "bits.3 has no program yet"),
+        (["run", "8.4"], "8.4 has no program yet"),
         (["page", "--out", "nowhere"], "nowhere holds no results"),
     ],
 )

@@ -1,0 +1,156 @@
+"""Object detection: what is where (section 6.3, figures 6.1 and 6.2).
+
+A single shot detector (Liu et al., SSD, ECCV 2016) answers everywhere at once: maps of a convolutional network, fine
+ones for small objects and coarse ones for large, say at each place whether an object of about their size is centred
+there, of what class, and how its box differs from the default. Boxes that say the same are thinned out afterwards.
+
+The measure is mean average precision (Everingham et al., PASCAL VOC, IJCV 2010): the area under the curve of precision
+over recall, mean of the classes, where a box counts that overlaps a yet unfound object of its class by half.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import littlecore as lc
+from littlecore import Tensor, data, models
+from littlecore.data.scenes import SHAPES
+from littlecore.models.ssd import iou
+
+from .demo import BLACK, BLUE, COLOURS, ORANGE, RED, Demo
+from .fit import fit
+
+SIZE, BATCH = 48, 32
+RADIUS = (0.08, 0.3)
+Found = list[tuple[Tensor, Tensor, Tensor]]  # boxes, labels, probabilities of each image
+
+
+def run(demo: Demo) -> None:
+    train, test = (
+        data.scenes(count, SIZE, radius=RADIUS, seed=seed) for count, seed in ((demo.pick(3000, 20000), 0), (300, 1))
+    )
+    model = models.ssd(image_size=SIZE, classes=len(SHAPES))
+    losses = learn(demo, model, train)
+    model.eval()
+    with lc.no_grad():
+        found = model.detect(lc.from_numpy(test.images))
+    precision(demo, test, found, losses)
+    scales(demo, model, test)
+    show(demo, test, found)
+
+
+def learn(demo: Demo, model: models.SSD, scenes: data.Scenes) -> list[float]:
+    images = lc.from_numpy(scenes.images)
+    classes, offsets = model.targets(lc.from_numpy(scenes.boxes), lc.from_numpy(scenes.shapes))
+
+    def loss() -> Tensor:
+        rows = lc.randint(0, len(images), (BATCH,))
+        scores, predicted = model(images[rows])
+        return model.loss(scores, predicted, classes[rows], offsets[rows])
+
+    return fit(demo, model, loss, demo.pick(700, 8000), 4e-3)
+
+
+# ---- precision and recall --------------------------------------------------------------------------------------------
+
+
+def hits(scenes: data.Scenes, found: Found, label: int, overlap: float = 0.5) -> tuple[np.ndarray, int]:
+    """Whether each box of a class is right, the likeliest first, and how many objects of the class there are."""
+    chances, right, objects = [], [], 0
+    for true_boxes, true_labels, (boxes, labels, chance) in zip(scenes.boxes, scenes.shapes, found, strict=True):
+        mine, wanted = (labels == label).numpy(), true_boxes[true_labels == label]
+        objects += len(wanted)
+        shared = iou(lc.from_numpy(boxes.numpy()[mine]), lc.from_numpy(wanted)).numpy()  # [mine, wanted]
+        taken = np.zeros(len(wanted), bool)
+        for row, p in zip(shared, chance.numpy()[mine], strict=True):
+            best = int(row.argmax()) if len(row) else 0
+            hit = len(row) > 0 and row[best] >= overlap and not taken[best]
+            if hit:
+                taken[best] = True
+            chances.append(p)
+            right.append(hit)
+    return np.array(right, bool)[np.argsort(-np.array(chances), kind="stable")], objects
+
+
+def curve(right: np.ndarray, objects: int) -> tuple[np.ndarray, np.ndarray]:
+    """Recall, and the best precision that is to be had at that recall or more."""
+    true = np.cumsum(right)
+    precision = true / np.arange(1, len(right) + 1)
+    return true / objects, np.maximum.accumulate(precision[::-1])[::-1]
+
+
+def average_precision(right: np.ndarray, objects: int) -> float:
+    recall, precision = curve(right, objects)
+    return float((np.diff(recall, prepend=0) * precision).sum())
+
+
+def precision(demo: Demo, test: data.Scenes, found: Found, losses: list[float]) -> None:
+    figure = demo.figure(
+        "precision", "Left: loss of each batch. Right: precision against recall on unseen scenes.", (9.6, 3.6)
+    )
+    left, right_axes = figure.subplots(1, 2)
+    left.semilogy(losses, color=BLUE, linewidth=0.7)
+    left.set(xlabel="step", ylabel="loss for each object")
+    average: dict[float, list[float]] = {}
+    for overlap in (0.5, 0.75):
+        values = average[overlap] = []
+        for label, (shape, colour) in enumerate(zip(SHAPES, COLOURS, strict=False)):
+            right, objects = hits(test, found, label, overlap)
+            values.append(average_precision(right, objects))
+            if overlap == 0.5:
+                demo.metric(f"average precision, {shape}", values[-1])
+                right_axes.plot(*curve(right, objects), color=colour, label=shape)
+    for overlap, values in average.items():
+        least = 0.85 if overlap == 0.5 else None
+        demo.metric(f"mean average precision at overlap {overlap}", float(np.mean(values)), at_least=least)
+    right_axes.set(xlabel="recall", ylabel="precision", ylim=(0, 1.03), xlim=(0, 1.02))
+    right_axes.legend(loc="lower left")
+
+
+# ---- which map sees what ---------------------------------------------------------------------------------------------
+
+
+def scales(demo: Demo, model: models.SSD, test: data.Scenes) -> None:
+    """The side of the objects that each map finds."""
+    with lc.no_grad():
+        scores, _ = model(lc.from_numpy(test.images))
+    boxes, labels = lc.from_numpy(test.boxes), lc.from_numpy(test.shapes)
+    overlap = iou(boxes, model.defaults) * (labels >= 0).unsqueeze(-1).float()  # [N, M, P]
+    sure = scores.softmax(-1)[..., 1:].amax(-1).unsqueeze(1) * (overlap > 0.3).float()  # [N, M, P]
+    there = (labels >= 0).numpy()
+    place = sure.argmax(-1).numpy()[there]  # the surest default box on each object
+    sides = np.sqrt(np.diff(test.boxes.reshape(*test.boxes.shape[:2], 2, 2), axis=2)[..., 0, :].prod(-1))[there]
+    level = np.searchsorted(np.cumsum(model.counts), place, side="right")
+    by_level = [sides[level == k] for k in range(len(model.counts))]
+    middle = [float(np.median(each)) for each in by_level]
+    for count, value in zip(model.counts, middle, strict=True):
+        side = round(count**0.5)
+        demo.metric(f"median side of objects found on the {side} x {side} map", value)
+    demo.metric("least growth from one map to the next", min(np.divide(middle[1:], middle[:-1])), at_least=1.2)
+
+    figure = demo.figure("scales", "Sides of the unseen objects that each of the three maps is surest of.", (6.4, 3.2))
+    axes = figure.subplots()
+    names = [f"{round(count**0.5)} x {round(count**0.5)} map" for count in model.counts]
+    axes.hist(by_level, bins=np.arange(5, 31), stacked=True, color=(BLUE, ORANGE, RED), label=names)
+    axes.set(xlabel="side of the object (pixels)", ylabel="objects")
+    axes.legend()
+
+
+def show(demo: Demo, test: data.Scenes, found: Found) -> None:
+    figure = demo.figure("scenes", "Unseen scenes with the boxes of probability 0.5 or more.", (9.6, 5))
+    for panel, image, (boxes, labels, chance) in zip(figure.subplots(2, 4).flat, test.images, found, strict=False):
+        panel.imshow(image.transpose(1, 2, 0), extent=(0, SIZE, SIZE, 0))
+        panel.axis("off")
+        for box, label, p in zip(boxes.tolist(), labels.tolist(), chance.tolist(), strict=True):
+            if p >= 0.5:
+                draw_box(panel, box, f"{SHAPES[label]} {p:.2f}")
+
+
+def draw_box(axes: Any, box: list[float], text: str) -> None:
+    from matplotlib.patches import Rectangle
+
+    left, top, right, bottom = box
+    axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color=BLACK, linewidth=1.2))
+    axes.text(left, top - 0.6, text, fontsize=7, bbox={"color": "white", "alpha": 0.7, "pad": 0.8})
