@@ -1,6 +1,7 @@
 // create: full, arange, linspace, eye. Contract: cpp/ops/create.h
 #include "cpp/ops/create.h"
 #include <cmath>
+#include "cpp/autograd/node.h"
 #include "cpp/core/parallel.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/views.h"
@@ -8,15 +9,9 @@
 namespace lc {
 namespace {
 
-// y[i] = f(i), computed as S, stored as dtype
-template <class S, class F> Tensor made(int64_t count, DType dtype, F f) {
-    const Tensor y = Tensor::empty({count}, dtype_of<S>);
-    S* out = y.mutable_data<S>();
-    replayable([=] {
-        parallel_ranges(count, 32 * 1024, count / 2, [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) out[i] = f(i);
-        });
-    });
+template <class T> Tensor range(T start, T step, int64_t n, DType dtype) {
+    const Tensor y = Tensor::empty({n}, dtype_of<T>);
+    cpu::create_range<T>({start, step, n, y.mutable_data<T>()});
     return detail::converted(y, dtype);
 }
 
@@ -24,6 +19,7 @@ template <class S, class F> Tensor made(int64_t count, DType dtype, F f) {
 
 Tensor full(const Dims& sizes, const Tensor& value, DType dtype, Device device) {
     LC_CHECK(value.numel() == 1, ValueError, "full: the value must be one number, got shape ", value.sizes());
+    no_gradient("full", value);
     const Tensor y = Tensor::empty(sizes, dtype, device);
     const Tensor number = detail::converted(value, dtype);
     detail::copy_into(y, Tensor::view_of(number, {}, {}, number.offset()));
@@ -45,7 +41,7 @@ Tensor arange(int64_t start, int64_t end, int64_t step, DType dtype) {
     const uint64_t span = step > 0 ? uint64_t(end) - uint64_t(start) : uint64_t(start) - uint64_t(end);
     const uint64_t stride = step > 0 ? uint64_t(step) : -uint64_t(step), count = span / stride + (span % stride != 0);
     LC_CHECK(count <= uint64_t(1) << 58, ValueError, "arange: ", count, " elements are more than memory can hold");
-    return made<int64_t>(int64_t(count), dtype, [=](int64_t i) { return start + i * step; });
+    return range(start, step, int64_t(count), dtype);
 }
 
 Tensor arange(double start, double end, double step, DType dtype) {
@@ -54,13 +50,20 @@ Tensor arange(double start, double end, double step, DType dtype) {
     LC_CHECK(step > 0 ? start <= end : start >= end, ValueError, "arange: a step of ", step, " does not lead from ", start, " to ", end);
     const double count = std::ceil((end - start) / step);
     LC_CHECK(count <= 0x1p58, ValueError, "arange: ", count, " elements are more than memory can hold");
-    return made<double>(int64_t(count), dtype, [=](int64_t i) { return start + double(i) * step; });
+    return range(start, step, int64_t(count), dtype);
 }
 
 Tensor linspace(double start, double end, int64_t steps, DType dtype) {
     LC_CHECK(steps >= 0, ValueError, "linspace: steps must not be negative, got ", steps);
     const double step = steps > 1 ? (end - start) / double(steps - 1) : 0;
-    return made<double>(steps, dtype, [=](int64_t i) { return i < steps - i ? start + double(i) * step : end - double(steps - 1 - i) * step; });
+    const Tensor y = Tensor::empty({steps}, DType::float64);
+    double* out = y.mutable_data<double>();
+    replayable([=] {
+        parallel_ranges(steps, 32 * 1024, steps / 2, [&](int64_t first, int64_t last) {
+            for (int64_t i = first; i < last; ++i) out[i] = i < steps - i ? start + double(i) * step : end - double(steps - 1 - i) * step;
+        });
+    });
+    return detail::converted(y, dtype);
 }
 
 Tensor eye(int64_t rows, int64_t cols, DType dtype) {

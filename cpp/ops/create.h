@@ -3,8 +3,19 @@
 //   arange     y[i] = start + i * step, for i < ceil((end - start) / step)         exact for integers
 //   linspace   y[i] = start + i * (end - start) / (steps - 1), counted from the nearer end, so that both are exact
 #pragma once
+#include "cpp/core/cpu_kernel.h"
 #include "cpp/core/tensor.h"
 
+namespace lc {
+
+template <class T> struct CreateRange {               // y[i] = start + i * step
+    T start, step;
+    int64_t n;
+    T* y;
+};
+
+}  // namespace lc
+LC_CPU_KERNEL(create_range, CreateRange)              // int64_t, double
 namespace lc {
 
 LC_API Tensor full(const Dims& sizes, const Tensor& value, DType dtype, Device device = {});       // value: 0-d

@@ -158,3 +158,10 @@ def test_whose_memory():
 def test_wrong_uses_are_refused(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_more_than_one_task():
+    n = 3 * 32 * 1024 + 5
+    check.equal(lc.arange(7, 7 - 3 * n, -3), 7 - 3 * np.arange(n))
+    check.equal(lc.arange(0.5, 0.5 + 0.25 * n, 0.25, dtype=lc.float64), 0.5 + 0.25 * np.arange(n))
+    check.equal(lc.zeros(n), np.zeros(n))
