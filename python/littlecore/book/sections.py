@@ -58,7 +58,7 @@ SECTIONS = (
     Section("5.2", "Convolutional networks", ("convolutional_networks",)),
     Section("5.3", "Attention models", ("transformer", "gpt", "vision_transformer")),
     Section("6.1", "Image denoising", ("image_denoising",)),
-    Section("6.2", "Image classification"),
+    Section("6.2", "Image classification", ("image_classification",)),
     Section("6.3", "Object detection", ("object_detection",)),
     Section("6.4", "Semantic segmentation", ("semantic_segmentation",)),
     Section("6.5", "Speech recognition"),
