@@ -74,7 +74,7 @@ SECTIONS = (
     Section("bits.2", "Autoencoders", ("autoencoders",)),
     Section("bits.3", "Generative adversarial networks", ("generative_adversarial_networks",)),
     Section("bits.4", "Graph neural networks", ("graph_neural_networks",)),
-    Section("bits.5", "Self-supervised training"),
+    Section("bits.5", "Self-supervised training", ("self_supervised_training",)),
 )
 
 
