@@ -70,7 +70,7 @@ SECTIONS = (
     Section("8.2", "Quantization"),
     Section("8.3", "Adapters"),
     Section("8.4", "Model merging"),
-    Section("bits.1", "Recurrent neural networks"),
+    Section("bits.1", "Recurrent neural networks", ("recurrent_networks",)),
     Section("bits.2", "Autoencoders", ("autoencoders",)),
     Section("bits.3", "Generative adversarial networks", ("generative_adversarial_networks",)),
     Section("bits.4", "Graph neural networks", ("graph_neural_networks",)),
