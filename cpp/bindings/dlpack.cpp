@@ -1,57 +1,19 @@
 #include "cpp/bindings/dlpack.h"
+#include "cpp/bindings/bind.h"
+#include "cpp/bindings/dlpack_abi.h"
+#include "cpp/c_api/signature.h"
 #include "cpp/ops/copy.h"
 
 namespace lc::python {
 namespace {
 
-struct DLDevice {
-    int32_t type, id;
-};
-struct DLDataType {
-    uint8_t code, bits;
-    uint16_t lanes;
-};
-struct DLTensor {
-    void* data;
-    DLDevice device;
-    int32_t ndim;
-    DLDataType dtype;
-    int64_t *shape, *strides;
-    uint64_t byte_offset;
-};
-struct DLManagedTensor {
-    DLTensor dl_tensor;
-    void* manager_ctx;
-    void (*deleter)(DLManagedTensor*);
-};
-struct DLManagedTensorVersioned {
-    struct {
-        uint32_t major, minor;
-    } version;
-    void* manager_ctx;
-    void (*deleter)(DLManagedTensorVersioned*);
-    uint64_t flags;
-    DLTensor dl_tensor;
-};
-constexpr uint64_t kReadOnly = 1, kIsCopied = 2;
 constexpr int32_t kCpu = 1, kCudaHost = 3;
-constexpr uint8_t kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4, kBool = 6;
 
-DLDataType type_of(DType t) {
-    const uint8_t bits = uint8_t(8 * item_size(t));
-    switch (t) {
-        case DType::bfloat16: return {kBfloat, bits, 1};
-        case DType::int64:
-        case DType::int32: return {kInt, bits, 1};
-        case DType::uint8: return {kUInt, bits, 1};
-        case DType::bool_: return {kBool, bits, 1};
-        default: return {kFloat, bits, 1};
-    }
-}
+using c_api::dlpack_type;
 
 DType dtype_of(DLDataType d) {
     for (int i = 0; i < kDTypes; ++i) {
-        const DLDataType have = type_of(DType(i));
+        const DLDataType have = dlpack_type(DType(i));
         if (have.code == d.code && have.bits == d.bits && d.lanes == 1) return DType(i);
     }
     throw TypeError(text("from_dlpack: elements of type code ", int(d.code), " with ", int(d.bits), " bits are not supported"));
@@ -74,7 +36,11 @@ template <class Managed> Managed* make_export(const Tensor& x) {
     }
     e->managed.manager_ctx = e;
     e->managed.deleter = drop_export<Managed>;
-    e->managed.dl_tensor = {const_cast<void*>(x.raw()), {kCpu, 0}, x.dim(), type_of(x.dtype()), e->layout, e->layout + kMaxDims, 0};
+    if constexpr (std::is_same_v<Managed, DLManagedTensorVersioned>) {
+        e->managed.version = {1, 1};
+        e->managed.flags = x.storage()->read_only ? kReadOnly : 0;
+    }
+    e->managed.dl_tensor = {const_cast<void*>(x.raw()), {kCpu, 0}, x.dim(), dlpack_type(x.dtype()), e->layout, e->layout + kMaxDims, 0};
     return &e->managed;
 }
 
@@ -104,7 +70,7 @@ template <class Managed> Tensor import(Managed* m, bool read_only) {
     base->storage = make<Storage>(static_cast<char*>(t.data) + t.byte_offset, 0, Device{}, +drop, m);
     base->storage->read_only = read_only;
     base->dtype = dtype_of(t.dtype);
-    LC_CHECK(t.device.type == kCpu || t.device.type == kCudaHost, ValueError, "from_dlpack: device type ", t.device.type, " is not the CPU");
+    LC_CHECK(t.device.device_type == kCpu || t.device.device_type == kCudaHost, ValueError, "from_dlpack: device type ", t.device.device_type, " is not the CPU");
     const Dims sizes(t.shape, t.ndim);
     const Dims strides = t.strides ? Dims(t.strides, t.ndim) : contiguous_strides(sizes);
     base->storage->bytes = size_t(element_count(sizes)) * item_size(base->dtype);
@@ -125,8 +91,7 @@ py::object to_dlpack(const Tensor& tensor, py::object stream, py::object max_ver
 
     if (!max_version.is_none() && max_version.cast<std::pair<int, int>>().first >= 1) {
         auto* m = make_export<DLManagedTensorVersioned>(x);
-        m->version = {1, 1};
-        m->flags = (x.storage()->read_only ? kReadOnly : 0) | (copied ? kIsCopied : 0);
+        m->flags |= copied ? kIsCopied : 0;
         return steal(PyCapsule_New(m, kVersionedName, [](PyObject* c) { drop_capsule<DLManagedTensorVersioned>(c, kVersionedName); }));
     }
     if (x.storage()->read_only) refuse("__dlpack__: the memory is read-only, which this consumer cannot be told; clone() it");
@@ -156,5 +121,67 @@ Tensor from_dlpack(py::object source) {
     PyCapsule_SetName(capsule.ptr(), "used_dltensor");
     return import(m, false);
 }
+
+// ---- the same without capsules, for who asks the type -----------------------------------------------------------------
+
+namespace {
+
+// 0, or -1 with Python's error set.
+template <class F> int answer(F f) {
+    try {
+        f();
+        return 0;
+    } catch (...) {
+        set_python_error(std::current_exception());
+        return -1;
+    }
+}
+
+const Tensor& handed_out(void* object) {
+    LC_CHECK(is_tensor(static_cast<PyObject*>(object)), TypeError, "dlpack: not a littlecore.Tensor");
+    const Tensor& x = tensor_of(static_cast<PyObject*>(object));
+    refuse_recording("dlpack", "the memory is handed out");
+    return x;
+}
+
+constexpr DLPackExchangeAPI kExchange{
+    {{1, 3}, nullptr},
+    [](DLTensor* prototype, DLManagedTensorVersioned** out, void* context, void (*set_error)(void*, const char*, const char*)) {
+        try {
+            LC_CHECK(prototype->device.device_type == kCpu, ValueError, "dlpack: device type ", prototype->device.device_type, " is not the CPU");
+            *out = make_export<DLManagedTensorVersioned>(Tensor::empty(Dims(prototype->shape, prototype->ndim), dtype_of(prototype->dtype)));
+            return 0;
+        } catch (const std::exception& e) {
+            set_error(context, "RuntimeError", e.what());
+            return -1;
+        }
+    },
+    [](void* object, DLManagedTensorVersioned** out) {
+        return answer([&] { *out = make_export<DLManagedTensorVersioned>(handed_out(object)); });
+    },
+    [](DLManagedTensorVersioned* m, void** object) {
+        return answer([&] {
+            if (m->deleter == drop_export<DLManagedTensorVersioned>) {       // one of ours comes home
+                *object = wrap(static_cast<Export<DLManagedTensorVersioned>*>(m->manager_ctx)->tensor);
+                m->deleter(m);
+            } else {
+                *object = wrap(import(m, m->flags & kReadOnly));
+            }
+        });
+    },
+    [](void* object, DLTensor* out) {
+        return answer([&] {
+            const Tensor& x = handed_out(object);
+            *out = {const_cast<void*>(x.raw()), {kCpu, 0}, x.dim(), dlpack_type(x.dtype()), x.impl()->sizes.begin(), x.impl()->strides.begin(), 0};
+        });
+    },
+    [](int32_t, int32_t, void** stream) {
+        *stream = nullptr;
+        return 0;
+    }};
+
+}  // namespace
+
+py::object exchange_api() { return steal(PyCapsule_New(const_cast<DLPackExchangeAPI*>(&kExchange), kExchangeName, nullptr)); }
 
 }  // namespace lc::python

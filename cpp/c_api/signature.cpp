@@ -164,18 +164,18 @@ void check_type(const Call& c, int index) {
              c.signature.arguments[0].name, " is ", c.dtype);
 }
 
-// The sizes a shape was to have, as far as they are known: "[*, 4]".
+// The sizes a shape was to have, as far as they are known: "[2, 3, cols=4]".
 std::string known(const Call& c, const Argument& a) {
     std::string out;
+    const auto add = [&](const auto&... parts) { out += text(out.empty() ? "" : ", ", parts...); };
     for (const Axis& axis : a.axes) {
-        out += out.empty() ? "[" : ", ";
-        if (axis.size < 0 && !c.lead_bound) out += "*";
+        if (axis.size < 0 && !c.lead_bound) add("*");
         else if (axis.size < 0)
-            for (int i = 0; i < c.lead.size(); ++i) out += text(i ? ", " : "", c.lead[i]);
-        else if (c.sizes[axis.size] >= 0) out += text(c.signature.sizes[size_t(axis.size)], "=", c.sizes[axis.size]);
-        else out += c.signature.sizes[size_t(axis.size)];
+            for (const int64_t n : c.lead) add(n);
+        else if (c.sizes[axis.size] >= 0) add(c.signature.sizes[size_t(axis.size)], "=", c.sizes[axis.size]);
+        else add(c.signature.sizes[size_t(axis.size)]);
     }
-    return out + "]";
+    return "[" + out + "]";
 }
 
 [[noreturn]] void refuse_shape(const Call& c, int index) {

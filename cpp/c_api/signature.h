@@ -52,7 +52,7 @@ struct Signature {
     int bytes = 0;                                    // of the args struct
 };
 
-Signature parse(const lc_kernel_info&);
+LC_API Signature parse(const lc_kernel_info&);
 
 // The three words every args struct begins with, then a word for each argument and option.
 struct Fields {
@@ -107,6 +107,6 @@ void read_inputs(Call&, const Word* words);
 void read_outputs(Call&, const Word* words, bool with_memory);   // checks shapes, and with memory that nothing overlaps
 Dims output_shape(const Call&, int argument);         // after `make`
 DType type_of(const Call&, int argument);
-DLDataType dlpack_type(DType);
+LC_API DLDataType dlpack_type(DType);
 
 }  // namespace lc::c_api

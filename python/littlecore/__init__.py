@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 get_num_threads = num_threads
 tensor = _core.tensor  # the function, not the module of that name
 
-_LAZY = {"autograd", "book", "cli", "data", "interop", "models", "nn", "optim", "train"}
+_LAZY = {"autograd", "book", "cli", "data", "interop", "kernels", "models", "nn", "optim", "train"}
 _FROM_AUTOGRAD = {"capture", "no_grad", "enable_grad", "set_grad_enabled", "is_grad_enabled", "inference_mode"}
 # PyTorch's short names, here because they would hide Python's own in the module itself
 _DTYPE_ALIASES = {
