@@ -28,8 +28,22 @@ def parameters(model):
         (lambda: models.gpt("gpt2"), 124_439_808),
         (lambda: models.vit(), 86_567_656),
         (lambda: models.clip(), 151_277_313),
+        (lambda: models.dqn(4), 1_686_180),
     ],
-    ids=["mlp", "lenet", "resnet20", "resnet18", "resnet34", "resnet50", "alexnet", "vgg11", "gpt2", "vit", "clip"],
+    ids=[
+        "mlp",
+        "lenet",
+        "resnet20",
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "alexnet",
+        "vgg11",
+        "gpt2",
+        "vit",
+        "clip",
+        "dqn",
+    ],
 )
 def test_parameter_counts(make, count):
     assert parameters(make()) == count
@@ -66,6 +80,17 @@ def test_small_images_through_resnet20():
     model = models.resnet20(in_channels=1)
     assert tuple(model(lc.zeros(2, 1, 28, 28)).shape) == (2, 10)
     assert len([k for k in model.state_dict() if "conv" in k]) == 19
+
+
+@pytest.mark.parametrize("size, maps", [("nature", ((32, 20), (64, 9), (64, 7))), ("small", ((16, 20), (32, 9)))])
+def test_the_walk_through_dqn(size, maps):
+    model = models.dqn(6, size=size)
+    found = shapes(model, lc.zeros(2, 4, 84, 84))
+    assert [found[f"network.{2 * k}"][1:3] for k in range(len(maps))] == list(maps) and found[""] == (2, 6)
+    with pytest.raises(ValueError, match=r"\(84, 80\)"):
+        model(lc.zeros(1, 4, 84, 80))
+    with pytest.raises(ValueError, match="got 'large'"):
+        models.dqn(6, size="large")
 
 
 def test_alexnet_keys_and_shape():

@@ -113,7 +113,7 @@ class VisionEmbeddings(nn.Module):
     def __init__(self, image_size: int, patch_size: int, width: int, channels: int) -> None:
         super().__init__()
         self.class_embedding = nn.Parameter(_core.zeros(width))
-        self.patch_embedding = nn.Conv2d(channels, width, patch_size, stride=patch_size, bias=False)
+        self.patch_embedding: nn.Module = nn.Conv2d(channels, width, patch_size, stride=patch_size, bias=False)
         self.position_embedding = nn.Embedding((image_size // patch_size) ** 2 + 1, width)
         nn.init.normal_(self.class_embedding, std=width**-0.5)
         nn.init.normal_(self.position_embedding.weight, std=0.02)
