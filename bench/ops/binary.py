@@ -17,7 +17,7 @@ CALLS: dict[str, Callable[..., Any]] = {
 def case(name: str, a: tuple[int, ...], b: tuple[int, ...]) -> Case:
     size = 4 * max(1, math.prod(a))
     inputs = [normal(*a), normal(*b)]
-    backward = Work(bytes=3 * size)
+    backward = Work(bytes=(5 if a == b else 3) * size)  # dy, a and b read, a gradient of each written
     if name == "add":  # the gradient is handed on; of what was broadcast it is summed
         backward = Work(bytes=0 if a == b else size, stream="read")
     return Case(

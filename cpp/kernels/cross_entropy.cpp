@@ -4,7 +4,7 @@
 #include "cpp/ops/cross_entropy.h"
 #include "cpp/core/parallel.h"
 #include "cpp/simd/reduce.h"
-#include "cpp/simd/vec_math.h"
+#include "cpp/simd/row.h"
 
 namespace lc::cpu::LC_ISA {
 namespace {
@@ -41,13 +41,14 @@ template <class T> void row_statistics(const T* x, int64_t n, T* max, T* sum) {
     for (int64_t begin = 0; begin < n; begin += kChunk) {
         const int64_t count = n - begin < kChunk ? n - begin : kChunk;
         const T* chunk = x + begin;
-        const T larger = max_row(chunk, count);
-        if (larger > m) {
-            if (s != 0) s *= exp_of(m - larger);      // NaN stays so
-            m = larger;
+        const auto [low, high] = extremes_row(chunk, count);
+        if (high > m) {
+            if (s != 0) s *= exp_of(m - high);        // NaN stays so
+            m = high;
         }
         const vec<T> shift = splat(m == T(-__builtin_inf()) ? T(0) : m);    // a chunk of -inf adds nothing
-        s += sum_row<T>(count, [&](int64_t i, auto k) { return first(exp(load(chunk + i, k) - shift), k, zero<T>()); });
+        if (m - low <= T(detail::kExpRange)) s += sum_row<T>(count, [&](int64_t i, auto k) { return first(exp_in_range(load(chunk + i, k) - shift), k, zero<T>()); });
+        else s += sum_row<T>(count, [&](int64_t i, auto k) { return first(exp(load(chunk + i, k) - shift), k, zero<T>()); });
     }
     *max = m;
     *sum = s;

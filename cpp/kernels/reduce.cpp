@@ -5,12 +5,13 @@
 #include "cpp/ops/reduce.h"
 
 #include "cpp/core/parallel.h"
-#include "cpp/simd/vec_math.h"
+#include "cpp/simd/row.h"
 
 namespace lc::cpu::LC_ISA {
 namespace {
 
 constexpr int64_t kBlock = 4096;                      // elements of a row reduced at once
+constexpr int kTogether = 4;                          // blocks read at once
 constexpr int64_t kRows = 64, kColumns = 1024;        // of a block of columns; its accumulators take 4 or 8 KiB of L1
 
 template <class T> constexpr T lowest() {
@@ -26,29 +27,35 @@ template <class T> constexpr T highest() {
 
 struct Sum {
     using combiner = Sum;                              // of it and what derives from it
+    static constexpr bool kExtreme = false;
     template <class T> static constexpr T identity() { return T(0); }
     template <class V> static LC_INLINE V map(V x, V) { return x; }
     template <class V> static LC_INLINE V combine(V a, V b) { return a + b; }
 };
 struct Prod {
     using combiner = Prod;
+    static constexpr bool kExtreme = false;
     template <class T> static constexpr T identity() { return T(1); }
     template <class V> static LC_INLINE V map(V x, V) { return x; }
     template <class V> static LC_INLINE V combine(V a, V b) { return a * b; }
 };
 struct Max {
     using combiner = Max;
+    static constexpr bool kExtreme = true;
+    template <class T> static LC_INLINE vec<T> better(vec<T> x, vec<T> best) { return max(x, best); }             // a NaN x is not
     template <class T> static constexpr T identity() { return lowest<T>(); }
     template <class V> static LC_INLINE V map(V x, V) { return x; }
     template <class T> static LC_INLINE vec<T> combine(vec<T> a, vec<T> b) { return max_nan(a, b); }
-    template <class T> static LC_INLINE T combine(T a, T b) { return a > b || a != a ? a : b; }
+    template <class T> static LC_INLINE T combine(T a, T b) { return (a > b) | (a != a) ? a : b; }
 };
 struct Min {
     using combiner = Min;
+    static constexpr bool kExtreme = true;
+    template <class T> static LC_INLINE vec<T> better(vec<T> x, vec<T> best) { return min(x, best); }             // a NaN x is not
     template <class T> static constexpr T identity() { return highest<T>(); }
     template <class V> static LC_INLINE V map(V x, V) { return x; }
     template <class T> static LC_INLINE vec<T> combine(vec<T> a, vec<T> b) { return min_nan(a, b); }
-    template <class T> static LC_INLINE T combine(T a, T b) { return a < b || a != a ? a : b; }
+    template <class T> static LC_INLINE T combine(T a, T b) { return (a < b) | (a != a) ? a : b; }
 };
 struct SumShifted : Sum {
     template <class V> static LC_INLINE V map(V x, V shift) { return x - shift; }
@@ -95,25 +102,61 @@ template <class T> struct Widened {
 
 // ---- along rows ---------------------------------------------------------------------------------------------------------
 
-template <class F, class A> A reduce_block(const A* x, int64_t n, A shift) {
-    A y = F::template identity<A>();
-    if constexpr (std::is_integral_v<A>) {
-        for (int64_t i = 0; i < n; ++i) y = F::combine(y, x[i]);
-        return y;
-    } else {
-        constexpr int w = lanes<A>;
-        const vec<A> s = splat(shift), none = splat(y);
-        vec<A> acc[4] = {none, none, none, none};
-        int64_t i = 0;
-        for (; i + 4 * w <= n; i += 4 * w)
-            for (int j = 0; j < 4; ++j) acc[j] = F::combine(acc[j], F::map(load(x + i + j * w), s));
-        for (int j = 0; i + w <= n; i += w, ++j) acc[j] = F::combine(acc[j], F::map(load(x + i), s));
-        if (i < n) {
-            const int k = int(n - i);
-            acc[3] = F::combine(acc[3], first(F::map(load(x + i, k), s), k, none));
+// A register's lanes of a running result.
+template <class F, class A> struct Running {
+    vec<A> value = splat(F::template identity<A>());
+    LC_INLINE void add(vec<A> x) { value = F::combine(value, x); }
+    LC_INLINE vec<A> result() const { return value; }
+};
+// The largest or smallest, NaN kept apart: one instruction of latency where combine() has three.
+template <class F, class A>
+    requires(F::kExtreme)
+struct Running<F, A> {
+    vec<A> value = splat(F::template identity<A>());
+    mask<A> number = value == value;
+    LC_INLINE void add(vec<A> x) {
+        value = F::better(x, value);
+        number = number & (x == x);
+    }
+    LC_INLINE vec<A> result() const { return select(number, value, splat(A(__builtin_nan("")))); }
+};
+
+// y[r] = the result over x[r * apart ..][0..n) for `rows` blocks: several streams are read faster than one, 45 GB/s against
+// 31 from L3. A block has the same bits alone.
+template <class F, int rows, class A> LC_INLINE void reduce_together(const A* x, int64_t apart, int64_t n, const A* shift, A* y) {
+    constexpr int w = lanes<A>;
+    vec<A> s[size_t(rows)];
+    Running<F, A> even[size_t(rows)], odd[size_t(rows)];
+    for (int r = 0; r < rows; ++r) s[r] = splat(shift[r]);
+    int64_t i = 0;
+    for (; i + 2 * w <= n; i += 2 * w) {
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; ++r) {
+            even[r].add(F::map(load(x + r * apart + i), s[r]));
+            odd[r].add(F::map(load(x + r * apart + i + w), s[r]));
         }
-        const vec<A> all = F::combine(F::combine(acc[0], acc[1]), F::combine(acc[2], acc[3]));
-        return detail::fold(all, [](A a, A b) { return F::combine(a, b); });
+    }
+    for (int r = 0; r < rows; ++r) {
+        const A* from = x + r * apart;
+        int64_t j = i;
+        if (j + w <= n) even[r].add(F::map(load(from + j), s[r])), j += w;
+        if (j < n) odd[r].add(first(F::map(load(from + j, int(n - j)), s[r]), int(n - j), splat(F::template identity<A>())));
+        y[r] = fold_halves(F::combine(even[r].result(), odd[r].result()), [](auto a, auto b) { return F::combine(a, b); });
+    }
+}
+
+// y[0..4) or y[0] for blocks `apart` from each other.
+template <class F, class A> void reduce_blocks(const A* x, int64_t apart, int count, int64_t n, const A* shift, A* y) {
+    if constexpr (std::is_integral_v<A>) {
+        for (int r = 0; r < count; ++r) {
+            A total = F::template identity<A>();
+            for (int64_t i = 0; i < n; ++i) total = F::combine(total, x[r * apart + i]);
+            y[r] = total;
+        }
+    } else if (count == kTogether) {
+        reduce_together<F, kTogether>(x, apart, n, shift, y);
+    } else {
+        for (int r = 0; r < count; ++r) reduce_together<F, 1>(x + r * apart, apart, n, shift + r, y + r);
     }
 }
 
@@ -154,14 +197,14 @@ template <class F, class A> void combine_strips(A* parts, int64_t n, int64_t str
 // ---- any of them, in either direction: compiled once a dtype -------------------------------------------------------------
 
 template <class A> struct Loops {
-    A (*block)(const A*, int64_t n, A shift);
+    void (*blocks)(const A*, int64_t apart, int count, int64_t n, const A* shift, A* y);
     void (*strip)(const A*, int64_t rows, int64_t stride, int64_t columns, const A* shift, A* acc);
     A (*pairwise)(const A*, int64_t n);
     void (*strips)(A* parts, int64_t n, int64_t stride, int64_t columns);
 };
 template <class F, class A> constexpr Loops<A> loops_of() {
     using C = typename F::combiner;
-    return {reduce_block<F, A>, reduce_strip<F, A>, combine_pairwise<C, A>, combine_strips<C, A>};
+    return {reduce_blocks<F, A>, reduce_strip<F, A>, combine_pairwise<C, A>, combine_strips<C, A>};
 }
 template <class A> Loops<A> loops_for(ReduceOp op) {
     if (op == ReduceOp::max) return loops_of<Max, A>();
@@ -189,10 +232,14 @@ template <class T> void reduce_rows(const ReduceForward<T>& a, const Loops<acc_t
     Buffer<A> parts(blocks > 1 ? a.outer * blocks : 0);
     parallel_ranges(a.outer * blocks, 8 * grain, work_ns, [&](int64_t begin, int64_t end) {
         Widened<T> wide;
-        for (int64_t b = begin; b < end; ++b) {
-            const int64_t row = b / blocks, from = b % blocks * kBlock;
-            const int64_t count = a.n - from < kBlock ? a.n - from : kBlock;
-            (blocks > 1 ? parts.data() : a.y)[b] = loops.block(wide(a.x + row * a.n + from, 1, 0, count), count, a.shift ? a.shift[row] : A(0));
+        for (int64_t b = begin, count; b < end; b += count) {
+            const int64_t row = b / blocks, from = b % blocks * kBlock, left = a.n - from;
+            const int64_t n = left < kBlock ? left : kBlock, apart = blocks > 1 ? kBlock : a.n;
+            const bool alike = blocks == 1 || left >= kTogether * kBlock;         // whole blocks of a row, or whole rows
+            count = is_wide<T> && alike && end - b >= kTogether ? kTogether : 1;
+            A shift[kTogether] = {};
+            for (int r = 0; r < count && a.shift; ++r) shift[r] = a.shift[blocks > 1 ? row : row + r];
+            loops.blocks(wide(a.x + row * a.n + from, 1, 0, n), apart, int(count), n, shift, (blocks > 1 ? parts.data() : a.y) + b);
         }
     });
     if (blocks > 1)

@@ -4,7 +4,7 @@
 #include "cpp/ops/softmax.h"
 #include "cpp/core/parallel.h"
 #include "cpp/simd/reduce.h"
-#include "cpp/simd/vec_math.h"
+#include "cpp/simd/row.h"
 
 namespace lc::cpu::LC_ISA {
 namespace {
@@ -12,22 +12,32 @@ namespace {
 // Columns of one block: 64 floats are 256 bytes of each of the n lines, and the state of a block stays in registers or L1.
 template <class T> constexpr int kBlock = 8 * lanes<T>;
 
-template <class T> void forward_row(const T* x, T* y, int64_t n, bool log_space) {
-    const T m = max_row(x, n);
+constexpr int64_t kAhead = 4 << 20;                   // bytes of x from which the next row is asked for while this one is computed
+
+// exp(x - m): checked one register at a time only in a row that spreads further than e^-87, where terms become subnormal.
+template <class T, class Exp> void forward_row(const T* x, T* y, int64_t n, bool log_space, bool ahead, T m, Exp exp_of) {
     const vec<T> vm = splat(m);
+    const auto term = [&](int64_t i, auto k) {
+        if (ahead) __builtin_prefetch(x + n + i);
+        return first(exp_of(load(x + i, k) - vm), k, zero<T>());
+    };
     if (log_space) {
-        const T s = sum_row<T>(n, [&](int64_t i, auto k) { return first(exp(load(x + i, k) - vm), k, zero<T>()); });
-        const vec<T> log_s = log(splat(s));
+        const vec<T> log_s = log(splat(sum_row<T>(n, term)));
         each_vec<T>(n, [&](int64_t i, auto k) { store(y + i, load(x + i, k) - vm - log_s, k); });
-    } else {
-        const T s = sum_row<T>(n, [&](int64_t i, auto k) {
-            const vec<T> e = first(exp(load(x + i, k) - vm), k, zero<T>());
-            store(y + i, e, k);
-            return e;
-        });
-        const vec<T> scale = splat(T(1) / s);
-        each_vec<T>(n, [&](int64_t i, auto k) { store(y + i, load(y + i, k) * scale, k); });
+        return;
     }
+    const T s = sum_row<T>(n, [&](int64_t i, auto k) {
+        const vec<T> e = term(i, k);
+        store(y + i, e, k);
+        return e;
+    });
+    const vec<T> scale = splat(T(1) / s);
+    each_vec<T>(n, [&](int64_t i, auto k) { store(y + i, load(y + i, k) * scale, k); });
+}
+template <class T> void forward_row(const T* x, T* y, int64_t n, bool log_space, bool ahead) {
+    const Extremes<T> e = extremes_row(x, n);
+    if (e.high - e.low <= T(detail::kExpRange)) forward_row(x, y, n, log_space, ahead, e.high, [](vec<T> v) { return exp_in_range(v); });
+    else forward_row(x, y, n, log_space, ahead, e.high, [](vec<T> v) { return exp(v); });
 }
 
 template <class T> void backward_row(const T* dy, const T* y, T* dx, int64_t n, bool log_space) {
@@ -102,7 +112,8 @@ template <class T, class Row, class Block> LC_INLINE void each_row_or_block(int6
 }  // namespace
 
 template <class T> void softmax_forward(const SoftmaxForward<T>& a) {
-    each_row_or_block<T>(a.outer, a.n, a.inner, [&](int64_t at) { forward_row(a.x + at, a.y + at, a.n, a.log); }, [&](int64_t at, int64_t width) { forward_block(a.x + at, a.y + at, a.n, a.inner, width, a.log); });
+    const bool ahead = a.outer * a.n * int64_t(sizeof(T)) >= kAhead;
+    each_row_or_block<T>(a.outer, a.n, a.inner, [&](int64_t at) { forward_row(a.x + at, a.y + at, a.n, a.log, ahead); }, [&](int64_t at, int64_t width) { forward_block(a.x + at, a.y + at, a.n, a.inner, width, a.log); });
 }
 
 template <class T> void softmax_backward(const SoftmaxBackward<T>& a) {

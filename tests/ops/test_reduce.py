@@ -90,12 +90,25 @@ def test_long_sums(shape, axis):
     check.bounded(results[0], exact.sum(axis), np.abs(exact).sum(axis), 8)  # pairwise: not by the length
 
 
-def test_a_row_does_not_depend_on_the_others():
-    x = lc.from_numpy(np.random.default_rng(3).standard_normal((7, 5000)).astype(np.float32))
-    y = lc.sum(x, 1)
+@pytest.mark.parametrize("columns", [5, 100, 5000, 20000])
+@pytest.mark.parametrize("name", ["sum", "amax", "var", "logsumexp"])
+def test_a_row_does_not_depend_on_the_others(name, columns):
+    """Four rows, or four blocks of one, are read at once."""
+    x = lc.from_numpy(np.random.default_rng(3).standard_normal((7, columns)).astype(np.float32))
+    y = getattr(lc, name)(x, 1)
     for i in range(7):
-        check.same_bits(lc.sum(x[i : i + 1], 1), y[i : i + 1])
-        check.same_bits(lc.sum(x[i]), y[i])
+        check.same_bits(getattr(lc, name)(x[i : i + 1], 1), y[i : i + 1])
+        check.same_bits(getattr(lc, name)(x[i], 0), y[i])
+
+
+@pytest.mark.parametrize("columns", [13, 100, 20000])
+def test_extremes_of_rows_with_nan(columns):
+    x = np.random.default_rng(4).standard_normal((9, columns)).astype(np.float32)
+    for i, at in enumerate((0, 3, 7, 8, 11, columns // 2, columns - 2, columns - 1)):
+        x[i, at] = np.nan
+    x[8] = -np.inf
+    check.equal(lc.amax(lc.from_numpy(x), 1), x.max(1))
+    check.equal(lc.amin(lc.from_numpy(x), 1), x.min(1))
 
 
 @cases(500)

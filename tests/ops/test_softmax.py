@@ -71,6 +71,19 @@ def test_a_row_of_minus_infinity_beside_others(axis):
     check.equal(y, np.array([[0.5, 0.5, 0], [np.nan] * 3, [1 / 3] * 3], np.float32))
 
 
+@pytest.mark.parametrize("columns", [1, 7, 8, 40, 300])
+def test_rows_of_any_spread(columns):
+    """Near 0, just within and just beyond what exp takes unchecked, infinite, and NaN whatever its bits."""
+    x = np.random.default_rng(1).uniform(0, 1, (64, columns)).astype(np.float32)
+    x[:8] *= np.array([1e-3, 1, 80, 87.3, 87.4, 90, 110, 1e30], np.float32)[:, None]
+    x[8, -1], x[9, 0] = -np.inf, np.inf
+    x[32:, columns // 2] = (0x7FC00000 | (np.arange(32, dtype=np.uint32) * 0x1357)).view(np.float32)
+    x[48:] = -x[48:]
+    with np.errstate(invalid="ignore"):
+        want = reference.softmax_forward(x.astype(np.float64), 1)
+    check.softmax(lc.softmax(lc.from_numpy(x), 1), want, x.astype(np.float64), 1, log=False)
+
+
 def test_one_row_does_not_depend_on_the_others():
     x = lc.from_numpy(np.random.default_rng(0).standard_normal((9, 77)).astype(np.float32))
     y = lc.softmax(x, 1)
