@@ -90,9 +90,7 @@ template <class T> LC_NOINLINE void read_pixels(const T* src, int64_t plane, int
             const int64_t at = j + lanes<T> <= last ? j : last - lanes<T>;   // the last register overlaps the one before
             if (at >= first && channels >= lanes<T>) {
                 vec<T> r[size_t(lanes<T>)];
-#pragma GCC unroll 16
-                for (int l = 0; l < lanes<T>; ++l) r[l] = load(row + l * plane + at);
-                transpose(r);
+                load_transposed(row + at, plane, r);
 #pragma GCC unroll 16
                 for (int l = 0; l < lanes<T>; ++l) store(dst + (at + l) * lanes<T>, r[l]);
             } else {

@@ -177,11 +177,15 @@ template <class W> LC_NOINLINE void transform_filters(const Winograd& a, int64_t
     alignas(64) float taps[9 * together * kL];
     const Block from{a.turned ? -3 * kL : 3 * kL, a.turned ? -kL : kL}, to{W::in * a.points_filter(), a.points_filter()};
     const int64_t step = a.w_channel == 9 ? together : 1;
+    const float* w = a.w + group * a.w_group + panel * kPanel * a.w_row;
     for (int64_t c = 0; c < a.channels; c += step) {
         const int64_t count = a.channels - c < step ? a.channels - c : step;
+        const int64_t next = c + together;            // asked for ahead: a line or few of each row are no streams that the machine sees
+        for (int64_t i = 0; next < a.channels && i < kPanel && panel * kPanel + i < a.m; ++i)
+            for (int64_t at = 0; at < 9 * step; at += 16) __builtin_prefetch(w + i * a.w_row + next * a.w_channel + at);
         for (int64_t i = 0; i < kPanel; i += kL) {
             const int64_t m = panel * kPanel + i;
-            read_pixels(a.w + group * a.w_group + m * a.w_row + c * a.w_channel, a.w_row, 1, 9 * count, a.m - m, 0, 0, 1, 9 * count, taps);
+            read_pixels(w + i * a.w_row + c * a.w_channel, a.w_row, 1, 9 * count, a.m - m, 0, 0, 1, 9 * count, taps);
             for (int64_t d = 0; d < count; ++d)
                 transform<FilterTransform<W>, 3, W::in>(taps + (d * 9 + (a.turned ? 8 : 0)) * kL, from, u + (c + d) * kPanel + i, to);
         }
