@@ -1,0 +1,58 @@
+"""The measures of chapter 6 on examples small enough to count by hand."""
+
+import numpy as np
+import pytest
+
+import littlecore as lc
+from littlecore import data
+from littlecore.book import object_detection, semantic_segmentation
+
+
+def scene(boxes, labels):
+    """One scene with these objects, and nothing to see."""
+    empty = np.zeros((1, 3, 8, 8), np.float32)
+    labels = np.array([labels])
+    return data.Scenes(empty, np.zeros((1, 8, 8), np.int64), labels, labels, np.array([boxes], np.float32))
+
+
+def found(*boxes):
+    """(box, label, probability) each."""
+    each = zip(*boxes, strict=True)
+    return [tuple(lc.tensor(list(part)) for part in each)]
+
+
+def test_a_box_counts_once_and_for_its_class_alone():
+    truth = scene([[0, 0, 10, 10], [20, 20, 30, 30], [0, 0, 0, 0]], [1, 1, -1])
+    answers = found(
+        ([0.0, 0.0, 10.0, 9.0], 1, 0.5),  # right, but a likelier one has the object
+        ([0.0, 0.0, 10.0, 8.0], 1, 0.9),  # right
+        ([20.0, 20.0, 30.0, 24.0], 1, 0.8),  # overlaps by 0.4
+        ([20.0, 20.0, 30.0, 30.0], 0, 0.7),  # of another class
+    )
+    answers = [tuple(part[lc.tensor([1, 2, 3, 0])] for part in answers[0])]  # a detector gives the likeliest first
+    right, objects = object_detection.hits(truth, answers, 1)
+    assert right.tolist() == [True, False, False] and objects == 2
+    assert object_detection.hits(truth, answers, 1, 0.35)[0].tolist() == [True, True, False]
+    right, objects = object_detection.hits(truth, answers, 0)
+    assert right.tolist() == [False] and objects == 0
+
+
+def test_average_precision_is_the_area_under_the_curve():
+    right = np.array([True, False, True, False])  # recall 1/4 at precision 1, 1/2 at 2/3
+    assert object_detection.average_precision(right, 4) == pytest.approx(1 / 4 + 1 / 4 * 2 / 3)
+    assert object_detection.average_precision(np.array([True, True]), 2) == 1
+    assert object_detection.average_precision(np.array([], bool), 3) == 0
+
+
+def test_overlap_and_boundary():
+    labels = np.zeros((1, 6, 6), np.int64)
+    labels[0, 1:5, 1:5] = 2
+    shifted = np.roll(labels, 1, 2)
+    a, b = (semantic_segmentation.planes(lc.from_numpy(x)) for x in (labels, shifted))
+    assert semantic_segmentation.overlaps(a, b)[2] == pytest.approx(12 / 20)
+    edge = semantic_segmentation.boundary(a)[0, 2].numpy()
+    expected = labels[0] == 2
+    expected[2:4, 2:4] = False
+    np.testing.assert_array_equal(edge, expected)
+    full = semantic_segmentation.planes(lc.zeros(1, 4, 4, dtype=lc.int64))
+    assert semantic_segmentation.boundary(full).sum().item() == 0  # the image's edge is no boundary
