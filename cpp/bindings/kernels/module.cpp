@@ -198,9 +198,11 @@ PyObject* entry(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObje
 
 NB_MODULE(_kernels, m) {
     check(lc_check_abi(LC_ABI_MAJOR, LC_ABI_MINOR));
+    nb::list described;                               // (name, inputs, outputs, options), as kernels.def has them
     nb::str module_name("littlecore.kernels");
     for (int id = 0; const lc_kernel_info* info = lc_kernel(id); ++id) {
         Kernel& k = kernels.emplace_back();
+        described.append(nb::make_tuple(info->name, info->inputs, info->outputs, info->options));
         k.id = id;
         k.signature = c_api::parse(*info);
         k.doc = doc_of(*info, k.signature);
@@ -211,6 +213,7 @@ NB_MODULE(_kernels, m) {
         nb::object self = nb::steal(PyCapsule_New(&k, nullptr, nullptr));
         m.attr(info->name) = nb::steal(PyCFunction_NewEx(&k.def, self.ptr(), module_name.ptr()));
     }
+    m.attr("_described") = described;
 }
 
 }  // namespace lc::python

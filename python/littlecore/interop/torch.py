@@ -1,0 +1,345 @@
+"""Littlecore's kernels in PyTorch: recorded by autograd, known to torch.compile, or in place of PyTorch's own.
+
+    torch.ops.littlecore.layer_norm_forward(x, w, b, 1e-5)   # every kernel as a custom op, with its gradient
+
+    with littlecore.interop.torch.kernels() as report:       # an unmodified model on littlecore's kernels
+        loss = model(x).sum()
+    loss.backward()
+    print(report)
+
+The ops are made from the kernels' own descriptions; what a kernel wants contiguous is copied if it is not.
+Gradients of gradients are refused.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+from littlecore import kernels as _kernels
+from littlecore.interop._signature import SIGNATURES, Argument, Option, Signature
+
+__all__ = ["Kernels", "kernels"]
+
+_library = torch.library.Library("littlecore", "DEF")
+_TYPES = {"double": "float", "int": "int", "bool": "bool", "int2": "int[2]"}
+_DEFAULTS = {"bool": {"0": "False", "1": "True"}}
+
+
+# ---- the custom ops ----------------------------------------------------------------------------
+
+
+def _schema(s: Signature) -> str:
+    arguments = []
+    for i, a in enumerate(s.inputs):
+        kind = f"Tensor({chr(97 + i)}!)" if a.in_place else "Tensor"
+        last = all(b.optional for b in s.inputs[i:]) and all(o.default is not None for o in s.options)
+        arguments.append(f"{kind}{'?' if a.optional else ''} {a.name}{'=None' if last else ''}")
+    for o in s.options:
+        default = "" if o.default is None else "=" + _DEFAULTS.get(o.kind, {}).get(o.default, o.default)
+        arguments.append(f"{_TYPES[o.kind]} {o.name}{default}")
+    if any(a.optional for a in s.outputs):
+        arguments.append("bool[]? needs=None")
+    results = ", ".join("Tensor" for _ in s.outputs)
+    return f"{s.name}({', '.join(arguments)}) -> {results if len(s.outputs) == 1 else f'({results})'}"
+
+
+def _usual(o: Option) -> Any:
+    if o.default is None:
+        return None
+    value = float(o.default)
+    return value if o.kind == "double" else [int(value)] * 2 if o.kind == "int2" else int(value)
+
+
+def _split(s: Signature, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...], list[bool]]:
+    """Tensors, options, and which outputs are wanted: the others come back empty. Usual values may be left out."""
+    n, m = len(s.inputs), len(s.options)
+    usual = (None,) * n + tuple(map(_usual, s.options)) + (None,)
+    args += usual[len(args) :]
+    needs = args[n + m]
+    return args[:n], args[n : n + m], list(needs) if needs is not None else [True] * len(s.outputs)
+
+
+def _laid_out(a: Argument, x: torch.Tensor | None) -> torch.Tensor | None:
+    if x is None or a.in_place or a.layout == "~" or (a.layout == "~1" and x.dim() and x.stride(-1) == 1):
+        return x
+    return x.contiguous()
+
+
+def _run(s: Signature, *args: Any) -> Any:
+    tensors, options, needs = _split(s, args)
+    arrays = [_laid_out(a, x) for a, x in zip(s.inputs, tensors, strict=True)]
+    named = {o.name: value for o, value in zip(s.options, options, strict=True)}
+    call = getattr(_kernels, s.name)
+    if all(needs) or len(s.outputs) == 1:
+        got = call(*arrays, **named)
+    else:
+        out = tuple(None if need or not a.optional else False for a, need in zip(s.outputs, needs, strict=True))
+        got = call(*arrays, **named, out=out)
+    if len(s.outputs) <= 1:
+        return got
+    return tuple(tensors[0].new_empty(0) if x is None else x for x in got)
+
+
+def _fake(s: Signature, *args: Any) -> Any:
+    tensors, options, needs = _split(s, args)
+    first = tensors[0]
+    wide = torch.float64 if first.dtype == torch.float64 else torch.float32
+    shapes = s.output_shapes([None if x is None else tuple(x.shape) for x in tensors], options)
+    made = []
+    for a, shape, need in zip(s.outputs, shapes, needs, strict=True):
+        skipped = a.optional and (not need or shape is None or _is_gradient_of_bool(s, a, tensors))
+        dtype = wide if a.dtype == "acc" else first.dtype
+        made.append(first.new_empty(0 if skipped or shape is None else shape, dtype=first.dtype if skipped else dtype))
+    return made[0] if len(made) == 1 else tuple(made) if made else None
+
+
+def _is_gradient_of_bool(s: Signature, a: Argument, tensors: tuple[Any, ...]) -> bool:
+    of = next((x for i, x in zip(s.inputs, tensors, strict=True) if a.axes == ("=" + i.name,)), None)
+    return of is not None and of.dtype == torch.bool
+
+
+def _differentiate(forward: Signature, backward: Signature) -> None:
+    """Backward's first input is the gradient of forward's first output, the others are named; d<x> belongs to x."""
+    op = getattr(torch.ops.littlecore, backward.name)
+    given = [a.name for a in forward.inputs]
+    made = [a.name for a in forward.outputs]
+    saved = [a.name for a in backward.inputs[1:]]
+
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        results = output if isinstance(output, tuple) else (output,)
+        tensors, options, _ = _split(forward, inputs)
+        known = dict(zip(made, results, strict=True)) | dict(zip(given, tensors, strict=True))
+        ctx.save_for_backward(*(known[name] for name in saved))
+        ctx.options = options
+        ctx.mark_non_differentiable(*results[1:])
+        ctx.set_materialize_grads(False)
+
+    def formula(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
+        asked = ctx.needs_input_grad  # no longer than the arguments that were given
+        none = (None,) * len(asked)
+        if gradients[0] is None:
+            return none
+        need = {f"d{name}": wanted for name, wanted in zip(given, asked, strict=False)}
+        needs = [need.get(a.name, False) for a in backward.outputs]
+        extra = [needs] if any(a.optional for a in backward.outputs) else []
+        shared = {o.name for o in backward.options}
+        options = [v for o, v in zip(forward.options, ctx.options, strict=True) if o.name in shared]
+        got = op(gradients[0], *ctx.saved_tensors, *options, *extra)
+        got = got if isinstance(got, (tuple, list)) else (got,)
+        by_name = {a.name: g for a, g, n in zip(backward.outputs, got, needs, strict=True) if n}
+        return (*(by_name.get(f"d{name}") for name in given), *none)[: len(asked)]
+
+    torch.library.register_autograd(f"littlecore::{forward.name}", formula, setup_context=setup_context, lib=_library)
+
+
+def _refuse(name: str) -> None:
+    def formula(ctx: Any, *gradients: Any) -> Any:
+        raise NotImplementedError(f"littlecore::{name} has no derivative: a gradient of a gradient was asked for")
+
+    torch.library.register_autograd(f"littlecore::{name}", formula, lib=_library)
+
+
+def _define(s: Signature) -> None:
+    _library.define(_schema(s))
+    _library.impl(s.name, lambda *args: _run(s, *args), "CPU")
+    torch.library.register_fake(f"littlecore::{s.name}", lambda *args: _fake(s, *args), lib=_library)
+
+
+for _s in SIGNATURES.values():
+    _define(_s)
+for _s in SIGNATURES.values():
+    if _s.name.endswith("_forward"):
+        _differentiate(_s, SIGNATURES[_s.name.replace("_forward", "_backward")])
+    elif _s.name.endswith("_backward"):
+        _refuse(_s.name)
+ops = torch.ops.littlecore
+
+
+# ---- in place of PyTorch's functions ---------------------------------------------------------------
+
+
+class _Unsupported(Exception):
+    """Why PyTorch's own function is called."""
+
+
+def _need(condition: bool, reason: str) -> None:
+    if not condition:
+        raise _Unsupported(reason)
+
+
+def _ready(*tensors: Any, wide: bool = False) -> None:
+    kinds = (torch.float32, torch.float64) if wide else (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+    first = tensors[0]
+    for x in tensors:
+        if x is None:
+            continue
+        _need(type(x) in (torch.Tensor, torch.nn.Parameter), f"a {type(x).__name__}")
+        _need(x.device.type == "cpu" and x.layout == torch.strided, f"on {x.device}, {x.layout}")
+        _need(x.dtype in kinds and x.dtype == first.dtype, f"{x.dtype}")
+    _need(not torch.is_autocast_enabled("cpu"), "autocast")
+
+
+def _matmul(a: Any, b: Any) -> Any:
+    _ready(a, b)
+    _need(a.dim() >= 2 and b.dim() >= 2, "a vector")
+    return ops.matmul_forward(a, b)
+
+
+def _linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    _ready(input, weight, bias)
+    _need(weight.dim() == 2 and input.dim() >= 1, "a vector")
+    return ops.linear_forward(input, weight, bias)
+
+
+def _conv2d(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Any:
+    _ready(input, weight, bias, wide=True)
+    _need(input.dim() == 4, "no batch")
+    _need(not isinstance(padding, str), f"padding={padding!r}")
+
+    def pair(v: Any) -> list[int]:
+        v = [v] if isinstance(v, int) else list(v)
+        return v * 2 if len(v) == 1 else v
+
+    return ops.conv2d_forward(input, weight, bias, pair(stride), pair(padding), pair(dilation), groups)
+
+
+def _attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    _ready(query, key, value)
+    _need(dropout_p == 0, "dropout")
+    _need(query.dim() == key.dim() == value.dim() == 4, f"{query.dim()} axes")
+    _need(key.shape[0] == value.shape[0] == query.shape[0] and key.shape[1] == value.shape[1], "broadcast batches")
+    _need(enable_gqa or key.shape[1] == query.shape[1], "broadcast heads")
+    _need(attn_mask is None or not is_causal, "a mask and is_causal")
+    if attn_mask is not None:
+        _need(attn_mask.dtype in (torch.bool, query.dtype) and attn_mask.dim() <= 4, f"a mask of {attn_mask.dtype}")
+        attn_mask = attn_mask.reshape((1,) * (4 - attn_mask.dim()) + tuple(attn_mask.shape))
+    return ops.attention_forward(query, key, value, attn_mask, scale or 0.0, is_causal)[0]
+
+
+def _layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    _ready(input, weight, bias)
+    _need(len(normalized_shape) == 1, f"{len(normalized_shape)} normalized axes")
+    return ops.layer_norm_forward(input, weight, bias, eps)[0]
+
+
+def _rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
+    _ready(input, weight)
+    _need(len(normalized_shape) == 1, f"{len(normalized_shape)} normalized axes")
+    return ops.rms_norm_forward(input, weight, torch.finfo(input.dtype).eps if eps is None else eps)[0]
+
+
+def _softmax_of(log: bool) -> Callable[..., Any]:
+    def softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+        _need(dim is not None, "no dim")
+        x = input if dtype is None else input.to(dtype)
+        _ready(x, wide=True)
+        return ops.softmax_forward(x, dim, log)
+
+    return softmax
+
+
+def _cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: Any = None,
+    ignore_index: int = -100,
+    reduce: Any = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    _ready(input, weight, wide=True)
+    _need(target.dtype == torch.int64 and input.dim() >= 2, "targets that are no class indices, or no batch")
+    _need(size_average is None and reduce is None, "a deprecated argument")
+    loss = ops.cross_entropy_forward(input, target, weight, ignore_index, label_smoothing)[0]
+    if reduction != "mean":
+        return loss if reduction == "none" else loss.sum()
+    counted = target != ignore_index
+    total = counted.sum() if weight is None else weight[target.where(counted, 0)].mul(counted).sum()
+    return loss.sum() / total
+
+
+def _gelu(input: Any, approximate: str = "none") -> Any:
+    _ready(input)
+    return ops.gelu_forward(input, approximate == "tanh")
+
+
+def _relu(input: Any, inplace: bool = False) -> Any:
+    _ready(input)
+    _need(not inplace, "in place")
+    return ops.relu_forward(input)
+
+
+_REPLACED: dict[Any, Callable[..., Any]] = {
+    F.linear: _linear,
+    F.conv2d: _conv2d,
+    F.scaled_dot_product_attention: _attention,
+    F.layer_norm: _layer_norm,
+    F.rms_norm: _rms_norm,
+    F.softmax: _softmax_of(False),
+    F.log_softmax: _softmax_of(True),
+    F.cross_entropy: _cross_entropy,
+    F.gelu: _gelu,
+    F.relu: _relu,
+    torch.relu: _relu,
+    torch.Tensor.relu: _relu,
+    **dict.fromkeys((torch.softmax, torch.Tensor.softmax), _softmax_of(False)),
+    **dict.fromkeys((torch.log_softmax, torch.Tensor.log_softmax), _softmax_of(True)),
+    **dict.fromkeys((torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm, torch.mm), _matmul),
+}
+
+
+# Python functions that call their parts where no mode sees them.
+_CLOSED = {F.multi_head_attention_forward: "its parts cannot be reached; scaled_dot_product_attention can"}
+
+
+class Kernels(TorchFunctionMode):
+    """While entered, PyTorch's functions run on littlecore's kernels where they can. Printed, it is the report."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.replaced: Counter[str] = Counter()
+        self.kept: Counter[tuple[str, str]] = Counter()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        ours = _REPLACED.get(func)
+        name = getattr(func, "__name__", str(func))
+        if ours is None:
+            if func in _CLOSED:
+                self.kept[name, _CLOSED[func]] += 1
+            return func(*args, **(kwargs or {}))
+        try:
+            result = ours(*args, **(kwargs or {}))
+        except _Unsupported as reason:
+            self.kept[name, str(reason)] += 1
+            return func(*args, **(kwargs or {}))
+        self.replaced[name] += 1
+        return result
+
+    def __str__(self) -> str:
+        lines = [f"{name}: {n} calls on littlecore" for name, n in self.replaced.most_common()]
+        return "\n".join(
+            lines + [f"{name}: {n} calls on PyTorch ({why})" for (name, why), n in self.kept.most_common()]
+        )
+
+
+def kernels() -> Kernels:
+    """``with kernels() as report: model(x)`` runs an unmodified model on littlecore's kernels; gradients follow."""
+    return Kernels()

@@ -1,0 +1,190 @@
+"""littlecore.interop.torch: the custom ops by PyTorch's own checks, and unmodified models on littlecore's kernels."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+import littlecore.interop.torch as interop  # noqa: E402
+
+ops = torch.ops.littlecore
+
+
+def t(*shape: int, grad: bool = True, seed: int = 0) -> Any:
+    generator = torch.Generator().manual_seed(seed + sum(shape))
+    return torch.randn(*shape, dtype=torch.float64, generator=generator).requires_grad_(grad)
+
+
+def turned(*shape: int) -> Any:
+    return t(*shape, grad=False).mT.requires_grad_()
+
+
+def classes() -> Any:
+    return torch.tensor([[0, 2], [1, -100], [2, 2]])
+
+
+CASES = {
+    "matmul": (ops.matmul_forward, lambda: (t(2, 3, 4), t(4, 5))),
+    "matmul_batches": (ops.matmul_forward, lambda: (t(2, 1, 3, 4), turned(3, 2, 4))),
+    "linear": (ops.linear_forward, lambda: (t(2, 3, 4), t(5, 4), t(5))),
+    "linear_frozen": (ops.linear_forward, lambda: (t(3, 4), t(5, 4, grad=False), None)),
+    "conv2d": (ops.conv2d_forward, lambda: (t(2, 4, 5, 6), t(6, 2, 3, 2), t(6), [2, 1], [1, 0], [1, 2], 2)),
+    "softmax": (ops.softmax_forward, lambda: (t(3, 4), 0, True)),
+    "layer_norm": (ops.layer_norm_forward, lambda: (t(3, 5), t(5), t(5), 1e-3)),
+    "rms_norm": (ops.rms_norm_forward, lambda: (t(3, 5), t(5))),
+    "attention": (ops.attention_forward, lambda: (t(2, 4, 3, 5), t(2, 2, 4, 5), t(2, 2, 4, 2), t(1, 4, 3, 4))),
+    "attention_causal": (ops.attention_forward, lambda: (t(1, 2, 3, 4), t(1, 2, 3, 4), t(1, 2, 3, 4), None, 0.3, True)),
+    "cross_entropy": (ops.cross_entropy_forward, lambda: (t(3, 4, 2), classes(), t(4, grad=False).abs(), -100, 0.1)),
+    "gelu": (ops.gelu_forward, lambda: (turned(3, 4), True)),
+    "relu": (ops.relu_forward, lambda: (t(3, 4),)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_ops(name: str):
+    op, make = CASES[name]
+    torch.library.opcheck(op.default, make())
+    inputs = make()
+    assert torch.autograd.gradcheck(lambda *args: _first(op(*args)), inputs, fast_mode=False)
+
+
+def _first(result: Any) -> Any:
+    return result[0] if isinstance(result, tuple) else result
+
+
+def test_adamw():
+    p, g, m, v = (
+        t(4, 5, grad=False),
+        t(4, 5, grad=False, seed=1),
+        torch.zeros(4, 5).double(),
+        torch.zeros(4, 5).double(),
+    )
+    torch.library.opcheck(ops.adamw_step.default, (p, g, m, v, None, 0.1, 1))
+    parameter = nn.Parameter(p.clone())
+    parameter.grad = g.clone()
+    torch.optim.AdamW([parameter], lr=0.1, weight_decay=0.01).step()
+    ops.adamw_step(p, g, m, v, None, 0.1, 1)
+    torch.testing.assert_close(p, parameter.detach(), rtol=1e-10, atol=1e-10)
+
+
+def test_compile_sees_one_graph():
+    w, x = t(6, 4), t(3, 4)
+
+    def f(x: Any, w: Any) -> Any:
+        h = ops.gelu_forward(ops.linear_forward(x, w))
+        return ops.layer_norm_forward(h, None, None, 1e-5)[0].square().sum()
+
+    want = torch.autograd.grad(f(x, w), (x, w))
+    compiled = torch.compile(f, fullgraph=True, backend="aot_eager")
+    for got, exact in zip(torch.autograd.grad(compiled(x, w), (x, w)), want, strict=True):
+        assert torch.equal(got, exact)
+
+
+def test_second_derivatives_are_refused():
+    x = t(3)
+    (dx,) = torch.autograd.grad(ops.gelu_forward(x).sum(), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match="gelu_backward has no derivative"):
+        torch.autograd.grad(dx.sum(), x)
+
+
+def test_gradients_not_asked_for_are_not_computed():
+    x, w = t(3, 4), t(5, 4, grad=False)
+    dy = torch.ones(3, 5).double()
+    dx, dw, db = ops.linear_backward(dy, x, w, [True, False, False])
+    assert dx.shape == x.shape and dw.numel() == db.numel() == 0
+
+
+# ---- whole models --------------------------------------------------------------------------------
+
+
+class Attention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.qkv, self.proj = heads, nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: Any) -> Any:
+        n, length, width = x.shape
+        q, k, v = self.qkv(x).view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        a = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.proj(a.transpose(1, 2).reshape(n, length, width))
+
+
+class Transformer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.norm1, self.norm2 = nn.Embedding(11, 32), nn.LayerNorm(32), nn.RMSNorm(32)
+        self.attention, self.head = Attention(32, 4), nn.Linear(32, 11)
+        self.mlp = nn.Sequential(nn.Linear(32, 64), nn.GELU(approximate="tanh"), nn.Linear(64, 32))
+
+    def forward(self, i: Any) -> Any:
+        x = self.token(i)
+        x = x + self.attention(self.norm1(x))
+        return F.cross_entropy(self.head(x + self.mlp(self.norm2(x))).transpose(1, 2), i)
+
+
+class ConvNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 16, 3, 2, 1, groups=2, bias=False)
+        self.norm, self.out = nn.BatchNorm2d(16), nn.Linear(16, 5)
+
+    def forward(self, i: Any) -> Any:
+        x = F.one_hot(i % 3, 3).float().permute(0, 2, 1).reshape(4, 3, 4, 3)
+        x = F.relu(self.norm(self.conv2(F.relu(self.conv1(x)))))
+        return F.log_softmax(self.out(x.mean((2, 3))), -1)[:, 0].sum() + (x.flatten(2) @ x.flatten(2).mT).mean()
+
+
+@pytest.mark.parametrize(
+    "make, replaced",
+    [
+        (
+            Transformer,
+            {
+                "linear": 5,
+                "scaled_dot_product_attention": 1,
+                "layer_norm": 1,
+                "rms_norm": 1,
+                "gelu": 1,
+                "cross_entropy": 1,
+            },
+        ),
+        (ConvNet, {"conv2d": 2, "relu": 2, "linear": 1, "log_softmax": 1, "matmul": 1}),
+    ],
+)
+def test_models(make: Any, replaced: dict[str, int]):
+    torch.manual_seed(0)
+    model, i = make(), torch.arange(48).reshape(4, 12) % 11
+    want = model(i)
+    gradients = torch.autograd.grad(want, list(model.parameters()))
+    with interop.kernels() as report:
+        got = model(i)
+    ours = torch.autograd.grad(got, list(model.parameters()))
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+    for g, exact in zip(ours, gradients, strict=True):
+        torch.testing.assert_close(g, exact, rtol=1e-4, atol=1e-4)
+    assert {name.strip("_"): n for name, n in report.replaced.items()} == replaced
+    assert not report.kept and "linear: " in str(report)
+
+
+def test_the_report_says_what_stayed_and_why():
+    x, q = torch.randn(3, 4), torch.randn(1, 2, 3, 4)
+    with interop.kernels() as report:
+        F.relu(x, inplace=True)
+        F.scaled_dot_product_attention(q, q, q, dropout_p=0.5)
+        F.linear(x.to(torch.complex64), x.to(torch.complex64))
+        x[0] @ x.mT
+    assert sum(report.kept.values()) == 4 and not report.replaced
+    assert "relu: 1 calls on PyTorch (in place)" in str(report) and "(dropout)" in str(report)
+
+
+def test_nobody_pays_for_torch_who_does_not_ask():
+    code = "import sys, littlecore, littlecore.kernels, littlecore.interop; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
