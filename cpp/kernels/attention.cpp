@@ -2,8 +2,8 @@
 // Compute bound: 4 * dim flops a score forward, 10 backward, all in the register tile of cpp/kernels/gemm.h.
 //
 // Scores are computed transposed: a panel is two registers of queries, one lane each, and the keys run down. So q and
-// do are transposed once per call, k and v are read as they lie (a key's element is broadcast), the maximum and the
-// sum of a row are plain register operations, and causality cuts a panel at its own last key.
+// do are transposed once per call, k is read as it lies (a key's element is broadcast), the maximum and the sum of a
+// row are plain register operations, and causality cuts a panel at its own last key.
 #include "cpp/ops/attention.h"
 #include "cpp/core/allocator.h"
 #include "cpp/core/parallel.h"
@@ -14,95 +14,131 @@
 namespace lc::cpu::LC_ISA {
 namespace {
 
-constexpr int64_t kKeys = 128;                        // of a forward block: 64 KB of k and v in L2, 8 KB of scores in L1
-constexpr int64_t kBackwardKeys = 64;                 // of a backward block: a 64 x 64 tile, its operands and gradients in L2
-constexpr int64_t kFewQueries = 4;                    // below it a panel is mostly padding: rows are better
+constexpr int64_t kKeys = kForwardKeys;
 
 // ---- forward ------------------------------------------------------------------------------------------------------------
+//
+// Panels side by side are a group, [keys][kGroup], whose queries are whole tiles of rows in the product with v: there a
+// probability is broadcast and a row of v is a register.
+
+template <class A> constexpr int kGroup = 3 * W<A>;
 
 template <class A> struct ForwardScratch {
-    A *q, *o, *s, *z, *k, *v, *max, *sum;
+    int64_t width;                                    // of o and v: whole panels
+    A *q, *o, *s, *z, *k, *v, *max, *sum, *shrink;
     static int64_t size(const AttentionShape& a) {
-        return round_up(kQueries * (a.dim + a.dim_v + 2) + kKeys * (2 * W<A> + a.dim + a.dim_v), 16);
+        return round_up(kForwardQueries * (a.dim + round_up(a.dim_v, W<A>) + 3) + kKeys * (kGroup<A> + W<A> + a.dim + round_up(a.dim_v, W<A>)), 16);
     }
-    ForwardScratch(A* p, const AttentionShape& a) : q(p) {
-        o = q + kQueries * a.dim;
-        s = o + kQueries * a.dim_v;
-        z = s + kKeys * W<A>;
+    ForwardScratch(A* p, const AttentionShape& a) : width(round_up(a.dim_v, W<A>)), q(p) {
+        o = q + kForwardQueries * a.dim;
+        s = o + kForwardQueries * width;
+        z = s + kKeys * kGroup<A>;
         k = z + kKeys * W<A>;
         v = k + kKeys * a.dim;
-        max = v + kKeys * a.dim_v;
-        sum = max + kQueries;
+        max = v + kKeys * width;
+        sum = max + kForwardQueries;
+        shrink = sum + kForwardQueries;
     }
 };
 
-// Scores to exp(s - max), with the maximum and the sum so far brought up to date; o, [dim_v][W], follows the maximum.
-template <class A> void softmax_panel(A* s, int64_t keys, A* max_state, A* sum_state, A* o, int64_t dim_v) {
-    constexpr int L = lanes<A>;
+// Keys hidden from the queries of a group: query i sees the first i + 1 - hidden of a block.
+template <class A> LC_NOINLINE void score_group(int64_t keys, int64_t dim, RowMajor<A> k, const A* q, int64_t panels, int64_t hidden, A* s) {
+    each_row_tile<A>(keys, [&]<int count>(int64_t t) {
+        for (int64_t p = larger(0, (hidden + t) / W<A>); p < panels; ++p)
+            multiply_tile<count, 2>(dim, k.from(t), q + p * W<A> * dim, W<A>, TileOut<A>{s + t * kGroup<A> + p * W<A>, kGroup<A>, W<A>, false});
+    });
+}
+
+// o = o shrink + p v
+template <class A>
+LC_NOINLINE void add_values(int64_t queries, int64_t keys, int64_t hidden, const A* p, RowMajor<A> v, const A* shrink, A* o, int64_t width) {
+    for (int64_t d = 0; d < width; d += W<A>)
+        each_row_tile<A>(queries, [&]<int count>(int64_t i) {
+            const int64_t seen = smaller(keys, i + count - hidden);
+            if (seen <= 0) return;
+            vec<A> sum[size_t(count)][2] = {};
+            accumulate_tile<count, 2>(seen, Transposed<A>{p + i, kGroup<A>}, v.p + d, v.ld, sum);
+#pragma GCC unroll 16
+            for (int r = 0; r < count; ++r) {
+                A* at = o + (i + r) * width + d;
+                const vec<A> f = splat(shrink[i + r]);
+                store(at, fma(load(at), f, sum[r][0]));
+                store(at + lanes<A>, fma(load(at + lanes<A>), f, sum[r][1]));
+            }
+        });
+}
+
+// Scores to exp2(s - max), with the maximum and the sum so far brought up to date; shrink: what o so far is to be multiplied by.
+template <class A> LC_NOINLINE void softmax_panel(A* s, int64_t keys, A* max_state, A* sum_state, A* shrink) {
+    constexpr int L = lanes<A>, ld = kGroup<A>;
     const vec<A> none = splat(kMinusInfinity<A>);
     const vec<A> m0 = load(max_state), m1 = load(max_state + L);
     vec<A> a0 = m0, a1 = m1;
     for (int64_t t = 0; t < keys; ++t) {
-        a0 = max(load(s + t * W<A>), a0);
-        a1 = max(load(s + t * W<A> + L), a1);
+        a0 = max(load(s + t * ld), a0);
+        a1 = max(load(s + t * ld + L), a1);
     }
-    const vec<A> ref0 = select(a0 == none, zero<A>(), a0), ref1 = select(a1 == none, zero<A>(), a1);   // nothing seen yet: exp(-inf)
+    const vec<A> ref0 = select(a0 == none, zero<A>(), a0), ref1 = select(a1 == none, zero<A>(), a1);   // nothing seen yet: exp2(-inf)
     vec<A> sum0 = zero<A>(), sum1 = sum0;
     for (int64_t t = 0; t < keys; ++t) {
-        const vec<A> e0 = exp_of_difference(load(s + t * W<A>) - ref0), e1 = exp_of_difference(load(s + t * W<A> + L) - ref1);
-        store(s + t * W<A>, e0);
-        store(s + t * W<A> + L, e1);
+        const vec<A> e0 = exp2_of_difference(load(s + t * ld) - ref0), e1 = exp2_of_difference(load(s + t * ld + L) - ref1);
+        store(s + t * ld, e0);
+        store(s + t * ld + L, e1);
         sum0 = sum0 + e0;
         sum1 = sum1 + e1;
     }
-    const vec<A> shrink0 = exp_of_difference(m0 - ref0), shrink1 = exp_of_difference(m1 - ref1);
+    const vec<A> shrink0 = exp2_of_difference(m0 - ref0), shrink1 = exp2_of_difference(m1 - ref1);
     store(max_state, a0);
     store(max_state + L, a1);
     store(sum_state, fma(load(sum_state), shrink0, sum0));
     store(sum_state + L, fma(load(sum_state + L), shrink1, sum1));
-    for (int64_t d = 0; d < dim_v; ++d) {
-        store(o + d * W<A>, load(o + d * W<A>) * shrink0);
-        store(o + d * W<A> + L, load(o + d * W<A> + L) * shrink1);
-    }
+    store(shrink, shrink0);
+    store(shrink + L, shrink1);
+}
+
+template <class A> A log2_of_sum(A top, A total) {
+    return total == 0 ? -kMinusInfinity<A> : fma(log(splat(total)), splat(A(kLog2e)), splat(top))[0];
 }
 
 template <class T, class A = acc_t<T>> void forward_block(const AttentionForward<T>& a, int64_t b, int64_t h, int64_t q0, A* memory) {
     const AttentionShape& s = a.shape;
     const ForwardScratch<A> x(memory, s);
-    const int64_t hk = h / (s.heads / s.kv_heads), count = smaller(kQueries, s.tq - q0), panels = (count + W<A> - 1) / W<A>;
+    const int64_t hk = h / (s.heads / s.kv_heads), count = smaller(kForwardQueries, s.tq - q0), padded = round_up(count, W<A>);
     const int64_t last_key = s.causal ? smaller(s.tk, q0 + count) : s.tk;
-    pack_panels(a.q.at(b, h, q0), a.q.row, count, s.dim, A(s.scale), x.q);
-    for (int64_t i = 0; i < panels * W<A> * s.dim_v; ++i) x.o[i] = 0;
-    for (int64_t i = 0; i < panels * W<A>; ++i) {
+    pack_panels(a.q.at(b, h, q0), a.q.row, count, s.dim, A(s.scale * kLog2e), x.q);
+    for (int64_t i = 0; i < count * x.width; ++i) x.o[i] = 0;
+    for (int64_t i = 0; i < padded; ++i) {
         x.max[i] = kMinusInfinity<A>;
         x.sum[i] = 0;
     }
     for (int64_t j = 0; j < last_key; j += kKeys) {
         const int64_t block = smaller(kKeys, last_key - j);
         const RowMajor<A> k = make_dense(a.k.at(b, hk, j), a.k.row, block, s.dim, s.dim, x.k);
-        const RowMajor<A> v = make_dense(a.v.at(b, hk, j), a.v.row, block, s.dim_v, s.dim_v, x.v);
-        for (int64_t p = 0; p < panels; ++p) {
-            const int64_t q = q0 + p * W<A>, keys = s.causal ? smaller(block, q + W<A> - j) : block;
+        const RowMajor<A> v = make_dense(a.v.at(b, hk, j), a.v.row, block, s.dim_v, x.width, x.v);
+        for (int64_t g = 0; g < count; g += kGroup<A>) {
+            const int64_t queries = smaller(kGroup<A>, count - g), end = round_up(queries, W<A>), hidden = s.causal ? j - q0 - g : -s.tk;
+            const int64_t keys = smaller(block, end - hidden);
             if (keys <= 0) continue;
-            const Panel panel{b, h, q, j, keys};
-            A* o = x.o + p * W<A> * s.dim_v;
-            multiply(keys, s.dim, k, x.q + p * W<A> * s.dim, W<A>, x.s, W<A>, false);
-            hide<T>(s, a.mask, panel, x.s, W<A>);
-            softmax_panel(x.s, keys, x.max + p * W<A>, x.sum + p * W<A>, o, s.dim_v);
-            if (a.dropout.probability > 0) {
-                dropout_factors(s, a.dropout, panel, x.z);
-                for (int64_t i = 0; i < keys * W<A>; i += lanes<A>) store(x.s + i, load(x.s + i) * load(x.z + i));
+            score_group(keys, s.dim, k, x.q + g * s.dim, end / W<A>, hidden, x.s);
+            for (int64_t p = 0; p < end; p += W<A>) {
+                const int64_t seen = larger(0, smaller(block, p + W<A> - hidden));
+                const Panel panel{b, h, q0 + g + p, j, seen};
+                A* scores = x.s + p;
+                hide<T>(s, a.mask, panel, scores, kGroup<A>);
+                softmax_panel(scores, seen, x.max + g + p, x.sum + g + p, x.shrink + g + p);
+                if (a.dropout.probability > 0) drop_panel(s, a.dropout, panel, x.z, scores, kGroup<A>);
+                for (int64_t t = seen; t < smaller(keys, seen + kTileRows<A>); ++t)       // a tile's rows may be of two panels
+                    for (int64_t i = 0; i < W<A>; ++i) scores[t * kGroup<A> + i] = 0;
             }
-            multiply(s.dim_v, keys, Transposed<A>{v.p, v.ld}, x.s, W<A>, o, W<A>, true);
+            add_values(queries, keys, hidden, x.s, v, x.shrink + g, x.o + g * x.width, x.width);
         }
     }
     A* lse = a.lse + (b * s.heads + h) * s.tq + q0;
-    for (int64_t p = 0; p < panels; ++p) {
-        A* sum = x.sum + p * W<A>;
-        for (int64_t i = 0; i < W<A> && p * W<A> + i < count; ++i)
-            lse[p * W<A> + i] = sum[i] == 0 ? -kMinusInfinity<A> : x.max[p * W<A> + i] + log(splat(sum[i]))[0];
-        for (int i = 0; i < W<A>; ++i) sum[i] = sum[i] == 0 ? A(0) : 1 / sum[i];                        // nothing seen: o = 0
-        unpack_panel(x.o + p * W<A> * s.dim_v, sum, smaller(W<A>, count - p * W<A>), s.dim_v, a.o.at(b, h, q0 + p * W<A>), a.o.row);
+    for (int64_t i = 0; i < count; ++i) {
+        lse[i] = log2_of_sum(x.max[i], x.sum[i]);
+        const vec<A> factor = splat(x.sum[i] == 0 ? A(0) : 1 / x.sum[i]);                 // nothing seen: o = 0
+        T* o = a.o.at(b, h, q0 + i);
+        each_vec<A>(s.dim_v, [&](int64_t d, auto n) { store(o + d, load(x.o + i * x.width + d, n) * factor, n); });
     }
 }
 
@@ -111,12 +147,13 @@ template <class T, class A = acc_t<T>> void forward_block(const AttentionForward
 // The lanes are keys here, then columns of v, and every sum is taken in forward_block's order: the same bits.
 
 template <class A> struct RowScratch {
-    A *s, *o, *v, *q;
+    A *s, *o, *sum, *v, *q;
     static int64_t width(int64_t dim_v) { return round_up(dim_v, W<A>); }
-    static int64_t size(const AttentionShape& a) { return round_up(kKeys + width(a.dim_v) * (kKeys + 1) + a.dim, 16); }
+    static int64_t size(const AttentionShape& a) { return round_up(kKeys + width(a.dim_v) * (kKeys + 2) + a.dim, 16); }
     RowScratch(A* p, const AttentionShape& a) : s(p) {
         o = s + kKeys;
-        v = o + width(a.dim_v);
+        sum = o + width(a.dim_v);
+        v = sum + width(a.dim_v);
         q = v + width(a.dim_v) * kKeys;
     }
 };
@@ -155,21 +192,21 @@ template <class T, class A> void dot_keys(const A* q, int64_t dim, const T* k, i
 template <class T, class A> void mask_row(const AttentionMask& m, int64_t b, int64_t h, int64_t i, int64_t j, int64_t keys, A* s) {
     const int64_t start = b * m.batch + h * m.head + i * m.row + j * m.col;
     for (int64_t t = 0; t < keys; ++t) {
-        if (!m.boolean) s[t] += A(to_float(static_cast<const T*>(m.data)[start + t * m.col]));
+        if (!m.boolean) s[t] += over_ln2(A(to_float(static_cast<const T*>(m.data)[start + t * m.col])));
         else if (!static_cast<const bool*>(m.data)[start + t * m.col]) s[t] = kMinusInfinity<A>;
     }
 }
 
-// softmax_panel of one row; o, [width], follows the maximum.
-template <class A> void softmax_row(A* s, int64_t keys, A& top, A& total, A* o, int64_t width) {
+// softmax_panel of one row; returns shrink.
+template <class A> A softmax_row(A* s, int64_t keys, A& top, A& total) {
     const A now = max_row(s, keys), before = top;
     top = now > before ? now : before;
-    const vec<A> ref = splat(top == kMinusInfinity<A> ? A(0) : top), shrink = exp_of_difference(splat(before) - ref);
-    each_vec<A>(keys, [&](int64_t t, auto n) { store(s + t, exp_of_difference(load(s + t, n) - ref), n); });
+    const vec<A> ref = splat(top == kMinusInfinity<A> ? A(0) : top), shrink = exp2_of_difference(splat(before) - ref);
+    each_vec<A>(keys, [&](int64_t t, auto n) { store(s + t, exp2_of_difference(load(s + t, n) - ref), n); });
     A sum = 0;
     for (int64_t t = 0; t < keys; ++t) sum += s[t];
     total = fma(splat(total), shrink, splat(sum))[0];
-    each_vec<A>(width, [&](int64_t d, auto n) { store(o + d, load(o + d, n) * shrink, n); });
+    return shrink[0];
 }
 
 template <class T, class A = acc_t<T>> void forward_row(const AttentionForward<T>& a, int64_t b, int64_t h, int64_t i, A* memory) {
@@ -177,24 +214,25 @@ template <class T, class A = acc_t<T>> void forward_row(const AttentionForward<T
     const RowScratch<A> x(memory, s);
     const int64_t hk = h / (s.heads / s.kv_heads), width = x.width(s.dim_v), last_key = s.causal ? smaller(s.tk, i + 1) : s.tk;
     const T* q = a.q.at(b, h, i);
-    each_vec<A>(s.dim, [&](int64_t d, auto n) { store(x.q + d, load(q + d, n) * splat(A(s.scale)), n); });
+    each_vec<A>(s.dim, [&](int64_t d, auto n) { store(x.q + d, load(q + d, n) * splat(A(s.scale * kLog2e)), n); });
     for (int64_t d = 0; d < width; ++d) x.o[d] = 0;
     A top = kMinusInfinity<A>, total = 0;
     for (int64_t j = 0; j < last_key; j += kKeys) {
         const int64_t keys = smaller(kKeys, last_key - j);
         dot_keys(x.q, s.dim, a.k.at(b, hk, j), a.k.row, keys, x.s);
         if (a.mask.data) mask_row<T>(a.mask, b, h, i, j, keys, x.s);
-        softmax_row(x.s, keys, top, total, x.o, width);
+        const vec<A> shrink = splat(softmax_row(x.s, keys, top, total));
         const RowMajor<A> v = make_dense(a.v.at(b, hk, j), a.v.row, keys, s.dim_v, width, x.v);
         for (int64_t d = 0; d < width;) {
             const int64_t left = (width - d) / lanes<A>;
             const int vecs = left >= 8 ? 8 : left >= 4 ? 4
                                                        : 2;
-            multiply_any_tile<A>(1, vecs, keys, {x.s, 0, 1}, v.p + d, v.ld, {x.o + d, 0, vecs * lanes<A>, true});
+            multiply_any_tile<A>(1, vecs, keys, {x.s, 0, 1}, v.p + d, v.ld, {x.sum + d, 0, vecs * lanes<A>, false});
             d += vecs * lanes<A>;
         }
+        each_vec<A>(width, [&](int64_t d, auto n) { store(x.o + d, fma(load(x.o + d, n), shrink, load(x.sum + d, n)), n); });
     }
-    a.lse[(b * s.heads + h) * s.tq + i] = total == 0 ? -kMinusInfinity<A> : top + log(splat(total))[0];
+    a.lse[(b * s.heads + h) * s.tq + i] = log2_of_sum(top, total);
     const vec<A> factor = splat(total == 0 ? A(0) : 1 / total);
     T* out = a.o.at(b, h, i);
     each_vec<A>(s.dim_v, [&](int64_t d, auto n) { store(out + d, load(x.o + d, n) * factor, n); });
@@ -228,7 +266,7 @@ template <class A> struct Prepared {
 template <class T, class A = acc_t<T>> void prepare_block(const AttentionBackward<T>& a, const Prepared<A>& x, int64_t strips, int64_t b, int64_t h, int64_t q0) {
     const AttentionShape& s = a.shape;
     const int64_t count = smaller(kQueries, s.tq - q0), at = (b * s.heads + h) * x.rows + q0;
-    pack_panels(a.q.at(b, h, q0), a.q.row, count, s.dim, A(s.scale), x.q_panels + at * s.dim);
+    pack_panels(a.q.at(b, h, q0), a.q.row, count, s.dim, A(s.scale * kLog2e), x.q_panels + at * s.dim);
     pack_panels(a.d_o.at(b, h, q0), a.d_o.row, count, s.dim_v, A(1), x.do_panels + at * s.dim_v);
     make_dense(a.q.at(b, h, q0), a.q.row, count, s.dim, x.q_width, x.q_rows + at * x.q_width);
     make_dense(a.d_o.at(b, h, q0), a.d_o.row, count, s.dim_v, x.do_width, x.do_rows + at * x.do_width);
@@ -267,7 +305,7 @@ template <class A> void softmax_backward_panel(A* p, A* ds, const A* z, int64_t 
         const vec<A> l = load(lse + half * lanes<A>), d = load(delta + half * lanes<A>);
         for (int64_t t = 0; t < keys; ++t) {
             const int64_t at = t * kQueries + half * lanes<A>;
-            const vec<A> e = exp_of_difference(load(p + at) - l);
+            const vec<A> e = exp2_of_difference(load(p + at) - l);
             const vec<A> keep = z ? load(z + t * W<A> + half * lanes<A>) : splat(A(1));
             store(p + at, e * keep);
             store(ds + at, e * (load(ds + at) * keep - d));
@@ -404,28 +442,12 @@ template <class T, class A = acc_t<T>> void mask_backward(const AttentionBackwar
 
 // ---- the split ------------------------------------------------------------------------------------------------------------
 
-// Key ranges of one head that different threads take (strips, each with a dq of its own) and that follow each other
-// (rounds, so that a task stays within a few ms). Both depend on the shape alone.
-struct KeySplit {
-    int64_t keys, strips, rounds;
-
-    KeySplit(const AttentionShape& s) {
-        const int64_t heads = s.batch * s.kv_heads, work_per_key = 10 * s.dim * s.tq * (s.heads / s.kv_heads) + 1;
-        keys = larger(1, 200000000 / work_per_key / kBackwardKeys) * kBackwardKeys;
-        strips = heads >= 8 ? 1 : (8 + heads - 1) / heads;
-        if (strips > 1) keys = smaller(keys, larger(1, (s.tk + strips * kBackwardKeys - 1) / (strips * kBackwardKeys)) * kBackwardKeys);
-        const int64_t ranges = larger(1, (s.tk + keys - 1) / keys);
-        strips = smaller(strips, ranges);
-        rounds = (ranges + strips - 1) / strips;
-    }
-};
-
-// f(b, h, block) over the query blocks of every head.
-template <class F> void each_query_block(const AttentionShape& s, int64_t work_ns, F&& f) {
-    const int64_t blocks = (s.tq + kQueries - 1) / kQueries;
+// f(b, h, q0, worker) over the query blocks of every head.
+template <class F> void each_query_block(const AttentionShape& s, int64_t queries, int64_t work_ns, F&& f) {
+    const int64_t blocks = (s.tq + queries - 1) / queries;
     parallel_for(s.batch * s.heads * blocks, work_ns, [&](int64_t task, int worker) {
         const int64_t head = task / blocks, block = blocks - 1 - task % blocks;          // causal: the longest first
-        f(head / s.heads, head % s.heads, block * kQueries, worker);
+        f(head / s.heads, head % s.heads, block * queries, worker);
     });
 }
 
@@ -434,7 +456,7 @@ template <class F> void each_query_block(const AttentionShape& s, int64_t work_n
 template <class T> void attention_forward(const AttentionForward<T>& a) {
     using A = acc_t<T>;
     const AttentionShape& s = a.shape;
-    if (s.tq < kFewQueries && a.dropout.probability == 0) {
+    if (attention_forward_plan(s, a.dropout.probability > 0).rows) {
         const int64_t size = RowScratch<A>::size(s);
         const Buffer<A> scratch(num_threads() * size);
         parallel_for(s.batch * s.heads * s.tq, s.batch * s.heads * s.tq * s.tk * (s.dim + s.dim_v) / 8, [&](int64_t task, int worker) {
@@ -445,7 +467,7 @@ template <class T> void attention_forward(const AttentionForward<T>& a) {
     }
     const int64_t size = ForwardScratch<A>::size(s);
     const Buffer<A> scratch(num_threads() * size);
-    each_query_block(s, s.batch * s.heads * s.tq * s.tk * (s.dim + s.dim_v) / 40, [&](int64_t b, int64_t h, int64_t q0, int worker) {
+    each_query_block(s, kForwardQueries, s.batch * s.heads * s.tq * s.tk * (s.dim + s.dim_v) / 40, [&](int64_t b, int64_t h, int64_t q0, int worker) {
         forward_block(a, b, h, q0, scratch.data() + worker * size);
     });
 }
@@ -454,12 +476,12 @@ template <class T> void attention_backward(const AttentionBackward<T>& a) {
     using A = acc_t<T>;
     const AttentionShape& s = a.shape;
     if (s.batch * s.heads == 0) return;
-    const KeySplit split(s);
+    const AttentionBackwardPlan split = attention_backward_plan(s);
     const Buffer<A> memory(Prepared<A>::size(s, split.strips));
     const Prepared<A> x(memory.data(), s);
     const int64_t size = BackwardScratch<A>::size(s), scores = s.batch * s.heads * s.tq * s.tk, rows = s.batch * s.heads * s.tq;
     const Buffer<A> scratch(num_threads() * size);
-    each_query_block(s, rows * (s.dim + s.dim_v), [&](int64_t b, int64_t h, int64_t q0, int) { prepare_block(a, x, split.strips, b, h, q0); });
+    each_query_block(s, kQueries, rows * (s.dim + s.dim_v), [&](int64_t b, int64_t h, int64_t q0, int) { prepare_block(a, x, split.strips, b, h, q0); });
     for (int64_t round = 0; round < split.rounds; ++round)
         parallel_for(s.batch * s.kv_heads * split.strips, scores * (s.dim + s.dim_v) / 16 / split.rounds, [&](int64_t task, int worker) {
             const int64_t head = task / split.strips, strip = task % split.strips;
@@ -467,7 +489,7 @@ template <class T> void attention_backward(const AttentionBackward<T>& a) {
             for (int64_t j = begin; j < end; j += kBackwardKeys)
                 backward_block(a, x, strip, head / s.kv_heads, head % s.kv_heads, j, smaller(kBackwardKeys, end - j), scratch.data() + worker * size);
         });
-    each_query_block(s, rows * s.dim, [&](int64_t b, int64_t h, int64_t q0, int) { finish_dq(a, x, split.strips, b, h, q0); });
+    each_query_block(s, kQueries, rows * s.dim, [&](int64_t b, int64_t h, int64_t q0, int) { finish_dq(a, x, split.strips, b, h, q0); });
     if (a.dmask.data && scores > 0) mask_backward(a, x, scratch, size);
 }
 

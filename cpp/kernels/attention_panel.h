@@ -1,19 +1,29 @@
 // A panel of attention scores: products with it, how its operands are laid out, and what of it may be seen.
 #pragma once
 #include "cpp/kernels/gemm.h"
-#include "cpp/ops/attention.h"
+#include "cpp/ops/attention_plan.h"
 #include "cpp/simd/philox.h"
+#include "cpp/simd/vec_exp2.h"
 
 namespace lc::cpu::LC_ISA {
 namespace {
 
 template <class A> constexpr int W = kTileCols<A>;    // queries of a panel
-constexpr int64_t kQueries = 64;                      // of a block, the same on every ISA: a whole number of panels
+constexpr int64_t kQueries = kBackwardQueries;        // a whole number of panels
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 template <class A> constexpr A kMinusInfinity = A(-__builtin_inf());
+
+// Scores are kept in units of ln 2: their exponential is then a power of two.
+constexpr double kLog2e = 0x1.71547652b82fep0;
+template <class A> LC_INLINE A over_ln2(A x) {        // finite stays finite: masks are often the lowest number there is
+    constexpr A top = sizeof(A) == 4 ? A(0x1.fffffep127) : A(0x1.fffffffffffffp1023);
+    const A y = x * A(kLog2e);
+    return y > top && x <= top ? top : y < -top && x >= -top ? -top
+                                                             : y;
+}
 
 // ---- products ---------------------------------------------------------------------------------------------------------
 
@@ -30,11 +40,11 @@ template <class A> struct Transposed {
     LC_INLINE Transposed from(int64_t i) const { return {p + i, ld}; }
 };
 
-// c[rows, W] = or += a[rows, k] b[k, W]
-template <class A, class Rows> LC_NOINLINE void multiply(int64_t rows, int64_t k, Rows a, const A* b, int64_t ldb, A* c, int64_t ldc, bool add) {
+// f.operator()<count>(first) over tiles of kTileRows rows, then smaller ones
+template <class A, class F> LC_INLINE void each_row_tile(int64_t rows, F&& f) {
     int64_t i = 0;
     auto tile = [&]<int count>() {
-        multiply_tile<count, 2>(k, a.from(i), b, ldb, TileOut<A>{c + i * ldc, ldc, W<A>, add});
+        f.template operator()<count>(i);
         i += count;
     };
     while (i + kTileRows<A> <= rows) tile.template operator()<kTileRows<A>>();
@@ -43,6 +53,13 @@ template <class A, class Rows> LC_NOINLINE void multiply(int64_t rows, int64_t k
     if (i + 4 <= rows) tile.template operator()<4>();
     if (i + 2 <= rows) tile.template operator()<2>();
     if (i < rows) tile.template operator()<1>();
+}
+
+// c[rows, W] = or += a[rows, k] b[k, W]
+template <class A, class Rows> LC_NOINLINE void multiply(int64_t rows, int64_t k, Rows a, const A* b, int64_t ldb, A* c, int64_t ldc, bool add) {
+    each_row_tile<A>(rows, [&]<int count>(int64_t i) {
+        multiply_tile<count, 2>(k, a.from(i), b, ldb, TileOut<A>{c + i * ldc, ldc, W<A>, add});
+    });
 }
 
 // ---- operands ---------------------------------------------------------------------------------------------------------
@@ -122,7 +139,7 @@ template <class T, class A> void apply_mask(const AttentionMask& m, const Panel&
         const int64_t at = start + t * m.col;
         for (int64_t i = 0; i < count; ++i)
             value[i] = m.boolean ? (static_cast<const bool*>(m.data)[at + i * m.row] ? A(0) : kMinusInfinity<A>)
-                                 : A(to_float(static_cast<const T*>(m.data)[at + i * m.row]));
+                                 : over_ln2(A(to_float(static_cast<const T*>(m.data)[at + i * m.row])));
         for (int half = 0; half < 2; ++half) {
             A* out = s + t * ld + half * lanes<A>;
             const vec<A> v = load(value + half * lanes<A>), old = load(out);
@@ -147,6 +164,13 @@ template <class A> void dropout_factors(const AttentionShape& s, const Attention
             random_words(dropout.key, (row + i) * groups + (p.j + t) / kWordGroup, word);
             for (int64_t u = 0; u < kWordGroup && t + u < p.keys; ++u) z[(t + u) * W<A> + i] = word[u] >= threshold ? scale : A(0);
         }
+}
+
+// The panel times its factors.
+template <class A> void drop_panel(const AttentionShape& shape, const AttentionDropout& dropout, const Panel& p, A* z, A* s, int64_t ld) {
+    dropout_factors(shape, dropout, p, z);
+    for (int64_t t = 0; t < p.keys; ++t)
+        for (int i = 0; i < W<A>; i += lanes<A>) store(s + t * ld + i, load(s + t * ld + i) * load(z + t * W<A> + i));
 }
 
 }  // namespace

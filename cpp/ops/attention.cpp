@@ -3,6 +3,7 @@
 #include <memory>
 #include "cpp/autograd/node.h"
 #include "cpp/core/log.h"
+#include "cpp/ops/attention_plan.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/reduce.h"
 
@@ -137,6 +138,12 @@ Tensor as_mask(const Tensor& dmask, const Dims& mask, const Problem& p) {
     return sum_to(Tensor::view_of(dmask, full, contiguous_strides(full), 0), mask);
 }
 
+template <class... Plan> void tell(const char* direction, const Tensor& q, const Problem& p, const Plan&... plan) {
+    const AttentionShape& s = p.shape;
+    log(text("[attention] ", direction, " ", q.dtype(), " batch=", s.batch, " heads=", s.heads, "/", s.kv_heads, " tq=", s.tq, " tk=", s.tk, " dim=", s.dim, "/",
+             s.dim_v, s.causal ? " causal: " : ": ", plan...));
+}
+
 // With the key of its dropout, if it has one.
 template <class Args, class F> void run(Args a, const std::shared_ptr<RandomKey>& key, F kernel) {
     if (!key) return kernel(a);
@@ -154,6 +161,10 @@ template <class T> AttentionMaskGradient<T> mask_gradient(const Tensor& dmask) {
 Tensors backward(const Grads& dy, const Problem& p, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, const Dims& mask_sizes, const Tensor& o,
                  const Tensor& lse) {
     const Tensor d_o = four_dims(dy[0]), dq = empty_ordered(q, p.shape.dim), dk = empty_ordered(k, p.shape.dim), dv = empty_ordered(v, p.shape.dim_v);
+    if (LC_UNLIKELY(log_enabled())) {
+        const AttentionBackwardPlan plan = attention_backward_plan(p.shape);
+        tell("backward", q, p, plan.keys, " keys a task, ", plan.strips, " strips, ", plan.rounds, " rounds");
+    }
     const Tensor dmask = dy.needs(3) ? empty_mask_gradient(mask_sizes, p, q.dtype()) : Tensor();
     visit_float_storage(q.dtype(), kOp, [&]<class T>() {
         run(AttentionBackward<T>{p.shape, matrix<T>(d_o), matrix<T>(q), matrix<T>(k), matrix<T>(v), matrix<T>(o), mask_argument(mask), p.dropout,
@@ -178,6 +189,10 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
     {
         NoGrad no_grad;
         q = four_dims(query);
+        if (LC_UNLIKELY(log_enabled())) {
+            const AttentionForwardPlan plan = attention_forward_plan(p.shape, dropout_p > 0);
+            tell("forward", q, p, plan.rows ? "rows, " : "panels, ", plan.tasks, " tasks");
+        }
         k = four_dims(key);
         v = four_dims(value);
         if (attn_mask) mask = four_dim_mask(attn_mask, query, p);

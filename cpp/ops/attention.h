@@ -1,7 +1,7 @@
 // attention: softmax(q k^T scale + mask) v, one pass over the keys, nothing of size tq * tk in memory.
 //
 //   forward    s[i,j] = scale * sum_d q[i,d] k[j,d] + mask[i,j]       causal: -inf where j > i
-//              p[i,j] = exp(s[i,j] - lse[i]),  lse[i] = log sum_j exp s[i,j]
+//              p[i,j] = 2^(s[i,j] / ln 2 - lse[i]),  lse[i] = log2 sum_j exp s[i,j]
 //              o[i,:] = sum_j z[i,j] p[i,j] v[j,:]
 //   backward   delta[i] = sum_d do[i,d] o[i,d]
 //              ds[i,j]  = p[i,j] (z[i,j] sum_d do[i,d] v[j,d] - delta[i])

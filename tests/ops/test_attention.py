@@ -1,5 +1,9 @@
 """scaled_dot_product_attention: lengths and widths around the tiles, masks of every kind, shared key heads."""
 
+import os
+import subprocess
+import sys
+
 import check
 import numpy as np
 import pytest
@@ -265,3 +269,35 @@ def test_dropout_keeps_the_mean():
     deviation = np.sqrt(0.25 / 0.75 / 256)  # of the mean of 256 factors
     assert abs(o.mean() - 1) < 5 * deviation / np.sqrt(8 * 8 * 64)
     assert 0.9 < o[..., 0].std() / deviation < 1.1
+
+
+TOLD = """
+import littlecore as lc
+for batch, heads, tq, tk, causal in ((1, 2, 300, 300, True), (4, 12, 3, 65, False), (1, 1, 4, 1000, False)):
+    q, k, v = (lc.zeros(batch, heads, t, 8, requires_grad=True) for t in (tq, tk, tk))
+    lc.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal).sum().backward()
+"""
+
+
+def test_the_plan_is_told():
+    environment = {**os.environ, "LITTLECORE_LOG": "1"}
+    log = subprocess.run([sys.executable, "-c", TOLD], env=environment, capture_output=True, text=True, check=True)
+    told = [line.removeprefix("[attention] ") for line in log.stderr.splitlines() if line.startswith("[attention]")]
+    assert told == [
+        "forward float32 batch=1 heads=2/2 tq=300 tk=300 dim=8/8 causal: panels, 8 tasks",
+        "backward float32 batch=1 heads=2/2 tq=300 tk=300 dim=8/8 causal: 128 keys a task, 3 strips, 1 rounds",
+        "forward float32 batch=4 heads=12/12 tq=3 tk=65 dim=8/8: rows, 144 tasks",
+        "backward float32 batch=4 heads=12/12 tq=3 tk=65 dim=8/8: 128 keys a task, 1 strips, 1 rounds",
+        "forward float32 batch=1 heads=1/1 tq=4 tk=1000 dim=8/8: panels, 1 tasks",
+        "backward float32 batch=1 heads=1/1 tq=4 tk=1000 dim=8/8: 128 keys a task, 8 strips, 1 rounds",
+    ]
+
+
+@pytest.mark.parametrize("low", [-3.4028234663852886e38, -3e38, -1e9])
+def test_a_finite_mask_does_not_hide(low):
+    """Masks are often the lowest number there is: where nothing else is seen, all keys count alike."""
+    random = np.random.default_rng(3)
+    v = random.standard_normal((1, 1, 9, 4)).astype("float32")
+    q = lc.zeros(1, 1, 5, 4)
+    o = F.scaled_dot_product_attention(q, lc.zeros(1, 1, 9, 4), lc.from_numpy(v), lc.full((5, 9), low))
+    np.testing.assert_allclose(o.numpy()[0, 0], np.tile(v[0, 0].mean(axis=0), (5, 1)), rtol=1e-5, atol=1e-6)
