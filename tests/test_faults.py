@@ -194,6 +194,21 @@ def test_ctrl_c_stops_a_long_kernel(threads: int):
     assert lc.memory.stats()["live_bytes"] < 4 * a.numel() * 4, "the abandoned result is still held"
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU")
+@pytest.mark.vacuous
+def test_workers_stay_off_the_callers_cpu():
+    x, before, threads = lc.ones(1 << 22), set(os.listdir("/proc/self/task")), lc.get_num_threads()
+    lc.set_num_threads(5)
+    try:
+        lc.sum(x)
+        workers = set(os.listdir("/proc/self/task")) - before
+        masks = [os.sched_getaffinity(int(worker)) for worker in workers]
+    finally:
+        lc.set_num_threads(threads)
+    assert len(masks) == 4
+    assert all(len(os.sched_getaffinity(0) - mask) == 1 for mask in masks)
+
+
 def test_python_threads_run_during_a_long_kernel():
     a = lc.from_numpy(np.random.default_rng(0).standard_normal((2048, 2048), np.float32))
     lc.set_num_threads(1)

@@ -85,7 +85,9 @@ public:
     explicit Pool(int threads) : threads_(threads) {
         for (int i = 1; i < threads; ++i) {
             try {
-                std::thread([this, i] { loop(i); }).detach();
+                std::thread worker([this, i] { loop(i); });
+                handle_[i] = worker.native_handle();
+                worker.detach();
             } catch (const std::system_error&) {      // the system gives no more: go on with what there is
                 threads_ = i;
                 break;
@@ -97,6 +99,7 @@ public:
 
     template <class Poll> void run(Job& job, Poll poll) {
         job_ = &job;
+        if (const int cpu = sched_getcpu(); cpu != avoided_) avoid(cpu);
         inside_.store(0, std::memory_order_release);
         wake();
         in_task = true;
@@ -125,6 +128,17 @@ private:
         epoch_.notify_all();
     }
 
+    // Keeps the workers off the caller's CPU. Woken by the caller, they are otherwise often queued behind it, and it has done
+    // the job alone by the time the scheduler moves them: a sum of 12 MB on two threads took 0.34 ms every other time, now 0.16.
+    void avoid(int cpu) {
+        avoided_ = cpu;
+        cpu_set_t set;
+        if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof set, &set) != 0) return;
+        CPU_CLR(cpu, &set);
+        if (CPU_COUNT(&set) == 0) return;
+        for (int i = 1; i < threads_; ++i) pthread_setaffinity_np(handle_[i], sizeof set, &set);
+    }
+
     bool enter() {
         int inside = inside_.load(std::memory_order_relaxed);
         while (inside >= 0)
@@ -151,6 +165,8 @@ private:
     }
 
     int threads_;
+    int avoided_ = -1;                                // the CPU that workers are kept off
+    pthread_t handle_[kMaxThreads];
     Job* job_ = nullptr;
     std::atomic<uint32_t> epoch_{0};
     std::atomic<int> inside_{kClosed};                // workers in the job; with kClosed added when none may enter
