@@ -263,7 +263,8 @@ template <class T> void correlate(const Correlation<T>& c) {
         return {group, images, results + (&p - c.passes) * c.residue_size(images), c.residue_row(images), pixels, 0, tiles, 0, panels.count};
     };
 
-    if (threads == 1 || (units * c.groups >= 4 * threads && unit_ns < 5e6)) {      // a task prepares and computes its images
+    const bool even = units * c.groups >= 4 * threads || units * c.groups % threads == 0;      // between threads
+    if (threads == 1 || (even && unit_ns < 8e6)) {      // a task prepares and computes its images
         const int64_t each = plane_count + panel_count + result_count;
         const Buffer<T> scratch(threads * each);
         parallel_for(units * c.groups, int64_t(c.work_ns), [&](int64_t task, int worker) {
