@@ -1,8 +1,22 @@
-"""`python -m littlecore` is the `littlecore` program."""
+"""`python -m littlecore` is the `littlecore` program; --cmakedir and the like tell a build where the C library is."""
 
 import sys
+from pathlib import Path
 
+from littlecore import _core
 from littlecore.cli import main
 
+_ROOT = Path(_core.__file__).parent
+_TELLS = {
+    "--cmakedir": f"{_ROOT}/cmake",
+    "--include": f"{_ROOT}/include",
+    "--libdir": f"{_ROOT}/lib",
+    "--cflags": f"-I{_ROOT}/include",
+    "--ldflags": f"-L{_ROOT}/lib -llittlecore -Wl,-rpath,{_ROOT}/lib",
+}
+
 if __name__ == "__main__":
+    if len(sys.argv) == 2 and sys.argv[1] in _TELLS:
+        print(_TELLS[sys.argv[1]])
+        sys.exit(0)
     sys.exit(main())

@@ -7,6 +7,7 @@ import importlib.util
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -17,8 +18,12 @@ import littlecore as lc
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(lc._core.__file__).parent
-HEADERS = PACKAGE / "include" if (PACKAGE / "include").exists() else ROOT / "cpp/c_api"  # built in place: no copy
 LIBRARY = next((PACKAGE / "lib").glob("liblittlecore.*"))
+
+
+def told(flag: str) -> list[str]:
+    ask = [sys.executable, "-m", "littlecore", flag]
+    return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.split()
 
 
 @pytest.mark.parametrize(
@@ -33,11 +38,23 @@ def test_examples(tmp_path: Path, compiler: list[str], source: str, says: str):
     if shutil.which(compiler[0]) is None:
         pytest.skip(f"needs {compiler[0]}")
     program = tmp_path / "program"
-    flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers", f"-I{HEADERS}"]
-    link = [f"-L{LIBRARY.parent}", "-llittlecore", f"-Wl,-rpath,{LIBRARY.parent}", "-lm"]
+    flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers", *told("--cflags")]
+    link = [*told("--ldflags"), "-lm"]
     subprocess.run([*compiler, *flags, str(ROOT / "examples" / source), "-o", str(program), *link], check=True)
     out = subprocess.run([str(program)], capture_output=True, text=True, check=True).stdout
     assert says in out
+
+
+def test_cmake_finds_the_package(tmp_path: Path):
+    cmake = shutil.which("cmake")
+    if cmake is None or shutil.which("cc") is None:
+        pytest.skip("needs CMake and a compiler")
+    where = told("--cmakedir")[0]
+    configure = [cmake, "-S", str(ROOT / "examples/cmake"), "-B", str(tmp_path), f"-Dlittlecore_DIR={where}"]
+    subprocess.run(configure, capture_output=True, check=True)
+    subprocess.run([cmake, "--build", str(tmp_path)], capture_output=True, check=True)
+    out = subprocess.run([str(tmp_path / "attention")], capture_output=True, text=True, check=True).stdout
+    assert "matmul 22 28 49 64" in out
 
 
 def test_the_header_is_what_the_list_says():
