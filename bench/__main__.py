@@ -1,6 +1,7 @@
 """python -m bench OP|MODEL ...: one table, and with --keep a line of JSON a case.
 
-`report` writes README's tables and plots, `instructions` counts those of the hottest kernels.
+`report` writes README's tables and plots, `instructions` counts those of the hottest kernels, `embed` times calls from
+other frameworks.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import littlecore as lc
-from bench import harness, instructions, peers, results
+from bench import embed, harness, instructions, peers, results
 
 HERE = Path(__file__).parent
 
@@ -69,6 +70,8 @@ def main() -> None:
         sys.exit(f"ops: {' '.join(names('ops'))}\nmodels: {' '.join(names('models'))}")
     if args.what == ["report"]:
         return results.report()
+    if args.what == ["embed"]:
+        return embed.main()
     if args.what == ["instructions"]:
         sys.exit(instructions.main(args.keep, args.check) > 0)
     if args.keep and (args.quick or args.no_peer):

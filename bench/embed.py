@@ -1,0 +1,96 @@
+"""python -m bench embed: what a call costs by each way into the kernels, on arrays too small to take time.
+
+relu and layer_norm of 4 x 8 floats, nanoseconds a call: the best of rounds in which all ways take turns.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import littlecore as lc
+from littlecore import kernels
+
+CALLS, ROUNDS = 1000, 30
+
+
+def ways(op: str) -> dict[str, Callable[[], Any]]:
+    a = np.random.default_rng(0).standard_normal((4, 8)).astype(np.float32)
+    w = np.ones(8, np.float32)
+    forward = getattr(kernels, f"{op}_forward")
+
+    def arguments(make: Callable[[np.ndarray], Any]) -> list[Any]:
+        return [make(a)] if op == "relu" else [make(a), make(w), make(w)]
+
+    n, ours = arguments(np.array), arguments(lc.from_numpy)
+    own = lc.relu if op == "relu" else lambda x, w, b: lc.nn.functional.layer_norm(x, (8,), w, b)
+    found: dict[str, Callable[[], Any]] = {
+        "kernels, numpy": lambda: forward(*n),
+        "kernels, littlecore": lambda: forward(*ours),
+        "littlecore's own op": lambda: own(*ours),
+    }
+    try:
+        import torch
+    except ImportError:
+        return found
+    from littlecore.interop import torch as interop
+
+    t = arguments(torch.from_numpy)
+    custom = getattr(torch.ops.littlecore, f"{op}_forward").default
+    extra = () if op == "relu" else (1e-5,)
+    F = torch.nn.functional
+    theirs = torch.relu if op == "relu" else lambda x, w, b: F.layer_norm(x, (8,), w, b)
+
+    def replaced() -> None:
+        with interop.kernels():
+            for _ in range(10):
+                theirs(*t)
+
+    found["kernels, torch"] = lambda: forward(*t)
+    found["torch custom op"] = lambda: custom(*t, *extra)
+    found["torch, kernels(), 10 calls"] = replaced
+    found["torch's own op"] = lambda: theirs(*t)
+    return found
+
+
+def c_calls() -> tuple[float, float] | None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    flags = [
+        subprocess.run(
+            [sys.executable, "-m", "littlecore", f], capture_output=True, text=True, check=True
+        ).stdout.split()
+        for f in ("--cflags", "--ldflags")
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        source, program = Path(__file__).with_name("embed_call.c"), Path(folder) / "call"
+        subprocess.run([compiler, "-O2", *flags[0], str(source), "-o", str(program), *flags[1]], check=True)
+        first, second = subprocess.run([str(program)], capture_output=True, text=True, check=True).stdout.split()
+    return float(first), float(second)
+
+
+def main() -> None:
+    in_c = c_calls()
+    for i, op in enumerate(("relu", "layer_norm")):
+        calls = ways(op)
+        best = dict.fromkeys(calls, float("inf"))
+        for _ in range(ROUNDS):
+            for name, call in calls.items():
+                count = CALLS // 10 if "10 calls" in name else CALLS
+                begin = time.perf_counter_ns()
+                for _ in range(count):
+                    call()
+                best[name] = min(best[name], (time.perf_counter_ns() - begin) / CALLS)
+        if in_c:
+            best = {"C": in_c[i], **best}
+        for name, ns in best.items():
+            print(f"{op:12} {name:28} {ns:8.0f} ns", flush=True)
