@@ -103,6 +103,7 @@ namespace {
 bool same(DLDataType a, DLDataType b) { return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes; }
 
 DType dtype_of(const Call& c, const Argument& a, DLDataType t) {
+    if (same(dlpack_type(c.dtype), t)) return c.dtype;        // most often
     for (int i = 0; i < kDTypes; ++i)
         if (same(dlpack_type(DType(i)), t)) return DType(i);
     throw TypeError(text(c.name(), ": ", a.name, " has elements of DLPack type code ", int(t.code), " with ", int(t.bits), " bits and ", t.lanes,
@@ -139,7 +140,7 @@ void read(Call& c, int index, const DLTensor* given) {
     v.given = true;
     v.dtype = dtype_of(c, a, t.dtype);
     v.shape = Dims(t.shape, t.ndim);
-    element_count(v.shape);                           // refuses what is negative or too much
+    v.elements = element_count(v.shape);              // refuses what is negative or too much
     v.data = t.data ? static_cast<char*>(t.data) + t.byte_offset : nullptr;
     LC_CHECK(reinterpret_cast<uintptr_t>(v.data) % item_size(v.dtype) == 0, ValueError, c.name(), ": ", a.name, " is not aligned to its elements of ", v.dtype);
 
@@ -259,27 +260,21 @@ bool distinct(const View& v) {
     return true;
 }
 
-void check_memory(const Call& c, int index) {
+void check_memory(const Call& c, int index, const Extent* extents) {
     const Argument& a = c.signature.arguments[size_t(index)];
     const View& v = c.views[index];
     if (v.numel() == 0) return;
     LC_CHECK(distinct(v), ValueError, c.name(), ": ", a.name, " of shape ", v.shape, " has strides ", v.strides, ": elements of an output must not share memory");
-    const Extent mine = extent(v);
+    const Extent mine = extents[index];
     for (int i = 0; i < int(c.signature.arguments.size()); ++i) {
         if (i == index || !c.views[i].given || c.views[i].numel() == 0) continue;
-        const Extent other = extent(c.views[i]);
+        const Extent other = extents[i];
         LC_CHECK(mine.end <= other.begin || other.end <= mine.begin, ValueError, c.name(), ": ", a.name, " overlaps ", c.signature.arguments[size_t(i)].name,
                  " in memory; an output needs memory of its own");
     }
 }
 
 }  // namespace
-
-int64_t View::numel() const {
-    int64_t n = 1;
-    for (const int64_t s : shape) n *= s;
-    return n;
-}
 
 void Call::bind(const char* size, int64_t value) {
     for (size_t i = 0; i < signature.sizes.size(); ++i)
@@ -349,8 +344,11 @@ void read_outputs(Call& c, const Word* words, bool with_memory) {
         if (!(c.views[i].shape == output_shape(c, i))) refuse_shape(c, i);
     }
     if (!with_memory) return;
+    Extent extents[kMaxArguments];
     for (int i = 0; i < int(s.arguments.size()); ++i)
-        if (c.views[i].given && (i >= s.inputs || s.arguments[size_t(i)].in_place)) check_memory(c, i);
+        if (c.views[i].given && c.views[i].numel() > 0) extents[i] = extent(c.views[i]);
+    for (int i = 0; i < int(s.arguments.size()); ++i)
+        if (c.views[i].given && (i >= s.inputs || s.arguments[size_t(i)].in_place)) check_memory(c, i, extents);
     for (int i = 0; i < int(s.arguments.size()); ++i)
         LC_CHECK(!c.views[i].given || c.views[i].data || c.views[i].numel() == 0, ValueError, c.name(), ": ", s.arguments[size_t(i)].name, " has no data");
 }

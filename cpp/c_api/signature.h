@@ -67,8 +67,9 @@ struct View {
     bool given = false;
     DType dtype = DType::float32;
     Dims shape, strides;
+    int64_t elements = 0;
 
-    int64_t numel() const;
+    int64_t numel() const { return elements; }
     int64_t size(int i) const { return shape[i < 0 ? i + shape.size() : i]; }
     int64_t stride(int i) const { return strides[i < 0 ? i + strides.size() : i]; }
     template <class T> T* at() const { return reinterpret_cast<T*>(data); }
