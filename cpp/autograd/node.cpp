@@ -62,6 +62,17 @@ void Node::dispose() noexcept {
     condemned = nullptr;
 }
 
+// Only where x is what its node made: not a view of it, nor changed since.
+Ref<Node> Saved::rebuilding_node(const Tensor& x) {
+    const AutogradMeta* m = find_meta(x);
+    return m && m->grad_fn && m->grad_fn->rebuilds && x.version() == 0 ? m->grad_fn : Ref<Node>();
+}
+
+void Saved::rebuild() const {
+    const NoGrad off;
+    x_ = maker_->rebuild();
+}
+
 void Saved::raise_modified() const {
     throw Error(text("backward: a tensor of shape ", x_.sizes(), " needed for the gradient was modified in place (version ", x_.version(),
                      ", saved at ", version_, "); clone() it before changing it"));

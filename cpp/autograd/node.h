@@ -11,6 +11,9 @@
 //
 // The returned gradients stand in the order of the inputs; an undefined Tensor means none (allowed only where
 // dy.needs(i) is false, or where the input has no dtype to have a gradient in).
+//
+// An op whose result is cheap to make again from what it saves says how, as a further argument of record(): then those
+// who would save a large result keep its node instead, and the memory is free from forward to backward.
 #pragma once
 #include <functional>
 #include <initializer_list>
@@ -44,22 +47,6 @@ struct Edge {
 
 using Edges = std::vector<Edge, PoolAllocator<Edge>>;
 
-// A tensor kept for backward: no history of its own (so no cycle), and checked against in-place change.
-class LC_API Saved {
-public:
-    Saved() = default;
-    explicit Saved(const Tensor& x) : x_(x ? x.detach() : Tensor()), version_(x ? x.version() : 0) {}
-    const Tensor& operator()() const {                // RuntimeError if x was modified since
-        if (x_ && LC_UNLIKELY(x_.version() != version_)) raise_modified();
-        return x_;
-    }
-
-private:
-    [[noreturn]] void raise_modified() const;
-    Tensor x_;
-    uint32_t version_ = 0;
-};
-
 // What a backward function is given: one gradient per output (undefined: zero), and which inputs want one.
 class Grads {
 public:
@@ -80,10 +67,12 @@ public:
 
     virtual Tensors backward(const Grads& dy) = 0;
     virtual void release_saved() {}                   // after a backward that does not retain the graph
+    virtual Tensor rebuild() { return {}; }           // its one output again, where `rebuilds`
     virtual std::string label() const { return name; }
 
     const char* name;
     int outputs;
+    bool rebuilds = false;
     uint64_t order = 0;                               // creation order: the engine runs the youngest ready node first
     Edges next;                           // one per input
     struct Hook {
@@ -95,6 +84,33 @@ public:
 
 protected:
     void dispose() noexcept override;                 // iterative: a chain of 10^6 nodes must not overflow the stack
+};
+
+// A tensor kept for backward: no history of its own (so no cycle), and checked against in-place change. Large results of a
+// node that rebuilds are made again when they are first asked for.
+class LC_API Saved {
+public:
+    Saved() = default;
+    explicit Saved(const Tensor& x) {
+        if (!x) return;
+        if (LC_UNLIKELY(x.numel() >= kRebuilt) && (maker_ = rebuilding_node(x))) return;
+        x_ = x.detach();
+        version_ = x.version();
+    }
+    const Tensor& operator()() const {                // RuntimeError if x was modified since
+        if (LC_UNLIKELY(bool(maker_)) && !x_) rebuild();
+        if (x_ && LC_UNLIKELY(x_.version() != version_)) raise_modified();
+        return x_;
+    }
+
+private:
+    static constexpr int64_t kRebuilt = 1 << 16;      // elements: below it memory is no matter
+    static Ref<Node> rebuilding_node(const Tensor& x);
+    void rebuild() const;
+    [[noreturn]] void raise_modified() const;
+    mutable Tensor x_;
+    uint32_t version_ = 0;
+    Ref<Node> maker_;
 };
 
 namespace detail {
@@ -112,6 +128,23 @@ template <class F> struct FunctionNode final : Node {
     void release_saved() override { f.reset(); }
     std::optional<F> f;
 };
+template <class F, class R> struct RebuildingNode final : Node {
+    RebuildingNode(const char* name, F f, R r) : Node(name), f(std::move(f)), r(std::move(r)) { rebuilds = true; }
+    Tensors backward(const Grads& dy) override {
+        if (LC_UNLIKELY(!f)) raise_released(name);
+        return (*f)(dy);
+    }
+    Tensor rebuild() override {
+        if (LC_UNLIKELY(!r)) raise_released(name);
+        return (*r)();
+    }
+    void release_saved() override {
+        f.reset();
+        r.reset();
+    }
+    std::optional<F> f;
+    std::optional<R> r;
+};
 }  // namespace detail
 
 // Attaches `backward` (const Grads&) -> Tensors to the outputs.
@@ -119,6 +152,11 @@ template <class F>
 void record(const char* op, std::initializer_list<std::reference_wrapper<const Tensor>> inputs,
             std::initializer_list<std::reference_wrapper<const Tensor>> outputs, F backward) {
     detail::attach(make<detail::FunctionNode<F>>(op, int(outputs.size()), std::move(backward)), inputs, outputs);
+}
+template <class F, class R>                           // rebuild: () -> the output, the same bits as in forward
+void record(const char* op, std::initializer_list<std::reference_wrapper<const Tensor>> inputs,
+            std::initializer_list<std::reference_wrapper<const Tensor>> outputs, F backward, R rebuild) {
+    detail::attach(make<detail::RebuildingNode<F, R>>(op, std::move(backward), std::move(rebuild)), inputs, outputs);
 }
 template <class F> void record(const char* op, const Tensors& inputs, const Tensors& outputs, F backward) {
     detail::attach(make<detail::FunctionNode<F>>(op, int(outputs.size()), std::move(backward)), inputs, outputs);

@@ -43,14 +43,16 @@ Tensor layer_norm(const Tensor& x_any, const Dims& normalized_shape, const Tenso
                                         base.mutable_data<A>(), rest.mutable_data<A>(), rstd.mutable_data<A>()});
         });
     }
-    if (wants_grad({x_any, w_any, b_any}))
-        record("layer_norm", {x_any, w_any, b_any}, {y},
-               [rows, cols, normalized_shape, x = Saved(x), w = Saved(w), base, rest, rstd](const Grads& dy) {
-                   Tensors d = backward(dy, x(), w(), base, rest, rstd, rows, cols);
-                   for (size_t i = 1; i < 3; ++i)
-                       if (d[i]) d[i] = Tensor::view_of(d[i], normalized_shape, contiguous_strides(normalized_shape), 0);
-                   return d;
-               });
+    if (!wants_grad({x_any, w_any, b_any})) return y;
+    const Saved sx(x), sw(w);
+    const auto gradients = [rows, cols, normalized_shape, sx, sw, base, rest, rstd](const Grads& dy) {
+        Tensors d = backward(dy, sx(), sw(), base, rest, rstd, rows, cols);
+        for (size_t i = 1; i < 3; ++i)
+            if (d[i]) d[i] = Tensor::view_of(d[i], normalized_shape, contiguous_strides(normalized_shape), 0);
+        return d;
+    };
+    const auto again = [normalized_shape, sx, sw, sb = Saved(b), eps] { return layer_norm(sx(), normalized_shape, sw(), sb(), eps); };
+    record("layer_norm", {x_any, w_any, b_any}, {y}, gradients, again);
     return y;
 }
 

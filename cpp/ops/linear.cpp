@@ -2,6 +2,7 @@
 #include "cpp/ops/linear.h"
 #include "cpp/autograd/node.h"
 #include "cpp/ops/copy.h"
+#include "cpp/ops/unary.h"
 
 namespace lc {
 namespace {
@@ -107,10 +108,15 @@ Activation parse_activation(const char* op, const std::string& name) {
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation) {
     const bool wanted = wants_grad({x, w, b});
     Forward f = linear_forward(x, w, b, activation, wanted);
-    if (wanted)
-        record("linear", {x, w, b}, {f.y}, [x = Saved(x), w = Saved(w), saved = Saved(f.saved), activation](const Grads& dy) {
-            return linear_backward(dy, x(), w(), saved(), activation);
-        });
+    if (!wanted) return f.y;
+    const Saved saved(f.saved);
+    const auto backward = [x = Saved(x), w = Saved(w), saved, activation](const Grads& dy) {
+        return linear_backward(dy, x(), w(), saved(), activation);
+    };
+    if (activation == Activation::none || activation_saves_result(activation)) record("linear", {x, w, b}, {f.y}, backward);
+    else record("linear", {x, w, b}, {f.y}, backward, [saved, activation] {
+        return activation == Activation::silu ? silu(saved()) : gelu(saved(), activation == Activation::gelu_tanh);
+    });
     return f.y;
 }
 

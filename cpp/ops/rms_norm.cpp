@@ -42,10 +42,11 @@ Tensor rms_norm(const Tensor& x_any, const Dims& normalized_shape, const Tensor&
                                       y.mutable_data<T>(), rstd.mutable_data<A>()});
         });
     }
-    if (wants_grad({x_any, w_any}))
-        record("rms_norm", {x_any, w_any}, {y}, [rows, cols, x = Saved(x), w = Saved(w), rstd](const Grads& dy) {
-            return backward(dy, x(), w(), rstd, rows, cols);
-        });
+    if (!wants_grad({x_any, w_any})) return y;
+    const Saved sx(x), sw(w);
+    const auto gradients = [rows, cols, sx, sw, rstd](const Grads& dy) { return backward(dy, sx(), sw(), rstd, rows, cols); };
+    const auto again = [normalized_shape, sx, sw, eps] { return rms_norm(sx(), normalized_shape, sw(), eps); };
+    record("rms_norm", {x_any, w_any}, {y}, gradients, again);
     return y;
 }
 

@@ -45,10 +45,11 @@ Tensor unary(UnaryOp op, const Tensor& x, double p = 0, double q = 0) {
     }
     const Tensor y = Tensor::empty_like(x);
     run(op, y, x, p, q);
-    if (wants_grad({x}))
-        record(name(op), {x}, {y}, [op, p, q, saved = Saved(unary_saves_result(op) ? y : x)](const Grads& dy) -> Tensors {
-            return {unary_backward(op, dy[0], saved(), p, q)};
-        });
+    if (!wants_grad({x})) return y;
+    const Saved saved(unary_saves_result(op) ? y : x);
+    const auto backward = [op, p, q, saved](const Grads& dy) -> Tensors { return {unary_backward(op, dy[0], saved(), p, q)}; };
+    if (unary_saves_result(op)) record(name(op), {x}, {y}, backward);
+    else record(name(op), {x}, {y}, backward, [op, p, q, saved] { return unary(op, saved(), p, q); });
     return y;
 }
 
