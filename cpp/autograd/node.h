@@ -74,7 +74,7 @@ public:
     int outputs;
     bool rebuilds = false;
     uint64_t order = 0;                               // creation order: the engine runs the youngest ready node first
-    Edges next;                           // one per input
+    Edges next;                                       // one per input
     struct Hook {
         int id, output;
         std::function<Tensor(const Tensor&)> f;

@@ -158,7 +158,7 @@ typedef struct lc_rms_norm_backward_args {
     DLTensor* dw;                 // out    T[cols], or NULL
 } lc_rms_norm_backward_args;
 
-// o = softmax(q k' scale + mask) v; scale 0 means 1 / sqrt(dim); a boolean mask is true where a key is seen; heads is a multiple of kv_heads
+// o = softmax(q k' scale + mask) v; lse is the logarithm to base 2 of each row's sum of exp, for backward; scale 0 means 1 / sqrt(dim); a boolean mask is true where a key is seen; heads is a multiple of kv_heads
 typedef struct lc_attention_forward_args {
     LC_CALL_FIELDS
     const DLTensor* q;            // in     float~1[batch,heads,tq,dim]
