@@ -46,7 +46,7 @@ struct Max {
     template <class T> static constexpr T identity() { return lowest<T>(); }
     template <class V> static LC_INLINE V map(V x, V) { return x; }
     template <class T> static LC_INLINE vec<T> combine(vec<T> a, vec<T> b) { return max_nan(a, b); }
-    template <class T> static LC_INLINE T combine(T a, T b) { return (a > b) | (a != a) ? a : b; }
+    template <class T> static LC_INLINE T combine(T a, T b) { return ((a > b) | (a != a)) ? a : b; }
 };
 struct Min {
     using combiner = Min;
@@ -55,7 +55,7 @@ struct Min {
     template <class T> static constexpr T identity() { return highest<T>(); }
     template <class V> static LC_INLINE V map(V x, V) { return x; }
     template <class T> static LC_INLINE vec<T> combine(vec<T> a, vec<T> b) { return min_nan(a, b); }
-    template <class T> static LC_INLINE T combine(T a, T b) { return (a < b) | (a != a) ? a : b; }
+    template <class T> static LC_INLINE T combine(T a, T b) { return ((a < b) | (a != a)) ? a : b; }
 };
 struct SumShifted : Sum {
     template <class V> static LC_INLINE V map(V x, V shift) { return x - shift; }
