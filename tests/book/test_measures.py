@@ -5,7 +5,7 @@ import pytest
 
 import littlecore as lc
 from littlecore import data
-from littlecore.book import object_detection, semantic_segmentation
+from littlecore.book import image_generation, object_detection, semantic_segmentation
 
 
 def scene(boxes, labels):
@@ -56,3 +56,23 @@ def test_overlap_and_boundary():
     np.testing.assert_array_equal(edge, expected)
     full = semantic_segmentation.planes(lc.zeros(1, 4, 4, dtype=lc.int64))
     assert semantic_segmentation.boundary(full).sum().item() == 0  # the image's edge is no boundary
+
+
+def test_distances_of_samples():
+    a = lc.tensor([3.0, 1.0, 2.0])
+    assert image_generation.wasserstein(a, a) == 0
+    assert image_generation.wasserstein(a, lc.tensor([1.5, 2.0, 5.0])) == pytest.approx((0.5 + 0 + 2) / 3)
+    assert image_generation.wasserstein(a, lc.tensor([1.0, 1.0, 9.0, 2.0, 3.0, 3.0, 0.0, 1.0, 2.0])) == pytest.approx(0)
+    x, y = lc.tensor([[0.0, 0.0], [0.0, 1.0]]), lc.tensor([[0.0, 0.0], [9.0, 9.0]])
+    own, other = np.exp(-0.5), np.exp(-81)
+    expected = own + other - 2 * (1 + own + 0 + 0) / 4
+    assert image_generation.discrepancy(x, y, 1.0) == pytest.approx(expected, abs=1e-6)
+
+
+def test_noise_all_at_once_is_noise_step_by_step():
+    kept = np.cumprod(1 - image_generation.BETA.numpy().astype(np.float64))
+    np.testing.assert_allclose(image_generation.KEPT.numpy(), kept, rtol=1e-4)
+    x, step = lc.ones(3, 2), lc.tensor([0, 50, 99])
+    mean = image_generation.noised(x, step, lc.zeros(3, 2)).numpy()
+    np.testing.assert_allclose(mean[:, 0], np.sqrt(kept[[0, 50, 99]]), rtol=1e-4)
+    assert kept[-1] < 1e-3  # nothing is left of the sample

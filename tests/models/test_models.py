@@ -276,3 +276,22 @@ def test_unet(skips, pyramid):
         assert found["pyramid.reduce.2"] == (5, 5, 4, 4) and found["pyramid"] == (5, 16, 4, 6)
     with pytest.raises(ValueError, match="multiples of 4"):
         model(lc.rand(1, 2, 16, 18))
+
+
+def test_a_denoising_unet_without_a_class_and_the_class_that_stands_for_none():
+    model = models.denoising_unet(in_channels=2, widths=(8, 16), steps=10, classes=3)
+    nn.init.normal_(model.readout.weight)
+    x, step = lc.randn(2, 2, 6, 4), lc.tensor([0, 9])
+    with lc.no_grad():
+        y = model(x, step)
+        assert y.shape == x.shape
+        check.same_bits(y, model(x, step, lc.tensor([3, 3])))
+        one = model(x, step, lc.tensor([3, 1]))
+        check.same_bits(y[0], one[0])
+        assert (y[1] - one[1]).abs().max().item() > 1e-3
+        assert (y - model(x, lc.tensor([1, 9])))[0].abs().max().item() > 1e-3
+    assert "times" not in model.state_dict()
+    with pytest.raises(ValueError, match="must have sides that are multiples of 2"):
+        model(lc.randn(2, 2, 5, 4), step)
+    with pytest.raises(ValueError, match="classes=0 takes no label"):
+        models.denoising_unet(widths=(8, 8), steps=10)(lc.randn(2, 1, 4, 4), step, step)

@@ -65,7 +65,7 @@ SECTIONS = (
     Section("6.6", "Text-image representations", ("text_image_representations",)),
     Section("6.7", "Reinforcement learning", ("reinforcement_learning", "atari")),
     Section("7.1", "Text generation"),
-    Section("7.2", "Image generation"),
+    Section("7.2", "Image generation", ("image_generation",)),
     Section("8.1", "Prompt engineering"),
     Section("8.2", "Quantization"),
     Section("8.3", "Adapters"),

@@ -2,6 +2,7 @@
 
 from .alexnet import AlexNet, alexnet
 from .clip import CLIP, clip, load_clip
+from .denoising_unet import DenoisingUNet, denoising_unet
 from .dqn import DQN, dqn
 from .generation import filtered, sample
 from .gpt import GPT, KVCache, gpt, load_gpt2
@@ -16,8 +17,8 @@ from .vgg import VGG, vgg
 from .vit import VisionTransformer, vit
 
 __all__ = [
-    "CLIP", "DQN", "GPT", "MLP", "SSD", "VGG", "AlexNet", "KVCache", "LeNet", "ResNet", "SmallResNet",
-    "TransformerSeq2Seq", "UNet", "VisionTransformer", "alexnet", "clip", "dqn", "filtered", "gpt", "lenet",
-    "load_clip", "load_gpt2", "mlp", "nms", "resnet18", "resnet20", "resnet34", "resnet50", "sample",
-    "sinusoidal_encoding", "ssd", "transformer", "unet", "vgg", "vit",
+    "CLIP", "DQN", "GPT", "MLP", "SSD", "VGG", "AlexNet", "DenoisingUNet", "KVCache", "LeNet", "ResNet",
+    "SmallResNet", "TransformerSeq2Seq", "UNet", "VisionTransformer", "alexnet", "clip", "denoising_unet", "dqn",
+    "filtered", "gpt", "lenet", "load_clip", "load_gpt2", "mlp", "nms", "resnet18", "resnet20", "resnet34", "resnet50",
+    "sample", "sinusoidal_encoding", "ssd", "transformer", "unet", "vgg", "vit",
 ]  # fmt: skip
