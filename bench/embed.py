@@ -5,6 +5,7 @@ relu and layer_norm of 4 x 8 floats, nanoseconds a call: the best of rounds in w
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import littlecore as lc
 from littlecore import kernels
 
 CALLS, ROUNDS = 1000, 30
+Arguments = Callable[[Callable[[np.ndarray], Any]], list[Any]]  # the op's arguments, each made of an array
 
 
 def ways(op: str) -> dict[str, Callable[[], Any]]:
@@ -37,10 +39,29 @@ def ways(op: str) -> dict[str, Callable[[], Any]]:
         "kernels, littlecore": lambda: forward(*ours),
         "littlecore's own op": lambda: own(*ours),
     }
-    try:
-        import torch
-    except ImportError:
-        return found
+    if importlib.util.find_spec("jax"):
+        found |= jax_ways(op, arguments)
+    if importlib.util.find_spec("torch"):
+        found |= torch_ways(op, arguments, forward)
+    return found
+
+
+def jax_ways(op: str, arguments: Arguments) -> dict[str, Callable[[], Any]]:
+    import jax
+
+    from littlecore.interop import jax as interop
+
+    def layer_norm(x: Any, w: Any, b: Any) -> Any:
+        return jax.nn.standardize(x, epsilon=1e-5) * w + b
+
+    j = arguments(jax.numpy.asarray)
+    ours, theirs = jax.jit(getattr(interop, op)), jax.jit(jax.nn.relu if op == "relu" else layer_norm)
+    return {"jax, jit": lambda: ours(*j), "jax's own op, jit": lambda: theirs(*j)}
+
+
+def torch_ways(op: str, arguments: Arguments, forward: Callable[..., Any]) -> dict[str, Callable[[], Any]]:
+    import torch
+
     from littlecore.interop import torch as interop
 
     t = arguments(torch.from_numpy)
@@ -54,11 +75,12 @@ def ways(op: str) -> dict[str, Callable[[], Any]]:
             for _ in range(10):
                 theirs(*t)
 
-    found["kernels, torch"] = lambda: forward(*t)
-    found["torch custom op"] = lambda: custom(*t, *extra)
-    found["torch, kernels(), 10 calls"] = replaced
-    found["torch's own op"] = lambda: theirs(*t)
-    return found
+    return {
+        "kernels, torch": lambda: forward(*t),
+        "torch custom op": lambda: custom(*t, *extra),
+        "torch, kernels(), 10 calls": replaced,
+        "torch's own op": lambda: theirs(*t),
+    }
 
 
 def c_calls() -> tuple[float, float] | None:

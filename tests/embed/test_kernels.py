@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,10 @@ FRAMEWORKS = {
     "torch": (torch.Tensor, torch.from_numpy),
     "littlecore": (lc.Tensor, lc.from_numpy),
 }
+if importlib.util.find_spec("jax"):
+    import jax
+
+    FRAMEWORKS["jax"] = (jax.Array, jax.numpy.asarray)
 
 
 class Framework:
@@ -34,7 +41,13 @@ class Framework:
 
 
 @pytest.fixture(params=FRAMEWORKS)
-def array(request: pytest.FixtureRequest) -> Framework:
+def array(request: pytest.FixtureRequest) -> Iterator[Framework]:
+    with jax.enable_x64(True) if request.param == "jax" else nullcontext():
+        yield Framework(request.param)
+
+
+@pytest.fixture(params=[name for name in FRAMEWORKS if name != "jax"])
+def writable(request: pytest.FixtureRequest) -> Framework:
     return Framework(request.param)
 
 
@@ -43,7 +56,7 @@ def random(*shape: int, seed: int = 0, dtype: str = "float64") -> np.ndarray:
 
 
 def back(x: Any) -> np.ndarray:
-    return x if isinstance(x, np.ndarray) else x.numpy()
+    return x.numpy() if hasattr(x, "numpy") else np.asarray(x)
 
 
 def near(got: Any, want: np.ndarray) -> None:
@@ -56,7 +69,7 @@ def near(got: Any, want: np.ndarray) -> None:
 def test_matmul(array):
     a, b, dy = random(3, 4, 5), random(5, 6, seed=1), random(3, 4, 6, seed=2)
     y = kernels.matmul_forward(array(a), array(b))
-    assert type(y) is array.type
+    assert isinstance(y, array.type)
     near(y, a @ b)
     da, db = kernels.matmul_backward(array(dy), array(a), array(b))
     near(da, dy @ b.T)
@@ -208,7 +221,7 @@ def test_elementwise(array):
 
 
 @pytest.mark.parametrize("amsgrad", [False, True])
-def test_adamw(array, amsgrad: bool):
+def test_adamw(writable, amsgrad: bool):
     p, m, v, top = random(40, 1000), *(np.zeros((40, 1000)) for _ in range(3))
     t = torch.nn.Parameter(torch.tensor(p))
     optimizer = torch.optim.AdamW([t], lr=0.1, betas=(0.8, 0.9), eps=1e-6, weight_decay=0.2, amsgrad=amsgrad)
@@ -216,7 +229,7 @@ def test_adamw(array, amsgrad: bool):
         g = random(40, 1000, seed=step) / step**3
         t.grad = torch.from_numpy(g)
         optimizer.step()
-        state = [array(a) for a in (p, g, m, v)] + ([array(top)] if amsgrad else [])
+        state = [writable(a) for a in (p, g, m, v)] + ([writable(top)] if amsgrad else [])
         done = kernels.adamw_step(*state, lr=0.1, step=step, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.2)
         assert done is None
     near(p, t.detach().numpy())
@@ -262,14 +275,14 @@ def test_bfloat16_crosses():
 # ---- where results go ------------------------------------------------------------------------------
 
 
-def test_out(array):
+def test_out(writable):
     x = random(5, 8, dtype="float32")
-    y, base, rest, rstd = (array(np.full(s, np.nan, "float32")) for s in ((5, 8), 5, 5, 5))
-    got = kernels.layer_norm_forward(array(x), out=(y, None, rest, rstd))
+    y, base, rest, rstd = (writable(np.full(s, np.nan, "float32")) for s in ((5, 8), 5, 5, 5))
+    got = kernels.layer_norm_forward(writable(x), out=(y, None, rest, rstd))
     assert got[0] is y and got[2] is rest and got[3] is rstd and got[1] is not base
     assert not np.isnan(back(y)).any()
-    one = array(np.empty((5, 8), "float32"))
-    assert kernels.relu_forward(array(x), out=one) is one
+    one = writable(np.empty((5, 8), "float32"))
+    assert kernels.relu_forward(writable(x), out=one) is one
     assert np.array_equal(back(one), np.maximum(x, 0))
 
 

@@ -35,6 +35,7 @@ Framework find(PyTypeObject* type) {
     if (is_subclass(type, "littlecore._core", "Tensor")) f.kind = Framework::Kind::littlecore;
     else if (is_subclass(type, "torch", "Tensor")) f.kind = Framework::Kind::torch;
     else if (is_subclass(type, "numpy", "ndarray")) f.kind = Framework::Kind::numpy;
+    else if (is_subclass(type, "jax", "Array") || is_subclass(type, "jax.core", "Tracer")) f.kind = Framework::Kind::jax;
     return f;
 }
 
@@ -132,13 +133,16 @@ void read(PyObject* x, const char* kernel, const char* argument, bool written, A
         if (read_only) refuse(PyExc_ValueError, kernel, ": ", argument, " is written, but its memory is read-only");
         return;
     }
+    if (written && f.kind == Framework::Kind::jax)
+        refuse(PyExc_ValueError, kernel, ": ", argument, " is written, but JAX's arrays never change; littlecore.interop.jax returns new ones");
     if (written ? nb::try_cast(nb::handle(x), out.owner, false) : nb::try_cast(nb::handle(x), out.read_only_owner, false))
         return written ? view(out.owner, out.tensor) : view(out.read_only_owner, out.tensor);
     PyErr_Clear();
     if (written && nb::try_cast(nb::handle(x), out.read_only_owner, false))
         refuse(PyExc_ValueError, kernel, ": ", argument, " is written, but its memory is read-only");
     PyErr_Clear();
-    refuse(PyExc_TypeError, kernel, ": ", argument, " is a ", Py_TYPE(x)->tp_name, ", needs an array that speaks DLPack or the buffer protocol");
+    refuse(PyExc_TypeError, kernel, ": ", argument, " is a ", Py_TYPE(x)->tp_name, ", needs an array that speaks DLPack or the buffer protocol",
+           f.kind == Framework::Kind::jax ? "; what is traced by jit, grad or vmap goes to littlecore.interop.jax" : "");
 }
 
 nb::object make(PyObject* like, const lc_shape& shape, const char* kernel, Array& out) {

@@ -13,6 +13,7 @@ struct Framework {
     enum class Kind { other,
                       numpy,
                       torch,
+                      jax,
                       littlecore } kind;
     PyTypeObject* type;
     const DLPackExchangeAPI* api;                     // null: through nanobind

@@ -35,6 +35,14 @@ class Option:
     kind: str  # double, int, bool, int2
     default: str | None
 
+    @property
+    def usual(self) -> Any:
+        """The default as a value, None where there is none."""
+        if self.default is None:
+            return None
+        value = float(self.default)
+        return value if self.kind == "double" else (int(value),) * 2 if self.kind == "int2" else int(value)
+
 
 @dataclass(frozen=True)
 class Signature:

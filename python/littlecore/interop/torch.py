@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from littlecore import kernels as _kernels
-from littlecore.interop._signature import SIGNATURES, Argument, Option, Signature
+from littlecore.interop._signature import SIGNATURES, Argument, Signature
 
 __all__ = ["Kernels", "kernels"]
 
@@ -49,17 +49,10 @@ def _schema(s: Signature) -> str:
     return f"{s.name}({', '.join(arguments)}) -> {results if len(s.outputs) == 1 else f'({results})'}"
 
 
-def _usual(o: Option) -> Any:
-    if o.default is None:
-        return None
-    value = float(o.default)
-    return value if o.kind == "double" else [int(value)] * 2 if o.kind == "int2" else int(value)
-
-
 def _split(s: Signature, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...], list[bool]]:
     """Tensors, options, and which outputs are wanted: the others come back empty. Usual values may be left out."""
     n, m = len(s.inputs), len(s.options)
-    usual = (None,) * n + tuple(map(_usual, s.options)) + (None,)
+    usual = (None,) * n + tuple(o.usual for o in s.options) + (None,)
     args += usual[len(args) :]
     needs = args[n + m]
     return args[:n], args[n : n + m], list(needs) if needs is not None else [True] * len(s.outputs)
