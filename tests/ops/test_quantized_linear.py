@@ -6,7 +6,7 @@ import pytest
 from reference.quantized_linear import quantize, quantized_linear_forward
 
 import littlecore as lc
-from littlecore import _core, nn
+from littlecore import _core, models, nn
 
 SIZES = [(5, 7), (4, 32), (3, 33), (6, 64), (70, 100), (130, 513), (37, 776), (21, 1031), (9, 2050)]
 
@@ -105,3 +105,14 @@ def test_a_model_is_quantized(bits, error):
     other.load_state_dict({k: v for k, v in net.state_dict().items() if k[0] == "0"})
     with lc.no_grad():
         check.same_bits(other(x), net[:2](x))
+
+
+def test_layers_that_are_attributes_are_quantized():
+    model = models.gpt(vocab_size=40, block_size=8, n_layer=1, n_head=2, n_embd=32)
+    tokens = lc.tensor([[1, 2, 3]])
+    with lc.no_grad():
+        before = model(tokens)
+        assert nn.quantize(model, bits=4).lm_head is model._modules["lm_head"]
+        assert isinstance(model.transformer["h"][0].attn.c_attn, nn.QuantizedLinear)
+        after = model(tokens)
+    assert 0 < (after - before).abs().max().item() < 0.1 * before.abs().max().item() + 0.1

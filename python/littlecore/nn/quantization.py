@@ -34,6 +34,10 @@ class QuantizedLinear(Module):
         own.training = linear.training
         return own
 
+    def dequantized(self) -> Tensor:
+        """The weight that it multiplies with, as float32 [out_features, in_features]."""
+        return _core.dequantize_weight(self.codes, self.scales, self.in_features)
+
     def forward(self, input: Tensor) -> Tensor:
         return _core.quantized_linear(input, self.codes, self.scales, self.bias)
 
@@ -50,5 +54,5 @@ def quantize(model: Any, bits: int = 8) -> Any:
         return QuantizedLinear.from_float(model, bits)
     for name, child in list(model._modules.items()):
         if child is not None:
-            model._modules[name] = quantize(child, bits)
+            setattr(model, name, quantize(child, bits))
     return model
