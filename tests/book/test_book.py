@@ -73,13 +73,18 @@ def test_list(capsys: pytest.CaptureFixture[str]):
     ("arguments", "words"),
     [
         (["run", "9.9"], "there is no section '9.9'"),
-        (["run", "8.4"], "8.4 has no program yet"),
         (["page", "--out", "nowhere"], "nowhere holds no results"),
     ],
 )
 def test_mistakes(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]):
     assert cli.main(["book", *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_section_without_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sections, "SECTIONS", (*sections.SECTIONS, sections.Section("9.1", "Of nothing yet")))
+    assert cli.main(["book", "run", "9.1"]) == 2
+    assert "9.1 has no program yet" in capsys.readouterr().err
 
 
 def test_run_writes_a_folder_for_each_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

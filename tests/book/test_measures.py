@@ -5,7 +5,7 @@ import pytest
 
 import littlecore as lc
 from littlecore import data
-from littlecore.book import image_generation, object_detection, semantic_segmentation
+from littlecore.book import image_generation, model_merging, object_detection, semantic_segmentation
 
 
 def scene(boxes, labels):
@@ -76,3 +76,11 @@ def test_noise_all_at_once_is_noise_step_by_step():
     mean = image_generation.noised(x, step, lc.zeros(3, 2)).numpy()
     np.testing.assert_allclose(mean[:, 0], np.sqrt(kept[[0, 50, 99]]), rtol=1e-4)
     assert kept[-1] < 1e-3  # nothing is left of the sample
+
+
+def test_ties_trims_votes_and_averages():
+    a, b, c = lc.tensor([4.0, -3.0, 0.1, 2.0]), lc.tensor([-1.0, -5.0, 6.0, 0.2]), lc.tensor([-2.0, 0.3, 0.1, 8.0])
+    merged = model_merging.ties([a, b, c], keep=0.5)
+    # kept: a 4 -3, b -5 6, c -2 8; signs by weight: + - + +
+    assert merged.tolist() == [4, -4, 6, 8]
+    assert model_merging.ties([a, -a], keep=1.0).tolist() == [0, 0, 0, 0]

@@ -69,7 +69,7 @@ SECTIONS = (
     Section("8.1", "Prompt engineering"),
     Section("8.2", "Quantization"),
     Section("8.3", "Adapters", ("adapters",)),
-    Section("8.4", "Model merging"),
+    Section("8.4", "Model merging", ("model_merging",)),
     Section("bits.1", "Recurrent neural networks", ("recurrent_networks",)),
     Section("bits.2", "Autoencoders", ("autoencoders",)),
     Section("bits.3", "Generative adversarial networks", ("generative_adversarial_networks",)),
