@@ -1,10 +1,12 @@
 #include "cpp/bindings/dlpack.h"
 #include "cpp/bindings/bind.h"
-#include "cpp/bindings/dlpack_abi.h"
+#include "cpp/c_api/littlecore_dlpack.h"
 #include "cpp/c_api/signature.h"
 #include "cpp/ops/copy.h"
 
 namespace lc::python {
+
+using namespace littlecore;                           // DLPack's structs
 namespace {
 
 constexpr int32_t kCpu = 1, kCudaHost = 3;

@@ -2,7 +2,7 @@
 #include <array>
 #include "cpp/bindings/bind.h"
 #include "cpp/bindings/dlpack.h"
-#include "cpp/bindings/dlpack_abi.h"
+#include "cpp/c_api/littlecore_dlpack.h"
 #include "cpp/core/cpu_features.h"
 #include "cpp/core/exact.h"
 #include "cpp/core/machine.h"
@@ -167,7 +167,7 @@ PYBIND11_MODULE(_core, m) {
     bind_machine(m);
 
     m.attr("Tensor") = make_tensor_type();
-    m.attr("Tensor").attr(kExchangeAttribute) = exchange_api();
+    m.attr("Tensor").attr(littlecore::kExchangeAttribute) = exchange_api();
     m.def("_raise_interrupted", [] { throw Interrupted("interrupted"); });           // what the signal handler raised
     m.def("_wrote", [](const Tensor& x) { x.bump_version(); }, "tensor"_a);          // by a kernel that knows no versions
     Module module(m, m.attr("Tensor"));

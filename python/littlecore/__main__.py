@@ -11,6 +11,7 @@ _TELLS = {
     "--cmakedir": f"{_ROOT}/cmake",
     "--include": f"{_ROOT}/include",
     "--libdir": f"{_ROOT}/lib",
+    "--pkgconfigdir": f"{_ROOT}/lib/pkgconfig",
     "--cflags": f"-I{_ROOT}/include",
     "--ldflags": f"-L{_ROOT}/lib -llittlecore -Wl,-rpath,{_ROOT}/lib",
 }

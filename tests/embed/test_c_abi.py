@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes as c
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -55,6 +56,23 @@ def test_cmake_finds_the_package(tmp_path: Path):
     subprocess.run([cmake, "--build", str(tmp_path)], capture_output=True, check=True)
     out = subprocess.run([str(tmp_path / "attention")], capture_output=True, text=True, check=True).stdout
     assert "matmul 22 28 49 64" in out
+
+
+def test_pkg_config_says_the_same():
+    pkg_config = shutil.which("pkg-config") or shutil.which("pkgconf")
+    if pkg_config is None:
+        pytest.skip("needs pkg-config")
+    env = {**os.environ, "PKG_CONFIG_PATH": told("--pkgconfigdir")[0]}
+
+    def asked(flag: str) -> list[str]:
+        done = subprocess.run([pkg_config, flag, "littlecore"], env=env, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    def real(flags: list[str]) -> set[str]:
+        return {re.sub("/.*", lambda path: os.path.realpath(path.group()), f) for f in flags}
+
+    assert real(asked("--cflags")) == real(told("--cflags")) and real(asked("--libs")) == real(told("--ldflags"))
+    assert asked("--modversion") == [lc.__version__]
 
 
 def test_the_header_is_what_the_list_says():

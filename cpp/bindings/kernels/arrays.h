@@ -2,11 +2,12 @@
 #pragma once
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
-#include "cpp/bindings/dlpack_abi.h"
+#include "cpp/c_api/littlecore_dlpack.h"
 
 namespace lc::python {
 
 namespace nb = nanobind;
+using namespace littlecore;                           // DLPack's structs
 
 // How the arrays of one type are read and made. Types are kept for ever.
 struct Framework {

@@ -1,7 +1,9 @@
 // The structs by which arrays change hands, those of DLPack 1.3 (dmlc.github.io/dlpack); their layout is an ABI. DLTensor
-// itself is littlecore.h's.
+// itself is littlecore.h's. In a namespace, as some versions of DLPack's own header lack the last.
 #pragma once
-#include "cpp/c_api/littlecore.h"
+#include "littlecore.h"
+
+namespace littlecore {
 
 struct DLPackVersion {
     uint32_t major, minor;
@@ -33,10 +35,8 @@ struct DLPackExchangeAPI {
     int (*current_work_stream)(int32_t device_type, int32_t device_id, void** stream);
 };
 
-namespace lc::python {
-
 constexpr uint64_t kReadOnly = 1, kIsCopied = 2;
 constexpr const char* kExchangeAttribute = "__dlpack_c_exchange_api__";
 constexpr const char* kExchangeName = "dlpack_exchange_api";
 
-}  // namespace lc::python
+}  // namespace littlecore
