@@ -5,7 +5,7 @@ import pytest
 
 import littlecore as lc
 from littlecore import data
-from littlecore.book import image_generation, model_merging, object_detection, semantic_segmentation
+from littlecore.book import image_generation, model_merging, object_detection, quantization, semantic_segmentation
 
 
 def scene(boxes, labels):
@@ -84,3 +84,22 @@ def test_ties_trims_votes_and_averages():
     # kept: a 4 -3, b -5 6, c -2 8; signs by weight: + - + +
     assert merged.tolist() == [4, -4, 6, 8]
     assert model_merging.ties([a, -a], keep=1.0).tolist() == [0, 0, 0, 0]
+
+
+def test_few_bits_is_q4_1_but_for_its_bits():
+    """Codes of 4 bits from float16's neighbours may differ by one where a value lies between two codes."""
+    w = np.random.default_rng(0).standard_normal((50, 64)).astype(np.float32)
+    ours = quantization.few_bits(4)(lc.from_numpy(w)).numpy()
+    theirs = data.dequantize_blocks(data.quantize_blocks(w, "Q4_1"), "Q4_1")
+    assert np.mean(np.abs(ours - theirs) > 1e-6) < 0.001
+    two = quantization.few_bits(2)(lc.from_numpy(w)).numpy().reshape(-1, 32)
+    assert max(len(np.unique(row)) for row in two) == 4
+
+
+def test_a_rounded_layer_learns_as_if_it_were_not():
+    layer, x = quantization.RoundedLinear(64, 3), lc.randn(5, 64)
+    y = layer(x)
+    rounded = quantization.few_bits(2)(layer.weight.detach())
+    np.testing.assert_allclose(y.detach().numpy(), (x @ rounded.mT + layer.bias).detach().numpy(), rtol=1e-4, atol=1e-5)
+    y.sum().backward()
+    np.testing.assert_allclose(layer.weight.grad.numpy(), np.tile(x.numpy().sum(0), (3, 1)), rtol=1e-4, atol=1e-5)

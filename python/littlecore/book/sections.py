@@ -67,7 +67,7 @@ SECTIONS = (
     Section("7.1", "Text generation"),
     Section("7.2", "Image generation", ("image_generation",)),
     Section("8.1", "Prompt engineering"),
-    Section("8.2", "Quantization"),
+    Section("8.2", "Quantization", ("quantization",)),
     Section("8.3", "Adapters", ("adapters",)),
     Section("8.4", "Model merging", ("model_merging",)),
     Section("bits.1", "Recurrent neural networks", ("recurrent_networks",)),

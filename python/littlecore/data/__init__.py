@@ -7,6 +7,7 @@ from .bpe import BytePairTokenizer
 from .counter_random import SampleRandom
 from .dataset import Dataset, ImageDataset, Subset, TensorDataset, Transformed, random_split, stack
 from .errors import DataError
+from .gguf import GGUF, dequantize_blocks, quantize_blocks, read_gguf
 from .idx import read_idx, read_labelled, write_idx
 from .image_folder import ImageFolder, read_image
 from .loader import DataLoader
@@ -25,6 +26,7 @@ from .transforms import (
 )
 
 __all__ = [
+    "GGUF",
     "BytePairTokenizer",
     "ByteTokenizer",
     "CharTokenizer",
@@ -46,9 +48,12 @@ __all__ = [
     "TextWindows",
     "ToFloat",
     "Transformed",
+    "dequantize_blocks",
     "digits",
     "mnist",
+    "quantize_blocks",
     "random_split",
+    "read_gguf",
     "read_idx",
     "read_image",
     "read_labelled",

@@ -1,0 +1,192 @@
+"""Quantization: weights of 8, 4 and 2 bits (section 8.2, figure 8.2).
+
+To produce a token, a language model reads all its weights once; what they take in memory is what it costs. Blocks of 32
+neighbouring weights share a scale, and perhaps an offset, and each is a small whole number: llama.cpp's Q8_0, Q4_0 and
+Q4_1 (data.quantize_blocks writes the very bytes). Rounding a trained model is enough down to 4 bits. Below, the model
+has to know that it will be rounded: quantization-aware training rounds in every forward pass and passes the gradient
+straight through, as if it had not (Bengio et al., Estimating or Propagating Gradients Through Stochastic Neurons, 2013;
+Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, CVPR 2018).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+import littlecore as lc
+from littlecore import Tensor, data, models, nn
+from littlecore.data.gguf import BLOCK, BYTES
+from littlecore.nn import functional as F
+
+from .demo import BLUE, GREEN, GREY, RED, Demo, plain_numbers
+from .fit import fit
+from .gpt import CONTEXT, windows
+
+Rounding = Callable[[Tensor], Tensor]
+
+
+def run(demo: Demo) -> None:
+    blocks(demo)
+    text = data.shakespeare()
+    tokenizer = data.CharTokenizer.of(text)
+    tokens = tokenizer.encode(text)
+    train, held_out = (lc.from_numpy(part) for part in np.split(tokens, [len(tokens) * 9 // 10]))
+    model = models.gpt(
+        vocab_size=tokenizer.vocab_size, block_size=CONTEXT, n_layer=demo.pick(2, 6), n_head=4,
+        n_embd=demo.pick(64, 192), dropout=0.0,
+    )  # fmt: skip
+    learn(demo, model, train, demo.pick(450, 10000), demo.pick(4e-3, 1e-3), "reading")
+    curve = formats(demo, model, held_out)
+    aware(demo, model, train, held_out, curve)
+
+
+# ---- blocks ----------------------------------------------------------------------------------------------------------
+
+
+def blocks(demo: Demo) -> None:
+    """What a block costs, and what it loses of Gaussian weights."""
+    weights = lc.randn(1000, 256).numpy()
+    for kind, size in (("Q8_0", 34), ("Q4_0", 18), ("Q4_1", 20)):
+        packed = data.quantize_blocks(weights, kind)
+        demo.metric(f"{kind}, bytes for {BLOCK} weights", packed.size / weights.size * BLOCK, within=(size, size))
+        error = np.square(data.dequantize_blocks(packed, kind) - weights).mean() ** 0.5
+        demo.metric(f"{kind}, error / standard deviation of weights", error, at_most=0.01 if kind == "Q8_0" else 0.1)
+        again = data.quantize_blocks(data.dequantize_blocks(packed, kind), kind)
+        lost = np.square(data.dequantize_blocks(again, kind) - data.dequantize_blocks(packed, kind)).mean() ** 0.5
+        demo.metric(f"{kind}, error of doing it twice / once", lost / error, at_most=0.1)
+
+
+def whole_blocks(kind: str) -> Rounding:
+    """There and back through the bytes."""
+    return lambda w: lc.from_numpy(data.dequantize_blocks(data.quantize_blocks(w.numpy(), kind), kind))
+
+
+def few_bits(bits: int) -> Rounding:
+    """As Q4_1, with codes of any number of bits: a scale and an offset for every block, in float16."""
+
+    def rounded(w: Tensor) -> Tensor:
+        x = w.unflatten(-1, (-1, BLOCK))  # [..., n] -> [..., blocks, BLOCK]
+        least, most = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
+        scale = ((most - least) / (2**bits - 1)).clamp(min=1e-8)
+        codes = ((x - least) / scale).round()
+        return (codes * scale.half().float() + least.half().float()).flatten(-2)
+
+    return rounded
+
+
+# ---- rounding a trained model ----------------------------------------------------------------------------------------
+
+
+def learn(demo: Demo, model: models.GPT, train: Tensor, steps: int, rate: float, text: str) -> None:
+    def loss() -> Tensor:
+        x, y = windows(train, lc.randint(0, len(train) - CONTEXT, (32,)))
+        return F.cross_entropy(model(x).flatten(0, 1), y.flatten())
+
+    fit(demo, model, loss, steps, rate, text)
+
+
+def perplexity(model: models.GPT, held_out: Tensor) -> float:
+    """Among how many characters the model is as unsure as among equally likely ones."""
+    x, y = windows(held_out, lc.arange(300) * CONTEXT)
+    with lc.no_grad():
+        return math.exp(F.cross_entropy(model(x).flatten(0, 1), y.flatten()).item())
+
+
+def matrices(model: models.GPT) -> dict[str, Tensor]:
+    """What is rounded: all but norms and biases."""
+    return {name: p for name, p in model.named_parameters() if p.dim() == 2}
+
+
+def with_rounded(model: models.GPT, rounding: Rounding, measure: Callable[[], float]) -> float:
+    """What is measured while the matrices are rounded."""
+    kept = {name: p.detach().clone() for name, p in matrices(model).items()}
+    with lc.no_grad():
+        for p in matrices(model).values():
+            p.copy_(rounding(p.detach()))
+        found = measure()
+        for name, p in matrices(model).items():
+            p.copy_(kept[name])
+    return found
+
+
+def formats(demo: Demo, model: models.GPT, held_out: Tensor) -> dict[str, tuple[float, float]]:
+    """Bytes and perplexity of every format."""
+    weights = sum(p.numel() for p in matrices(model).values())
+    others = sum(p.nbytes for p in model.parameters()) - 4 * weights
+    ways: dict[str, tuple[Rounding, float]] = {"float32": (lambda w: w, 4), "float16": (lambda w: w.half().float(), 2)}
+    ways |= {kind: (whole_blocks(kind), size / BLOCK) for kind, size in BYTES.items()}
+    ways |= {f"{bits} bits": (few_bits(bits), (4 + 4 * bits) / BLOCK) for bits in (3, 2)}
+    found = {}
+    for name, (rounding, size) in ways.items():
+        found[name] = (others + size * weights, with_rounded(model, rounding, lambda: perplexity(model, held_out)))
+    plain = found["float32"][1]
+    demo.metric("float32, perplexity on unseen text", plain, at_most=14)
+    gates = {"float16": 0.1, "Q8_0": 0.1, "Q4_1": 3.0}
+    for name, (size, reached) in list(found.items())[1:]:
+        demo.metric(f"{name}, bytes / float32's", size / found["float32"][0])
+        demo.metric(f"{name}, perplexity added, %", 100 * (reached / plain - 1), at_most=gates.get(name))
+    return found
+
+
+# ---- training with rounding in mind ----------------------------------------------------------------------------------
+
+
+class RoundedLinear(nn.Linear):
+    """A Linear that multiplies with its rounded weight, and learns as if it did not."""
+
+    bits = 2
+
+    def forward(self, input: Tensor) -> Tensor:
+        weight = self.weight
+        straight_through = weight + (few_bits(self.bits)(weight.detach()) - weight.detach())
+        return F.linear(input, straight_through, self.bias)
+
+
+def round_inside(model: nn.Module) -> None:
+    """Every Linear of the blocks becomes a RoundedLinear of the same weights."""
+    for module in model.modules():
+        for name, child in module.named_children():
+            if type(child) is nn.Linear:
+                own = RoundedLinear(child.in_features, child.out_features, child.bias is not None)
+                own.weight, own.bias = child.weight, child.bias
+                setattr(module, name, own)
+
+
+def aware(
+    demo: Demo, model: models.GPT, train: Tensor, held_out: Tensor, curve: dict[str, tuple[float, float]]
+) -> None:
+    """The matrices of the blocks in 2 bits; the embedding, which is the readout too, stays as it is."""
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    steps, rate = demo.pick(120, 2000), demo.pick(2e-3, 5e-4)
+    learn(demo, model, train, steps, rate, "without rounding")
+    plain = perplexity(model, held_out)
+    round_inside(model.transformer["h"])
+    rounded = perplexity(model, held_out)
+    model.load_state_dict(state)
+    learn(demo, model, train, steps, rate, "with rounding")
+    trained = perplexity(model, held_out)
+    demo.metric("trained on, float32, perplexity", plain)
+    demo.metric("trained on, then rounded to 2 bits", rounded)
+    demo.metric("trained on with 2 bits inside", trained, at_most=rounded - 0.1)
+    demo.metric("part of rounding's harm that this avoids", (rounded - trained) / (rounded - plain), at_least=0.5)
+
+    figure = demo.figure(
+        "formats",
+        "Perplexity on unseen text against the bytes of the model: rounded after training to each format (blue), and "
+        "its blocks in 2 bits after some more training without (red) and with the rounding inside (green).",
+    )
+    axes = figure.subplots()
+    sizes, reached = zip(*curve.values(), strict=True)
+    axes.axhline(curve["float32"][1], color=GREY, linestyle=":")
+    axes.loglog(sizes, reached, "o-", color=BLUE)
+    for name, (size, value) in curve.items():
+        axes.annotate(name, (size, value), (4, 6), textcoords="offset points", fontsize=9)
+    inside = sum(p.numel() for p in model.transformer["h"].parameters() if p.dim() == 2)
+    size = curve["float32"][0] - (4 - 12 / BLOCK) * inside
+    axes.plot([size, size], [rounded, trained], "v-", color=GREEN)
+    axes.annotate("2 bits, trained so", (size, trained), (6, -4), textcoords="offset points", color=GREEN, fontsize=9)
+    axes.plot(size, rounded, "o", color=RED)
+    axes.set(xlabel="bytes", ylabel="perplexity")
+    plain_numbers(axes.yaxis)

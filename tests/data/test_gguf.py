@@ -1,0 +1,159 @@
+"""GGUF: the blocks are ggml's bit by bit, against llama.cpp's own Python package; the reader believes nothing."""
+
+import re
+import struct
+
+import numpy as np
+import pytest
+
+from littlecore.data import DataError, dequantize_blocks, quantize_blocks, read_gguf
+from littlecore.data.gguf import BYTES
+
+gguf = pytest.importorskip("gguf")
+KINDS = ("Q8_0", "Q4_0", "Q4_1")
+
+
+def values(shape, seed=0):
+    """Gaussian rows, and what is special: zeros, one value, ties, tiny and large ones, halves between codes."""
+    random = np.random.default_rng(seed)
+    x = random.standard_normal((max(9, shape[0]), *shape[1:])).astype(np.float32)
+    x[0] = 0
+    x[1] = -0.75
+    x[2] = np.sign(x[2])
+    x[3] *= 1e-6
+    x[4] *= 3e4
+    x[5] = np.round(x[5] * 4) / 4
+    x[6] = np.arange(x[6].size).reshape(x[6].shape) % 32 - 16
+    x[7, ..., :31] = 0
+    return x[: shape[0]] if shape[0] >= 9 else x
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_blocks_are_ggml_s_bit_by_bit(kind):
+    theirs = getattr(gguf.GGMLQuantizationType, kind)
+    for shape in ((9, 32), (3000, 320), (9, 3, 64)):
+        x = values(shape, len(shape))
+        ours = quantize_blocks(x, kind)
+        np.testing.assert_array_equal(ours, gguf.quants.quantize(x, theirs))
+        back = dequantize_blocks(ours, kind)
+        assert back.dtype == np.float32 and back.shape == x.shape
+        np.testing.assert_array_equal(back.view(np.uint32), gguf.quants.dequantize(ours, theirs).view(np.uint32))
+
+
+def test_every_code_of_a_block():
+    scales = np.array([0.5, -1.0], "<f2").view(np.uint8)
+    low_high = np.arange(16, dtype=np.uint8) | (15 - np.arange(16, dtype=np.uint8)) << 4
+    codes = np.concatenate([np.arange(16), 15 - np.arange(16)])
+    found = dequantize_blocks(np.concatenate([scales, low_high]), "Q4_1")
+    np.testing.assert_array_equal(found, codes * 0.5 - 1)
+    found = dequantize_blocks(np.concatenate([scales[:2], low_high]), "Q4_0")
+    np.testing.assert_array_equal(found, (codes - 8) * 0.5)
+    found = dequantize_blocks(np.concatenate([scales[:2], np.arange(-16, 16).astype(np.int8).view(np.uint8)]), "Q8_0")
+    np.testing.assert_array_equal(found, np.arange(-16, 16) * 0.5)
+
+
+def test_blocks_refuse():
+    with pytest.raises(ValueError, match=r"the last side of \(2, 33\) must be a multiple of 32"):
+        quantize_blocks(np.zeros((2, 33), np.float32), "Q8_0")
+    with pytest.raises(ValueError, match="kind must be one of Q8_0, Q4_0, Q4_1, got 'Q5_0'"):
+        quantize_blocks(np.zeros(32, np.float32), "Q5_0")
+    with pytest.raises(ValueError, match="every value must be finite"):
+        quantize_blocks(np.full(32, np.nan, np.float32), "Q4_1")
+    with pytest.raises(ValueError, match="Q4_0 wants uint8 with a last side that is a multiple of 18"):
+        dequantize_blocks(np.zeros(20, np.uint8), "Q4_0")
+
+
+TENSORS = {
+    "a.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "b": np.arange(4, dtype=np.float16),
+    "c": np.arange(-3, 3, dtype=np.int32).reshape(1, 2, 3),
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A file that llama.cpp's own package has written."""
+    path = tmp_path / "model.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_uint32("llama.block_count", 7)
+    writer.add_float32("eps", 1e-5)
+    writer.add_bool("yes", True)
+    writer.add_string("name", "früh")
+    writer.add_array("words", ["a", "bc", ""])
+    writer.add_array("numbers", [3, 1, 4])
+    for name, tensor in TENSORS.items():
+        writer.add_tensor(name, tensor)
+    for kind in KINDS:
+        writer.add_tensor(
+            kind, quantize_blocks(values((9, 64)), kind), raw_dtype=getattr(gguf.GGMLQuantizationType, kind)
+        )
+    writer.add_tensor("bf16", np.array([[1.5, -2.0]], np.float32).view(np.uint16)[:, 1::2].copy(),
+                      raw_shape=(1, 2), raw_dtype=gguf.GGMLQuantizationType.BF16)  # fmt: skip
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_a_file_of_llama_cpp_s_own_package(path):
+    metadata, tensors = read_gguf(path)
+    assert metadata["general.architecture"] == "llama" and metadata["llama.block_count"] == 7
+    assert metadata["eps"] == pytest.approx(1e-5) and metadata["yes"] is True and metadata["name"] == "früh"
+    assert metadata["words"] == ["a", "bc", ""] and metadata["numbers"] == [3, 1, 4]
+    assert list(tensors) == [*TENSORS, *KINDS, "bf16"]
+    for name, tensor in TENSORS.items():
+        assert tensors[name].dtype == tensor.dtype
+        np.testing.assert_array_equal(tensors[name], tensor)
+    for kind in KINDS:
+        np.testing.assert_array_equal(tensors[kind], dequantize_blocks(quantize_blocks(values((9, 64)), kind), kind))
+    np.testing.assert_array_equal(tensors["bf16"], [[1.5, -2.0]])
+
+
+def test_every_truncation_is_refused(path, tmp_path):
+    content, short = path.read_bytes(), tmp_path / "short"
+    for length in [*range(0, 700), len(content) - 33]:
+        short.write_bytes(content[:length])
+        with pytest.raises(DataError, match=re.escape(f"{short}: byte ")):
+            read_gguf(short)
+
+
+@pytest.mark.parametrize(
+    ("at", "bytes_", "words"),
+    [
+        (0, b"GGUX", "byte 0: no GGUF file: it starts with b'GGUX'"),
+        (4, struct.pack("<I", 1), "byte 4: the version is 1"),
+        (4, struct.pack(">I", 3), "byte 4: the version is 50331648"),
+        (8, struct.pack("<Q", 1 << 60), "byte 8: 1152921504606846976 tensors do not fit"),
+        (16, struct.pack("<Q", 1 << 60), "byte 16: 1152921504606846976 keys do not fit"),
+        (24, struct.pack("<Q", 1 << 62), "byte 32: a key needs 4611686018427387904 bytes"),
+        (32, b"\xff", "byte 24: a key is not UTF-8"),
+    ],
+)
+def test_lies_are_refused(at, bytes_, words, path):
+    content = bytearray(path.read_bytes())
+    content[at : at + len(bytes_)] = bytes_
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(words)):
+        read_gguf(path)
+
+
+def test_a_tensor_s_lies_are_refused(path):
+    content = path.read_bytes()
+    info = content.index(b"a.weight") + 8  # rank, two sides, type, offset
+    for at, bytes_, words in (
+        (info, struct.pack("<I", 9), "'a.weight' has 9 sides, at most 4"),
+        (info + 4, struct.pack("<Q", 1 << 40), "'a.weight' needs 8796093022208 bytes from byte"),
+        (info + 20, struct.pack("<I", 14), "'a.weight' has values of type 14"),
+        (info + 20, struct.pack("<I", 8), "'a.weight' has blocks of 32 and sides [2, 3]"),
+        (info + 24, struct.pack("<Q", 1 << 63), "'a.weight' needs 24 bytes from byte"),
+    ):
+        changed = bytearray(content)
+        changed[at : at + len(bytes_)] = bytes_
+        path.write_bytes(changed)
+        with pytest.raises(DataError, match=re.escape(words)):
+            read_gguf(path)
+
+
+def test_sizes_of_blocks():
+    assert BYTES == {"Q8_0": 34, "Q4_0": 18, "Q4_1": 20}
