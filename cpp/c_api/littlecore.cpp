@@ -49,6 +49,8 @@ void settle(int kernel, Call& c) {
         case LC_CONV2D_BACKWARD: return settle_conv2d(c);
         case LC_ATTENTION_FORWARD: return settle_attention_forward(c);
         case LC_ATTENTION_BACKWARD: return settle_attention_backward(c);
+        case LC_MAX_POOL2D_FORWARD:
+        case LC_MAX_POOL2D_BACKWARD: return settle_max_pool2d(c);
         default: return;
     }
 }

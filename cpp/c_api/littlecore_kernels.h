@@ -23,6 +23,16 @@ typedef enum lc_kernel_id {
     LC_RELU_FORWARD = 18,
     LC_RELU_BACKWARD = 19,
     LC_ADAMW_STEP = 20,
+    LC_SILU_FORWARD = 21,
+    LC_SILU_BACKWARD = 22,
+    LC_SIGMOID_FORWARD = 23,
+    LC_SIGMOID_BACKWARD = 24,
+    LC_TANH_FORWARD = 25,
+    LC_TANH_BACKWARD = 26,
+    LC_BATCH_NORM_FORWARD = 27,
+    LC_BATCH_NORM_BACKWARD = 28,
+    LC_MAX_POOL2D_FORWARD = 29,
+    LC_MAX_POOL2D_BACKWARD = 30,
 } lc_kernel_id;
 
 // y = a b over the last two axes; the others broadcast
@@ -264,6 +274,110 @@ typedef struct lc_adamw_step_args {
     double weight_decay;          // usually 0.01
 } lc_adamw_step_args;
 
+// y = x sigmoid(x)
+typedef struct lc_silu_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     float[*]
+    DLTensor* y;                  // out    T[*]
+} lc_silu_forward_args;
+
+// dx = dy s (1 + x (1 - s)), s = sigmoid(x)
+typedef struct lc_silu_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*]
+    const DLTensor* x;            // in     T[*]
+    DLTensor* dx;                 // out    T[*]
+} lc_silu_backward_args;
+
+// y = 1 / (1 + exp(-x))
+typedef struct lc_sigmoid_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     float[*]
+    DLTensor* y;                  // out    T[*]
+} lc_sigmoid_forward_args;
+
+// dx = dy y (1 - y)
+typedef struct lc_sigmoid_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*]
+    const DLTensor* y;            // in     T[*]
+    DLTensor* dx;                 // out    T[*]
+} lc_sigmoid_backward_args;
+
+// y = tanh(x)
+typedef struct lc_tanh_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     float[*]
+    DLTensor* y;                  // out    T[*]
+} lc_tanh_forward_args;
+
+// dx = dy (1 - y^2)
+typedef struct lc_tanh_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*]
+    const DLTensor* y;            // in     T[*]
+    DLTensor* dx;                 // out    T[*]
+} lc_tanh_backward_args;
+
+// y = (x - mean) / sqrt(var + eps) w + b for each channel c, mean = base + rest and var those of x; without training running_mean and running_var, which are not updated
+typedef struct lc_batch_norm_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     real[samples,c,*]
+    const DLTensor* w;            // in     T[c], or NULL
+    const DLTensor* b;            // in     T[c], or NULL
+    const DLTensor* running_mean; // in     acc[c], or NULL
+    const DLTensor* running_var;  // in     acc[c], or NULL
+    DLTensor* y;                  // out    T[samples,c,*]
+    DLTensor* base;               // out    acc[c]
+    DLTensor* rest;               // out    acc[c]
+    DLTensor* var;                // out    acc[c]
+    int64_t training;             // bool usually 1
+    double eps;                   // usually 1e-5
+} lc_batch_norm_forward_args;
+
+// the gradients of batch_norm_forward, from what it saved
+typedef struct lc_batch_norm_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     real[samples,c,*]
+    const DLTensor* x;            // in     T[samples,c,*]
+    const DLTensor* w;            // in     T[c], or NULL
+    const DLTensor* base;         // in     acc[c]
+    const DLTensor* rest;         // in     acc[c]
+    const DLTensor* var;          // in     acc[c]
+    DLTensor* dx;                 // out    T[samples,c,*], or NULL
+    DLTensor* dw;                 // out    T[c], or NULL
+    DLTensor* db;                 // out    T[c], or NULL
+    int64_t training;             // bool usually 1
+    double eps;                   // usually 1e-5
+} lc_batch_norm_backward_args;
+
+// y = the largest element of each window, index = its place in the plane of h w elements; stride 0 means that of the kernel
+typedef struct lc_max_pool2d_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     real[n,c,h,w]
+    DLTensor* y;                  // out    T[n,c,out_h,out_w]
+    DLTensor* index;              // out    int64[n,c,out_h,out_w]
+    int64_t kernel[2];            // int2
+    int64_t stride[2];            // int2 usually 0
+    int64_t padding[2];           // int2 usually 0
+    int64_t dilation[2];          // int2 usually 1
+    int64_t ceil_mode;            // bool usually 0
+} lc_max_pool2d_forward_args;
+
+// dx = dy at the places of max_pool2d_forward's index, else 0
+typedef struct lc_max_pool2d_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     real[n,c,out_h,out_w]
+    const DLTensor* x;            // in     T[n,c,h,w]
+    const DLTensor* index;        // in     int64[n,c,out_h,out_w]
+    DLTensor* dx;                 // out    T[n,c,h,w]
+    int64_t kernel[2];            // int2
+    int64_t stride[2];            // int2 usually 0
+    int64_t padding[2];           // int2 usually 0
+    int64_t dilation[2];          // int2 usually 1
+    int64_t ceil_mode;            // bool usually 0
+} lc_max_pool2d_backward_args;
+
 static inline lc_status lc_matmul_forward(const lc_matmul_forward_args* args) { return lc_run(LC_MATMUL_FORWARD, args); }
 static inline lc_status lc_matmul_backward(const lc_matmul_backward_args* args) { return lc_run(LC_MATMUL_BACKWARD, args); }
 static inline lc_status lc_linear_forward(const lc_linear_forward_args* args) { return lc_run(LC_LINEAR_FORWARD, args); }
@@ -285,6 +399,16 @@ static inline lc_status lc_gelu_backward(const lc_gelu_backward_args* args) { re
 static inline lc_status lc_relu_forward(const lc_relu_forward_args* args) { return lc_run(LC_RELU_FORWARD, args); }
 static inline lc_status lc_relu_backward(const lc_relu_backward_args* args) { return lc_run(LC_RELU_BACKWARD, args); }
 static inline lc_status lc_adamw_step(const lc_adamw_step_args* args) { return lc_run(LC_ADAMW_STEP, args); }
+static inline lc_status lc_silu_forward(const lc_silu_forward_args* args) { return lc_run(LC_SILU_FORWARD, args); }
+static inline lc_status lc_silu_backward(const lc_silu_backward_args* args) { return lc_run(LC_SILU_BACKWARD, args); }
+static inline lc_status lc_sigmoid_forward(const lc_sigmoid_forward_args* args) { return lc_run(LC_SIGMOID_FORWARD, args); }
+static inline lc_status lc_sigmoid_backward(const lc_sigmoid_backward_args* args) { return lc_run(LC_SIGMOID_BACKWARD, args); }
+static inline lc_status lc_tanh_forward(const lc_tanh_forward_args* args) { return lc_run(LC_TANH_FORWARD, args); }
+static inline lc_status lc_tanh_backward(const lc_tanh_backward_args* args) { return lc_run(LC_TANH_BACKWARD, args); }
+static inline lc_status lc_batch_norm_forward(const lc_batch_norm_forward_args* args) { return lc_run(LC_BATCH_NORM_FORWARD, args); }
+static inline lc_status lc_batch_norm_backward(const lc_batch_norm_backward_args* args) { return lc_run(LC_BATCH_NORM_BACKWARD, args); }
+static inline lc_status lc_max_pool2d_forward(const lc_max_pool2d_forward_args* args) { return lc_run(LC_MAX_POOL2D_FORWARD, args); }
+static inline lc_status lc_max_pool2d_backward(const lc_max_pool2d_backward_args* args) { return lc_run(LC_MAX_POOL2D_BACKWARD, args); }
 
 // For what is made of every kernel: littlecore.hpp's functions.
-#define LC_EACH_KERNEL(X) X(matmul_forward, LC_MATMUL_FORWARD) X(matmul_backward, LC_MATMUL_BACKWARD) X(linear_forward, LC_LINEAR_FORWARD) X(linear_backward, LC_LINEAR_BACKWARD) X(conv2d_forward, LC_CONV2D_FORWARD) X(conv2d_backward, LC_CONV2D_BACKWARD) X(softmax_forward, LC_SOFTMAX_FORWARD) X(softmax_backward, LC_SOFTMAX_BACKWARD) X(layer_norm_forward, LC_LAYER_NORM_FORWARD) X(layer_norm_backward, LC_LAYER_NORM_BACKWARD) X(rms_norm_forward, LC_RMS_NORM_FORWARD) X(rms_norm_backward, LC_RMS_NORM_BACKWARD) X(attention_forward, LC_ATTENTION_FORWARD) X(attention_backward, LC_ATTENTION_BACKWARD) X(cross_entropy_forward, LC_CROSS_ENTROPY_FORWARD) X(cross_entropy_backward, LC_CROSS_ENTROPY_BACKWARD) X(gelu_forward, LC_GELU_FORWARD) X(gelu_backward, LC_GELU_BACKWARD) X(relu_forward, LC_RELU_FORWARD) X(relu_backward, LC_RELU_BACKWARD) X(adamw_step, LC_ADAMW_STEP)
+#define LC_EACH_KERNEL(X) X(matmul_forward, LC_MATMUL_FORWARD) X(matmul_backward, LC_MATMUL_BACKWARD) X(linear_forward, LC_LINEAR_FORWARD) X(linear_backward, LC_LINEAR_BACKWARD) X(conv2d_forward, LC_CONV2D_FORWARD) X(conv2d_backward, LC_CONV2D_BACKWARD) X(softmax_forward, LC_SOFTMAX_FORWARD) X(softmax_backward, LC_SOFTMAX_BACKWARD) X(layer_norm_forward, LC_LAYER_NORM_FORWARD) X(layer_norm_backward, LC_LAYER_NORM_BACKWARD) X(rms_norm_forward, LC_RMS_NORM_FORWARD) X(rms_norm_backward, LC_RMS_NORM_BACKWARD) X(attention_forward, LC_ATTENTION_FORWARD) X(attention_backward, LC_ATTENTION_BACKWARD) X(cross_entropy_forward, LC_CROSS_ENTROPY_FORWARD) X(cross_entropy_backward, LC_CROSS_ENTROPY_BACKWARD) X(gelu_forward, LC_GELU_FORWARD) X(gelu_backward, LC_GELU_BACKWARD) X(relu_forward, LC_RELU_FORWARD) X(relu_backward, LC_RELU_BACKWARD) X(adamw_step, LC_ADAMW_STEP) X(silu_forward, LC_SILU_FORWARD) X(silu_backward, LC_SILU_BACKWARD) X(sigmoid_forward, LC_SIGMOID_FORWARD) X(sigmoid_backward, LC_SIGMOID_BACKWARD) X(tanh_forward, LC_TANH_FORWARD) X(tanh_backward, LC_TANH_BACKWARD) X(batch_norm_forward, LC_BATCH_NORM_FORWARD) X(batch_norm_backward, LC_BATCH_NORM_BACKWARD) X(max_pool2d_forward, LC_MAX_POOL2D_FORWARD) X(max_pool2d_backward, LC_MAX_POOL2D_BACKWARD)

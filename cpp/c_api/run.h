@@ -12,6 +12,7 @@ namespace lc::c_api {
 void settle_conv2d(Call&);
 void settle_attention_forward(Call&);
 void settle_attention_backward(Call&);
+void settle_max_pool2d(Call&);
 
 // rows x cols, cols being the last axis.
 struct RowsCols {

@@ -1,4 +1,4 @@
-// gelu, relu and AdamW's step on the memory of a call.
+// gelu, relu and the like and AdamW's step on the memory of a call.
 #include <cmath>
 #include "cpp/c_api/run.h"
 #include "cpp/core/allocator.h"
@@ -34,6 +34,12 @@ void gelu_forward(const Call& c) { forward(c, c.integer(0) ? UnaryOp::gelu_tanh 
 void gelu_backward(const Call& c) { backward(c, c.integer(0) ? UnaryOp::gelu_tanh : UnaryOp::gelu); }
 void relu_forward(const Call& c) { forward(c, UnaryOp::relu); }
 void relu_backward(const Call& c) { backward(c, UnaryOp::relu); }
+void silu_forward(const Call& c) { forward(c, UnaryOp::silu); }
+void silu_backward(const Call& c) { backward(c, UnaryOp::silu); }
+void sigmoid_forward(const Call& c) { forward(c, UnaryOp::sigmoid); }
+void sigmoid_backward(const Call& c) { backward(c, UnaryOp::sigmoid); }
+void tanh_forward(const Call& c) { forward(c, UnaryOp::tanh); }
+void tanh_backward(const Call& c) { backward(c, UnaryOp::tanh); }
 
 void adamw_step(const Call& c) {
     const double lr = c.real(0), beta1 = c.real(2), beta2 = c.real(3), eps = c.real(4), decay = c.real(5);

@@ -5,27 +5,8 @@
 #include "cpp/ops/copy.h"
 
 namespace lc {
-namespace {
 
-// The windows of one axis; shared with the backward function.
-struct Windows {
-    std::vector<int64_t> begin, end, count;
-    int64_t step = 1, first = 0, stride = 0, taps = 0;
-    PoolAxis axis() const { return {begin.data(), end.data(), count.data(), step, first, stride, taps}; }
-    int64_t outputs() const { return int64_t(begin.size()); }
-};
-
-struct Geometry {
-    int64_t planes, h, w;
-    Windows rows, cols;
-    double divisor = 0;
-    Dims out;                                         // sizes of y
-
-    Pool2dShape shape() const { return {planes, h, w, rows.outputs(), cols.outputs(), rows.axis(), cols.axis(), divisor}; }
-};
-using SharedGeometry = std::shared_ptr<const Geometry>;
-
-Windows strided_windows(const char* op, int64_t size, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation, bool ceil_mode, bool count_padding) {
+PoolWindows pool_windows(const char* op, int64_t size, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation, bool ceil_mode, bool count_padding) {
     LC_CHECK(kernel > 0 && stride > 0 && dilation > 0, ValueError, op, ": kernel_size, stride and dilation must be positive, got ",
              kernel, ", ", stride, " and ", dilation);
     const int64_t reach = dilation * (kernel - 1) + 1;
@@ -37,7 +18,7 @@ Windows strided_windows(const char* op, int64_t size, int64_t kernel, int64_t st
     if (ceil_mode && (outputs - 1) * stride >= size + pad) --outputs;       // the last window must begin inside
     element_count({outputs});
 
-    Windows w;
+    PoolWindows w;
     w.step = dilation, w.first = -pad, w.stride = stride, w.taps = kernel;
     for (int64_t i = 0; i < outputs; ++i) {
         const int64_t from = i * stride - pad, to = std::min(from + reach, size + pad);
@@ -49,8 +30,20 @@ Windows strided_windows(const char* op, int64_t size, int64_t kernel, int64_t st
     return w;
 }
 
-Windows adaptive_windows(int64_t size, int64_t outputs) {
-    Windows w;
+namespace {
+
+struct Geometry {
+    int64_t planes, h, w;
+    PoolWindows rows, cols;
+    double divisor = 0;
+    Dims out;                                         // sizes of y
+
+    Pool2dShape shape() const { return {planes, h, w, rows.outputs(), cols.outputs(), rows.axis(), cols.axis(), divisor}; }
+};
+using SharedGeometry = std::shared_ptr<const Geometry>;
+
+PoolWindows adaptive_windows(int64_t size, int64_t outputs) {
+    PoolWindows w;
     if (outputs > 0 && size % outputs == 0) w.stride = w.taps = size / outputs;
     for (int64_t i = 0; i < outputs; ++i) {
         w.begin.push_back(i * size / outputs);
@@ -83,8 +76,8 @@ SharedGeometry strided(const char* op, const Tensor& x, int axes, const PoolWind
     auto g = planes_of(op, x, axes);
     const Dims& stride = p.stride.empty() ? p.kernel : p.stride;
     const auto windows = [&](int64_t size, int axis) {
-        return strided_windows(op, size, along(op, "kernel_size", p.kernel, axes, axis), along(op, "stride", stride, axes, axis),
-                               along(op, "padding", p.padding, axes, axis), along(op, "dilation", p.dilation, axes, axis), p.ceil_mode, count_padding);
+        return pool_windows(op, size, along(op, "kernel_size", p.kernel, axes, axis), along(op, "stride", stride, axes, axis),
+                            along(op, "padding", p.padding, axes, axis), along(op, "dilation", p.dilation, axes, axis), p.ceil_mode, count_padding);
     };
     g->rows = axes == 2 ? windows(g->h, 0) : adaptive_windows(1, 1);
     g->cols = windows(g->w, axes - 1);

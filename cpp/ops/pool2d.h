@@ -11,6 +11,7 @@
 //
 // Saved: max: index (int64). avg: nothing. Sums in T: down the columns first, then along the row.
 #pragma once
+#include <vector>
 #include "cpp/core/cpu_kernel.h"
 #include "cpp/core/tensor.h"
 
@@ -62,6 +63,15 @@ struct PoolWindow {
     Dims kernel, stride, padding{0}, dilation{1};
     bool ceil_mode = false;
 };
+
+// The windows of one axis.
+struct PoolWindows {
+    std::vector<int64_t> begin, end, count;
+    int64_t step = 1, first = 0, stride = 0, taps = 0;
+    PoolAxis axis() const { return {begin.data(), end.data(), count.data(), step, first, stride, taps}; }
+    int64_t outputs() const { return int64_t(begin.size()); }
+};
+LC_API PoolWindows pool_windows(const char* op, int64_t size, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation, bool ceil_mode, bool count_padding);
 
 // {y, index}; index is undefined unless asked for
 LC_API Tensors max_pool(const char* op, const Tensor& x, int axes, const PoolWindow& window, bool want_index);

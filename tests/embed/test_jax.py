@@ -63,6 +63,16 @@ def cross_entropy(x: Any, target: Any, weight: Any, ignore: int = -100) -> Any:
     return jnp.where(target == ignore, 0, loss)
 
 
+def batch_norm(x: Any, w: Any, b: Any) -> Any:
+    mean, var = x.mean((0, 2), keepdims=True), x.var((0, 2), keepdims=True)
+    return (x - mean) / jnp.sqrt(var + 1e-5) * w[:, None] + b[:, None]
+
+
+def max_pool2d(x: Any, kernel: Any, stride: int, padding: Any) -> Any:
+    pad = [(0, 0), (0, 0), *((p, p) for p in padding)]
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 1, *kernel), (1, 1, stride, stride), pad)
+
+
 CLASSES = np.array([[0, 2], [1, -100], [2, 2]])
 CASES: dict[str, tuple[Any, Any, tuple[Any, ...]]] = {  # ours, JAX's, arguments
     "matmul": (lcj.matmul, jnp.matmul, (random(2, 3, 4), random(4, 5))),
@@ -106,6 +116,15 @@ CASES: dict[str, tuple[Any, Any, tuple[Any, ...]]] = {  # ours, JAX's, arguments
     "gelu": (lcj.gelu, lambda x: jax.nn.gelu(x, approximate=False), (random(3, 4),)),
     "gelu_tanh": (lambda x: lcj.gelu(x, tanh=True), jax.nn.gelu, (random(3, 4),)),
     "relu": (lcj.relu, jax.nn.relu, (random(3, 4),)),
+    "silu": (lcj.silu, jax.nn.silu, (random(3, 4),)),
+    "sigmoid": (lcj.sigmoid, jax.nn.sigmoid, (random(3, 4),)),
+    "tanh": (lcj.tanh, jnp.tanh, (random(3, 4),)),
+    "batch_norm": (lcj.batch_norm, batch_norm, (random(4, 3, 2), random(3), random(3, seed=1))),
+    "max_pool2d": (
+        lambda x: lcj.max_pool2d(x, kernel=(3, 2), stride=2, padding=(1, 0)),
+        lambda x: max_pool2d(x, (3, 2), 2, (1, 0)),
+        (random(2, 3, 6, 6),),
+    ),
 }
 
 
@@ -223,6 +242,14 @@ def test_classes_of_32_bits():
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
         with pytest.raises(TypeError, match="target is float32, needs integers"):
             lcj.cross_entropy(x, classes.astype(jnp.float32))
+
+
+def test_places_of_32_bits():
+    with jax.enable_x64(False):
+        x = jnp.asarray(random(2, 3, 6, 6), jnp.float32)
+        ours = jax.grad(lambda x: (lcj.max_pool2d(x, kernel=2) ** 2).sum())
+        theirs = jax.grad(lambda x: (max_pool2d(x, (2, 2), 2, (0, 0)) ** 2).sum())
+        np.testing.assert_allclose(ours(x), theirs(x), rtol=1e-6)
 
 
 def test_refusals():

@@ -159,6 +159,60 @@ def test_rms_norm(array):
     near(dw, tw.grad.numpy())
 
 
+@pytest.mark.parametrize("shape", [(6, 3), (4, 3, 5), (2, 3, 4, 5)])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm(array, shape: tuple[int, ...], training: bool):
+    x, w, b, dy = random(*shape) + 3, random(3, seed=1), random(3, seed=2), random(*shape, seed=3)
+    running = random(3, seed=4), np.abs(random(3, seed=5)) + 0.1
+    tx, tw, tb = (torch.tensor(a, requires_grad=True) for a in (x, w, b))
+    want = torch.nn.functional.batch_norm(tx, *map(torch.tensor, running), tw, tb, training, eps=1e-3)
+    want.backward(torch.from_numpy(dy))
+    used = () if training else tuple(map(array, running))
+    y, *saved = kernels.batch_norm_forward(*map(array, (x, w, b)), *used, training=training, eps=1e-3)
+    near(y, want.detach().numpy())
+    axes = (0, *range(2, x.ndim))
+    near(saved[0] + saved[1], x.mean(axes) if training else running[0])
+    near(saved[2], x.var(axes) if training else running[1])
+    how = {"training": training, "eps": 1e-3}
+    got = kernels.batch_norm_backward(array(dy), array(x), array(w), *saved, **how)
+    for g, t in zip(got, (tx, tw, tb), strict=True):
+        near(g, t.grad.numpy())
+    dx, dw, _ = kernels.batch_norm_backward(array(dy), array(x), array(w), *saved, **how, out=(False, None, None))
+    assert dx is None
+    near(dw, tw.grad.numpy())
+
+
+def test_batch_norm_far_from_zero():
+    """Two float32 hold the mean: the gradient is right where one would not do."""
+    x, dy = (random(64, 2) + 1e4).astype("float32"), random(64, 2, seed=1).astype("float32")
+    tx = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+    torch.nn.functional.batch_norm(tx, None, None, training=True).backward(torch.from_numpy(dy).double())
+    _, *saved = kernels.batch_norm_forward(x)
+    dx, _, _ = kernels.batch_norm_backward(dy, x, None, *saved)
+    np.testing.assert_allclose(dx, tx.grad.numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"kernel": 2},
+        {"kernel": (3, 2), "stride": (2, 1), "padding": 1, "ceil_mode": True},
+        {"kernel": 2, "dilation": 2},
+    ],
+)
+def test_max_pool2d(array, how: dict[str, Any]):
+    x = random(2, 3, 7, 8)
+    names = {"kernel_size" if name == "kernel" else name: value for name, value in how.items()}
+    t = torch.tensor(x, requires_grad=True)
+    want, places = torch.nn.functional.max_pool2d(t, **names, return_indices=True)
+    dy = random(*want.shape, seed=1)
+    want.backward(torch.from_numpy(dy))
+    y, index = kernels.max_pool2d_forward(array(x), **how)
+    near(y, want.detach().numpy())
+    assert np.array_equal(back(index), places.numpy())
+    near(kernels.max_pool2d_backward(array(dy), array(x), index, **how), t.grad.numpy())
+
+
 @pytest.mark.parametrize("masked", ["none", "causal", "added", "boolean"])
 def test_attention(array, masked: str):
     q, k, v, do = (random(2, 4, 5, 3, seed=i) for i in (0, 1, 2, 3))
@@ -210,13 +264,14 @@ def test_cross_entropy(array):
 
 def test_elementwise(array):
     x, dy = random(3, 50), random(3, 50, seed=1)
-    for name, how in (("gelu", {}), ("gelu", {"tanh": True}), ("relu", {})):
+    names = ("gelu", "relu", "silu", "sigmoid", "tanh")
+    for name, how in (*((name, {}) for name in names), ("gelu", {"tanh": True})):
         t = torch.tensor(x, requires_grad=True)
         want = getattr(torch.nn.functional, name)(t, **({"approximate": "tanh"} if how else {}))
         want.backward(torch.from_numpy(dy))
         y = getattr(kernels, f"{name}_forward")(array(x), **how)
         near(y, want.detach().numpy())
-        saved = y if name == "relu" else array(x)
+        saved = y if name in ("relu", "sigmoid", "tanh") else array(x)
         near(getattr(kernels, f"{name}_backward")(array(dy), saved, **how), t.grad.numpy())
 
 

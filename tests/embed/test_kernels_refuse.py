@@ -24,6 +24,10 @@ def read_only(a: np.ndarray) -> np.ndarray:
     return a
 
 
+def wrong_places(x: np.ndarray) -> np.ndarray:
+    return np.full((1, 1, *x.shape), x.size)
+
+
 @pytest.mark.parametrize(
     "call, error, says",
     [
@@ -68,6 +72,17 @@ def read_only(a: np.ndarray) -> np.ndarray:
             ValueError,
             "stride 0 is out of range",
         ),
+        (lambda x: kernels.batch_norm_forward(x, training=False), ValueError, "are needed without training"),
+        (lambda x: kernels.batch_norm_forward(x, None, None, x[0], x[0]), ValueError, "are needed without training"),
+        (lambda x: kernels.batch_norm_forward(x[:1]), ValueError, "more than one value per channel"),
+        (lambda x: kernels.max_pool2d_forward(x[None, None]), TypeError, "kernel is missing"),
+        (lambda x: kernels.max_pool2d_forward(x[None, None], kernel=6), ValueError, "larger than the input"),
+        (lambda x: kernels.max_pool2d_forward(x[None, None], kernel=2, padding=2), ValueError, "padding"),
+        (
+            lambda x: kernels.max_pool2d_backward(*[x[None, None]] * 2, wrong_places(x), kernel=1),
+            IndexError,
+            "no place",
+        ),
     ],
 )
 def test_refusals(call: Any, error: type[Exception], says: str):
@@ -100,7 +115,7 @@ def test_capture_is_refused():
 
 @pytest.mark.vacuous
 def test_signatures_are_pythons():
-    assert len(kernels.__all__) == 21
+    assert len(kernels.__all__) == 31
     for name in kernels.__all__:
         f = getattr(kernels, name)
         assert f.__name__ == name and f.__module__ == "littlecore.kernels" and "Returns" in f.__doc__

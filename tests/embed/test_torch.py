@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from typing import Any
@@ -44,6 +45,15 @@ CASES = {
     "cross_entropy": (ops.cross_entropy_forward, lambda: (t(3, 4, 2), classes(), t(4, grad=False).abs(), -100, 0.1)),
     "gelu": (ops.gelu_forward, lambda: (turned(3, 4), True)),
     "relu": (ops.relu_forward, lambda: (t(3, 4),)),
+    "silu": (ops.silu_forward, lambda: (t(3, 4),)),
+    "sigmoid": (ops.sigmoid_forward, lambda: (t(3, 4),)),
+    "tanh": (ops.tanh_forward, lambda: (t(3, 4),)),
+    "batch_norm": (ops.batch_norm_forward, lambda: (t(4, 3, 2), t(3), t(3, seed=1))),
+    "batch_norm_frozen": (
+        ops.batch_norm_forward,
+        lambda: (t(4, 3), t(3), None, t(3, grad=False), t(3, grad=False, seed=1).abs(), False, 1e-3),
+    ),
+    "max_pool2d": (ops.max_pool2d_forward, lambda: (t(2, 3, 5, 6), [3, 2], [2, 1], [1, 0], [1, 2], True)),
 }
 
 
@@ -134,10 +144,11 @@ class ConvNet(nn.Module):
         super().__init__()
         self.conv1, self.conv2 = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 16, 3, 2, 1, groups=2, bias=False)
         self.norm, self.out = nn.BatchNorm2d(16), nn.Linear(16, 5)
+        self.pool = nn.MaxPool2d(3, 1, 1)
 
     def forward(self, i: Any) -> Any:
         x = F.one_hot(i % 3, 3).float().permute(0, 2, 1).reshape(4, 3, 4, 3)
-        x = F.relu(self.norm(self.conv2(F.relu(self.conv1(x)))))
+        x = self.pool(F.relu(self.norm(self.conv2(F.relu(self.conv1(x))))))
         return F.log_softmax(self.out(x.mean((2, 3))), -1)[:, 0].sum() + (x.flatten(2) @ x.flatten(2).mT).mean()
 
 
@@ -155,18 +166,32 @@ class ConvNet(nn.Module):
                 "cross_entropy": 1,
             },
         ),
-        (ConvNet, {"conv2d": 2, "relu": 2, "linear": 1, "log_softmax": 1, "matmul": 1}),
+        (
+            ConvNet,
+            {
+                "conv2d": 2,
+                "relu": 2,
+                "batch_norm": 1,
+                "max_pool2d": 1,
+                "linear": 1,
+                "log_softmax": 1,
+                "matmul": 1,
+            },
+        ),
     ],
 )
 def test_models(make: Any, replaced: dict[str, int]):
     torch.manual_seed(0)
     model, i = make(), torch.arange(48).reshape(4, 12) % 11
-    want = model(i)
-    gradients = torch.autograd.grad(want, list(model.parameters()))
+    again = copy.deepcopy(model)
+    want = again(i)
+    gradients = torch.autograd.grad(want, list(again.parameters()))
     with interop.kernels() as report:
         got = model(i)
     ours = torch.autograd.grad(got, list(model.parameters()))
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+    for name, statistic in model.named_buffers():  # a batch norm's running ones
+        torch.testing.assert_close(statistic, again.get_buffer(name), rtol=1e-5, atol=1e-5)
     for g, exact in zip(ours, gradients, strict=True):
         torch.testing.assert_close(g, exact, rtol=1e-4, atol=1e-4)
     assert {name.strip("_"): n for name, n in report.replaced.items()} == replaced

@@ -94,8 +94,10 @@ nb::object numpy_empty(PyObject* like, const lc_shape& shape, const char* kernel
     static PyObject* const float64 = attribute_of("numpy", "float64");
     nb::object sizes = nb::steal(PyTuple_New(shape.ndim));
     for (int i = 0; i < shape.ndim; ++i) PyTuple_SET_ITEM(sizes.ptr(), i, PyLong_FromLongLong(shape.shape[i]));
-    nb::object dtype = shape.dtype.bits == 32 ? nb::borrow(float32) : shape.dtype.bits == 64 ? nb::borrow(float64)
-                                                                                             : nb::object(nb::handle(like).attr("dtype"));
+    static PyObject* const int64 = attribute_of("numpy", "int64");
+    nb::object dtype = shape.dtype.code == kDLInt ? nb::borrow(int64) : shape.dtype.bits == 32 ? nb::borrow(float32)
+        : shape.dtype.bits == 64                                                               ? nb::borrow(float64)
+                                                                                               : nb::object(nb::handle(like).attr("dtype"));
     PyObject* arguments[] = {sizes.ptr(), dtype.ptr()};
     nb::object made = nb::steal(PyObject_Vectorcall(empty, arguments, 2, nullptr));
     if (!made.is_valid()) throw nb::python_error();

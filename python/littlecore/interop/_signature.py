@@ -74,6 +74,9 @@ class Signature:
             (sh, sw), (ph, pw), (dh, dw), _ = options
             sizes["out_h"] = (sizes["h"] + 2 * ph - dh * (sizes["r"] - 1) - 1) // sh + 1
             sizes["out_w"] = (sizes["w"] + 2 * pw - dw * (sizes["s"] - 1) - 1) // sw + 1
+        if self.name == "max_pool2d_forward":
+            for size, pooled, kernel, stride, pad, step in zip("hw", ("out_h", "out_w"), *options[:4], strict=True):
+                sizes[pooled] = _pooled(sizes[size], kernel, stride or kernel, pad, step, options[4])
         out: list[Shape | None] = []
         for a in self.outputs:
             if a.axes[0].startswith("="):
@@ -81,6 +84,11 @@ class Signature:
             else:
                 out.append(tuple(size for axis in a.axes for size in (lead if axis == "*" else (sizes[axis],))))
         return out
+
+
+def _pooled(size: Any, kernel: int, stride: int, pad: int, step: int, ceil: bool) -> Any:
+    outputs = (size + 2 * pad - step * (kernel - 1) - 1 + (stride - 1 if ceil else 0)) // stride + 1
+    return outputs - 1 if ceil and (outputs - 1) * stride >= size + pad else outputs  # the last begins inside
 
 
 def broadcast(a: Shape, b: Shape) -> Shape:

@@ -123,11 +123,22 @@ def _call(s: Signature, options: tuple[Any, ...], needs: tuple[bool, ...], array
         skipped = shape is None or (a.optional and not need) or (of is not None and of.dtype == jnp.bool_)
         made.append(None if skipped else len(results))
         places.append(-1 if skipped else len(operands) + len(results))
-        if not skipped:
-            results.append(jax.ShapeDtypeStruct(shape, wide if a.dtype == "acc" else first.dtype))
+        if shape is None or skipped:
+            continue
+        if a.dtype == "int64" and not jax.config.jax_enable_x64:
+            places[-1] |= _PAIRS
+            results.append(jax.ShapeDtypeStruct((*shape, 2), jnp.int32))
+        else:
+            dtype = {"acc": wide, "int64": jnp.int64}.get(a.dtype, first.dtype)
+            results.append(jax.ShapeDtypeStruct(shape, dtype))
     call = np.array([_IDS[s.name], len(places), len(words), len(extra) // 3, *places, *words, *extra], np.int64)
     got = jax.ffi.ffi_call("littlecore", results, input_output_aliases=aliases)(*operands, call=call)
-    return tuple(None if i is None else got[i] for i in made) + tuple(got[: len(aliases)])
+    outputs = tuple(None if i is None else got[i] for i in made)
+    if not jax.config.jax_enable_x64:  # the lower halves: they count elements of a plane
+        outputs = tuple(
+            y[..., 0] if y is not None and a.dtype == "int64" else y for a, y in zip(s.outputs, outputs, strict=True)
+        )
+    return outputs + tuple(got[: len(aliases)])
 
 
 # ---- batches -----------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def _fake(s: Signature, *args: Any) -> Any:
     made = []
     for a, shape, need in zip(s.outputs, shapes, needs, strict=True):
         skipped = a.optional and (not need or shape is None or _is_gradient_of_bool(s, a, tensors))
-        dtype = wide if a.dtype == "acc" else first.dtype
+        dtype = {"acc": wide, "int64": torch.int64}.get(a.dtype, first.dtype)
         made.append(first.new_empty(0 if skipped or shape is None else shape, dtype=first.dtype if skipped else dtype))
     return made[0] if len(made) == 1 else tuple(made) if made else None
 
@@ -196,12 +196,7 @@ def _conv2d(
     _ready(input, weight, bias, wide=True)
     _need(input.dim() == 4, "no batch")
     _need(not isinstance(padding, str), f"padding={padding!r}")
-
-    def pair(v: Any) -> list[int]:
-        v = [v] if isinstance(v, int) else list(v)
-        return v * 2 if len(v) == 1 else v
-
-    return ops.conv2d_forward(input, weight, bias, pair(stride), pair(padding), pair(dilation), groups)
+    return ops.conv2d_forward(input, weight, bias, _pair(stride), _pair(padding), _pair(dilation), groups)
 
 
 def _attention(
@@ -274,10 +269,66 @@ def _gelu(input: Any, approximate: str = "none") -> Any:
     return ops.gelu_forward(input, approximate == "tanh")
 
 
-def _relu(input: Any, inplace: bool = False) -> Any:
-    _ready(input)
-    _need(not inplace, "in place")
-    return ops.relu_forward(input)
+def _batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    _ready(input, weight, bias, running_mean, running_var, wide=True)
+    _need(input.dim() >= 2, "no channels")
+    if not training:
+        return ops.batch_norm_forward(input, weight, bias, running_mean, running_var, False, eps)[0]
+    y, base, rest, var = ops.batch_norm_forward(input, weight, bias, None, None, True, eps)
+    if running_mean is not None:
+        with torch.no_grad():
+            n = input.numel() // input.shape[1]
+            running_mean.lerp_(base + rest, momentum)
+            running_var.lerp_(var * (n / max(n - 1, 1)), momentum)
+    return y
+
+
+def _pair(v: Any) -> list[int]:
+    v = [v] if isinstance(v, int) else list(v)
+    return v * 2 if len(v) == 1 else v
+
+
+def _max_pool2d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    _ready(input, wide=True)
+    _need(input.dim() == 4, "no batch")
+    _need(not return_indices, "indices")
+    stride = _pair(stride) if stride else [0, 0]
+    return ops.max_pool2d_forward(input, _pair(kernel_size), stride, _pair(padding), _pair(dilation), ceil_mode)[0]
+
+
+def _addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    _ready(input, mat1, mat2)
+    _need(beta == alpha == 1, "factors")
+    _need(input.dim() == 1 and input.shape[0] == mat2.shape[1], "no bias")
+    return ops.linear_forward(mat1, mat2.T, input)
+
+
+def _elementwise(name: str) -> Callable[..., Any]:
+    op = getattr(ops, f"{name}_forward")
+
+    def function(input: Any, inplace: bool = False) -> Any:
+        _ready(input)
+        _need(not inplace, "in place")
+        return op(input)
+
+    return function
 
 
 _REPLACED: dict[Any, Callable[..., Any]] = {
@@ -290,9 +341,13 @@ _REPLACED: dict[Any, Callable[..., Any]] = {
     F.log_softmax: _softmax_of(True),
     F.cross_entropy: _cross_entropy,
     F.gelu: _gelu,
-    F.relu: _relu,
-    torch.relu: _relu,
-    torch.Tensor.relu: _relu,
+    F.batch_norm: _batch_norm,
+    **dict.fromkeys((F.max_pool2d, F.max_pool2d_with_indices, torch.max_pool2d), _max_pool2d),
+    **dict.fromkeys((F.relu, torch.relu, torch.Tensor.relu), _elementwise("relu")),
+    **dict.fromkeys((F.silu,), _elementwise("silu")),
+    **dict.fromkeys((F.sigmoid, torch.sigmoid, torch.Tensor.sigmoid), _elementwise("sigmoid")),
+    **dict.fromkeys((F.tanh, torch.tanh, torch.Tensor.tanh), _elementwise("tanh")),
+    **dict.fromkeys((torch.addmm, torch.Tensor.addmm), _addmm),
     **dict.fromkeys((torch.softmax, torch.Tensor.softmax), _softmax_of(False)),
     **dict.fromkeys((torch.log_softmax, torch.Tensor.log_softmax), _softmax_of(True)),
     **dict.fromkeys((torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm, torch.mm), _matmul),

@@ -1,0 +1,117 @@
+// batch_norm and max_pool2d on the memory of a call.
+#include <algorithm>
+#include "cpp/c_api/run.h"
+#include "cpp/core/allocator.h"
+#include "cpp/ops/batch_norm.h"
+#include "cpp/ops/pool2d.h"
+
+namespace lc::c_api {
+namespace {
+
+// ---- batch_norm -----------------------------------------------------------------------------------------------------
+
+// x as [n, c, s].
+struct Channels {
+    int64_t n, c, s;
+};
+
+Channels channels(const View& x) {
+    Channels r{x.size(0), x.size(1), 1};
+    for (int i = 2; i < x.shape.size(); ++i) r.s *= x.size(i);
+    return r;
+}
+
+// The kernel's statistics, base, rest and var, in float64.
+struct Statistics {
+    Buffer<double> memory;
+    int64_t c;
+
+    explicit Statistics(int64_t channels) : memory(3 * channels), c(channels) { std::fill_n(memory.data(), 3 * channels, 0.0); }
+    double* row(int i) const { return memory.data() + i * c; }
+    template <class T> void read(int i, const View& from) const { std::copy_n(from.at<T>(), c, row(i)); }
+};
+
+}  // namespace
+
+void batch_norm_forward(const Call& c) {
+    const View &x = c[0], &mean = c[3], &var = c[4];
+    const bool training = c.integer(0) != 0;
+    const auto [n, channel_count, s] = channels(x);
+    LC_CHECK(!training || n * s != 1, ValueError, c.name(), ": training needs more than one value per channel, x has shape ", x.shape);
+    LC_CHECK(mean.given == !training && var.given == !training, ValueError, c.name(), ": running_mean and running_var are needed without training, and only then");
+    visit_float(c.dtype, "batch_norm", [&, n = n, channel_count = channel_count, s = s]<class T>() {
+        const Statistics used(channel_count);
+        if (!training) {
+            used.read<T>(0, mean);
+            used.read<T>(2, var);
+        }
+        if (x.numel() > 0)
+            cpu::batch_norm_forward<T>({n, channel_count, s, c.real(1), training, x.at<T>(), c[1].at<T>(), c[2].at<T>(), used.row(0), used.row(1), used.row(2), c[5].at<T>()});
+        for (int64_t i = 0; i < channel_count; ++i) {         // two numbers of T hold what the kernel knows of the mean
+            const double m = used.row(0)[i] + used.row(1)[i];
+            c[6].at<T>()[i] = T(m);
+            c[7].at<T>()[i] = T(m - double(T(m)));
+            c[8].at<T>()[i] = T(used.row(2)[i]);
+        }
+    });
+}
+
+void batch_norm_backward(const Call& c) {
+    const View &dy = c[0], &x = c[1], &dw = c[7], &db = c[8];
+    const auto [n, channel_count, s] = channels(x);
+    visit_float(c.dtype, "batch_norm", [&, n = n, channel_count = channel_count, s = s]<class T>() {
+        const Statistics used(channel_count);
+        for (int i = 0; i < 3; ++i) used.read<T>(i, c[3 + i]);
+        if (x.numel() > 0)
+            return cpu::batch_norm_backward<T>({n, channel_count, s, c.real(1), c.integer(0) != 0, dy.at<T>(), x.at<T>(), c[2].at<T>(), used.row(0), used.row(1), used.row(2), c[6].at<T>(), dw.at<T>(), db.at<T>()});
+        if (dw.given) std::fill_n(dw.at<T>(), channel_count, T(0));
+        if (db.given) std::fill_n(db.at<T>(), channel_count, T(0));
+    });
+}
+
+// ---- max_pool2d -----------------------------------------------------------------------------------------------------
+
+namespace {
+
+struct Windows {
+    PoolWindows rows, cols;
+    Pool2dShape shape;
+};
+
+// The options of either direction: kernel, stride, padding, dilation (two words each), ceil_mode.
+Windows windows_of(const Call& c, const View& x) {
+    const auto along = [&](int i) {
+        for (int option = 0; option < 8; option += 2)
+            LC_CHECK(c.integer(option + i) >= 0 && c.integer(option + i) <= INT32_MAX, ValueError, c.name(), ": an option is ", c.integer(option + i), ", out of range");
+        const int64_t kernel = c.integer(i), stride = c.integer(2 + i);
+        return pool_windows(c.name(), x.size(2 + i), kernel, stride ? stride : kernel, c.integer(4 + i), c.integer(6 + i), c.integer(8) != 0, false);
+    };
+    const int64_t h = x.size(2), w = x.size(3);
+    LC_CHECK(h > 0 && w > 0 && h <= INT32_MAX / w, ValueError, c.name(), ": x of shape ", x.shape, " has planes of ", h * w, " elements; between 1 and 2^31 - 1 are possible");
+    Windows found{along(0), along(1), {}};
+    found.shape = {x.size(0) * x.size(1), h, w, found.rows.outputs(), found.cols.outputs(), found.rows.axis(), found.cols.axis(), 0};
+    return found;
+}
+
+}  // namespace
+
+void settle_max_pool2d(Call& c) {
+    const Windows w = windows_of(c, c[c.signature.inputs == 1 ? 0 : 1]);
+    c.bind("out_h", w.rows.outputs());
+    c.bind("out_w", w.cols.outputs());
+}
+
+void max_pool2d_forward(const Call& c) {
+    const Windows w = windows_of(c, c[0]);
+    visit_float(c.dtype, "max_pool2d", [&]<class T>() { cpu::max_pool2d_forward<T>({w.shape, c[0].at<T>(), c[1].at<T>(), c[2].at<int64_t>()}); });
+}
+
+void max_pool2d_backward(const Call& c) {
+    const Windows w = windows_of(c, c[1]);
+    const int64_t* index = c[2].at<int64_t>();
+    for (int64_t i = 0, n = c[2].numel(); i < n; ++i)
+        LC_CHECK(index[i] >= -1 && index[i] < w.shape.h * w.shape.w, IndexError, c.name(), ": index ", index[i], " is no place in a plane of ", w.shape.h, " x ", w.shape.w);
+    visit_float(c.dtype, "max_pool2d", [&]<class T>() { cpu::max_pool2d_backward<T>({w.shape, c[0].at<T>(), index, c[3].at<T>()}); });
+}
+
+}  // namespace lc::c_api
