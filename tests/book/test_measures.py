@@ -5,7 +5,15 @@ import pytest
 
 import littlecore as lc
 from littlecore import data
-from littlecore.book import image_generation, model_merging, object_detection, quantization, semantic_segmentation
+from littlecore.book import (
+    human_feedback,
+    image_generation,
+    model_merging,
+    object_detection,
+    quantization,
+    semantic_segmentation,
+    text_generation,
+)
 
 
 def scene(boxes, labels):
@@ -103,3 +111,30 @@ def test_a_rounded_layer_learns_as_if_it_were_not():
     np.testing.assert_allclose(y.detach().numpy(), (x @ rounded.mT + layer.bias).detach().numpy(), rtol=1e-4, atol=1e-5)
     y.sum().backward()
     np.testing.assert_allclose(layer.weight.grad.numpy(), np.tile(x.numpy().sum(0), (3, 1)), rtol=1e-4, atol=1e-5)
+
+
+def test_surprise_is_a_standard_deviation_of_what_chance_does():
+    random = np.random.default_rng(0)
+    p = random.dirichlet(np.ones(20))
+    found = [text_generation.surprise(random.multinomial(5000, p), p) for _ in range(400)]
+    assert abs(np.mean(found)) < 0.2 and np.std(found) == pytest.approx(1, abs=0.15)
+    wrong = np.roll(p, 1)
+    assert text_generation.surprise(random.multinomial(5000, p), wrong) > 10
+    assert text_generation.surprise(np.array([1, 0]), np.array([0.0, 1.0])) == np.inf
+
+
+def test_the_ways_to_draw():
+    p = np.array([0.05, 0.4, 0.3, 0.15, 0.06, 0.04])
+    np.testing.assert_allclose(text_generation.nucleus(p), np.array([0, 0.4, 0.3, 0.15, 0, 0]) / 0.85)
+    np.testing.assert_allclose(text_generation.five_likeliest(p), np.append(p[:5], 0) / 0.96)
+
+
+def test_advantages_without_decay_are_all_rewards_to_come():
+    length = human_feedback.LENGTH
+    rewards, values = lc.randn(3, length), lc.randn(3, length)
+    to_come = np.cumsum(rewards.numpy()[:, ::-1], 1)[:, ::-1]
+    found = human_feedback.advantages(rewards, values, 1.0).numpy()
+    np.testing.assert_allclose(found, to_come - values.numpy(), rtol=1e-4, atol=1e-5)
+    found = human_feedback.advantages(rewards, values, 0.0).numpy()
+    after = np.append(values.numpy()[:, 1:], np.zeros((3, 1)), 1)
+    np.testing.assert_allclose(found, rewards.numpy() + after - values.numpy(), rtol=1e-4, atol=1e-5)

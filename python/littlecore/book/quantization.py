@@ -178,15 +178,17 @@ def aware(
         "its blocks in 2 bits after some more training without (red) and with the rounding inside (green).",
     )
     axes = figure.subplots()
-    sizes, reached = zip(*curve.values(), strict=True)
-    axes.axhline(curve["float32"][1], color=GREY, linestyle=":")
-    axes.loglog(sizes, reached, "o-", color=BLUE)
-    for name, (size, value) in curve.items():
-        axes.annotate(name, (size, value), (4, 6), textcoords="offset points", fontsize=9)
+    ordered = dict(sorted(curve.items(), key=lambda item: item[1]))
+    sizes, reached = np.array(list(ordered.values())).T
+    axes.axhline(curve["float32"][1], color=BLUE, linestyle=":", linewidth=1)
+    axes.axhline(plain, color=GREY, linestyle=":", linewidth=1)
+    axes.semilogx(sizes / 1000, reached, "o-", color=BLUE)
+    for name, x, y in zip(ordered, sizes / 1000, reached, strict=True):
+        axes.annotate(name, (x, y), (3, 7), textcoords="offset points", rotation=40, fontsize=9)
     inside = sum(p.numel() for p in model.transformer["h"].parameters() if p.dim() == 2)
-    size = curve["float32"][0] - (4 - 12 / BLOCK) * inside
-    axes.plot([size, size], [rounded, trained], "v-", color=GREEN)
-    axes.annotate("2 bits, trained so", (size, trained), (6, -4), textcoords="offset points", color=GREEN, fontsize=9)
-    axes.plot(size, rounded, "o", color=RED)
-    axes.set(xlabel="bytes", ylabel="perplexity")
-    plain_numbers(axes.yaxis)
+    size = (curve["float32"][0] - (4 - 12 / BLOCK) * inside) / 1000
+    for value, colour, name in ((rounded, RED, "2 bits"), (trained, GREEN, "2 bits, trained so")):
+        axes.plot(size, value, "s", color=colour)
+        axes.annotate(name, (size, value), (7, -4), textcoords="offset points", color=colour, fontsize=9)
+    axes.set(xlabel="kilobytes", ylabel="perplexity", ylim=(None, 1.03 * reached.max()))
+    plain_numbers(axes.xaxis)

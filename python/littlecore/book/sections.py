@@ -64,7 +64,7 @@ SECTIONS = (
     Section("6.5", "Speech recognition"),
     Section("6.6", "Text-image representations", ("text_image_representations",)),
     Section("6.7", "Reinforcement learning", ("reinforcement_learning", "atari")),
-    Section("7.1", "Text generation"),
+    Section("7.1", "Text generation", ("text_generation", "human_feedback")),
     Section("7.2", "Image generation", ("image_generation",)),
     Section("8.1", "Prompt engineering"),
     Section("8.2", "Quantization", ("quantization",)),

@@ -136,7 +136,8 @@ class GPT(nn.Module, Generates):
         weight = self.lm_head.weight
         return KVCache(self.n_layer, batch, self.n_head, self.block_size, self.n_embd // self.n_head, weight.dtype)
 
-    def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+    def features(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+        """What the readout sees.    int64 [N, T] -> [N, T, n_embd]"""
         start = 0 if cache is None else cache.length
         t = tokens.shape[1]
         if start + t > self.block_size:
@@ -148,7 +149,10 @@ class GPT(nn.Module, Generates):
             x = block(x, cache, i)
         if cache is not None:
             cache.length += t
-        return self.lm_head(self.transformer["ln_f"](x))  # [N, T, C] -> [N, T, vocab_size]
+        return self.transformer["ln_f"](x)
+
+    def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+        return self.lm_head(self.features(tokens, cache))  # [N, T, C] -> [N, T, vocab_size]
 
 
 TURNED = (
