@@ -10,11 +10,16 @@ from .demo import Demo
 
 
 def fit(
-    demo: Demo, model: nn.Module, loss: Callable[[], Tensor], steps: int, rate: float, text: str = "training"
-) -> list[float]:
-    """Adam on what `loss()` draws and computes, with a learning rate that falls to 0; the losses of all steps."""
+    demo: Demo, model: nn.Module, loss: Callable[[], Tensor], steps: int, rate: float, text: str = "training",
+    warmup: int = 0,
+) -> list[float]:  # fmt: skip
+    """Adam on what `loss()` draws and computes; the losses of all steps.
+
+    The learning rate rises for `warmup` steps, then falls to 0.
+    """
     optimizer = optim.Adam(model.parameters(), lr=rate)
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    falling = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps - warmup)
+    schedule = optim.lr_scheduler.WarmupLR(optimizer, warmup, after=falling)
     losses = []
     for _ in demo.progress(range(steps), text):
         value = loss()

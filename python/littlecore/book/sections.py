@@ -61,7 +61,7 @@ SECTIONS = (
     Section("6.2", "Image classification", ("image_classification",)),
     Section("6.3", "Object detection", ("object_detection",)),
     Section("6.4", "Semantic segmentation", ("semantic_segmentation",)),
-    Section("6.5", "Speech recognition"),
+    Section("6.5", "Speech recognition", ("speech_recognition",)),
     Section("6.6", "Text-image representations", ("text_image_representations",)),
     Section("6.7", "Reinforcement learning", ("reinforcement_learning", "atari")),
     Section("7.1", "Text generation", ("text_generation", "human_feedback")),

@@ -3,6 +3,7 @@
 Everything here is NumPy until `DataLoader` hands out littlecore tensors.
 """
 
+from .audio import SPEECH_RATE, log_mel, read_wav, resample
 from .bpe import BytePairTokenizer
 from .counter_random import SampleRandom
 from .dataset import Dataset, ImageDataset, Subset, TensorDataset, Transformed, random_split, stack
@@ -14,6 +15,7 @@ from .loader import DataLoader
 from .resize import resize
 from .scenes import Scenes, scenes
 from .sources import digits, mnist, shakespeare
+from .speech import VOICE_RATE, Phrase, speak
 from .text import ByteTokenizer, CharTokenizer, TextWindows, read_text
 from .transforms import (
     Cutout,
@@ -27,6 +29,8 @@ from .transforms import (
 
 __all__ = [
     "GGUF",
+    "SPEECH_RATE",
+    "VOICE_RATE",
     "BytePairTokenizer",
     "ByteTokenizer",
     "CharTokenizer",
@@ -37,6 +41,7 @@ __all__ = [
     "ImageDataset",
     "ImageFolder",
     "Normalize",
+    "Phrase",
     "RandomAffine",
     "RandomCrop",
     "RandomHorizontalFlip",
@@ -50,6 +55,7 @@ __all__ = [
     "Transformed",
     "dequantize_blocks",
     "digits",
+    "log_mel",
     "mnist",
     "quantize_blocks",
     "random_split",
@@ -58,9 +64,12 @@ __all__ = [
     "read_image",
     "read_labelled",
     "read_text",
+    "read_wav",
+    "resample",
     "resize",
     "scenes",
     "shakespeare",
+    "speak",
     "stack",
     "write_idx",
 ]

@@ -15,10 +15,11 @@ from .transformer import TransformerSeq2Seq, transformer
 from .unet import UNet, unet
 from .vgg import VGG, vgg
 from .vit import VisionTransformer, vit
+from .whisper import Whisper, load_whisper, whisper
 
 __all__ = [
-    "CLIP", "DQN", "GPT", "MLP", "SSD", "VGG", "AlexNet", "DenoisingUNet", "KVCache", "LeNet", "ResNet",
-    "SmallResNet", "TransformerSeq2Seq", "UNet", "VisionTransformer", "alexnet", "clip", "denoising_unet", "dqn",
-    "filtered", "gpt", "lenet", "load_clip", "load_gpt2", "mlp", "nms", "resnet18", "resnet20", "resnet34", "resnet50",
-    "sample", "sinusoidal_encoding", "ssd", "transformer", "unet", "vgg", "vit",
+    "CLIP", "DQN", "GPT", "MLP", "SSD", "VGG", "AlexNet", "DenoisingUNet", "KVCache", "LeNet", "ResNet", "SmallResNet",
+    "TransformerSeq2Seq", "UNet", "VisionTransformer", "Whisper", "alexnet", "clip", "denoising_unet", "dqn",
+    "filtered", "gpt", "lenet", "load_clip", "load_gpt2", "load_whisper", "mlp", "nms", "resnet18", "resnet20",
+    "resnet34", "resnet50", "sample", "sinusoidal_encoding", "ssd", "transformer", "unet", "vgg", "vit", "whisper",
 ]  # fmt: skip

@@ -1,0 +1,210 @@
+"""Whisper (Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision, 2022).
+
+Keys are those of Hugging Face's WhisperForConditionalGeneration ("model.decoder.layers.0.encoder_attn.q_proj.weight").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import _core, nn
+from .._core import Tensor
+from ..autograd import no_grad
+from ..nn import functional as F
+from ..nn.linear import linear_activation
+from ..nn.state import IncompatibleKeys, as_tensor
+
+
+class Attention(nn.Module):
+    """Multi-head attention of x to memory.    [N, T, D], [N, S, D] -> [N, T, D]"""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"whisper: width {width} must be divisible by heads {heads}")
+        self.heads = heads
+        self.k_proj = nn.Linear(width, width, bias=False)
+        self.v_proj, self.q_proj, self.out_proj = (nn.Linear(width, width) for _ in range(3))
+
+    def split(self, x: Tensor) -> Tensor:
+        """[N, T, D] -> [N, H, T, D/H]"""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def forward(self, x: Tensor, memory: Tensor, causal: bool = False) -> Tensor:
+        q, k, v = self.split(self.q_proj(x)), self.split(self.k_proj(memory)), self.split(self.v_proj(memory))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        return self.out_proj(y.transpose(1, 2).flatten(2))
+
+    def weights(self, x: Tensor, memory: Tensor) -> Tensor:
+        """How much each place of x attends to each of memory, not causal.    [N, T, D], [N, S, D] -> [N, H, T, S]"""
+        q, k = self.split(self.q_proj(x)), self.split(self.k_proj(memory))
+        return (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)
+
+
+class Layer(nn.Module):
+    """What both sides have: self-attention and MLP, each behind a layer norm and beside a skip connection."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.self_attn = Attention(width, heads)
+        self.self_attn_layer_norm = nn.LayerNorm(width)
+        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.final_layer_norm = nn.LayerNorm(width)
+
+    def attend(self, x: Tensor, causal: bool) -> Tensor:
+        """[N, T, D] -> [N, T, D]"""
+        y = self.self_attn_layer_norm(x)
+        return x + self.self_attn(y, y, causal)
+
+    def feed(self, x: Tensor) -> Tensor:
+        """[N, T, D] -> [N, T, D]"""
+        return x + self.fc2(linear_activation(self.fc1, F.gelu, self.final_layer_norm(x)))
+
+
+class EncoderLayer(Layer):
+    """[N, S, D] -> [N, S, D]"""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.feed(self.attend(x, False))
+
+
+class DecoderLayer(Layer):
+    """Attention to the text so far and to what was heard, and MLP.    [N, T, D], [N, S, D] -> [N, T, D]"""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__(width, heads)
+        self.encoder_attn = Attention(width, heads)
+        self.encoder_attn_layer_norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        x = self.attend(x, True)
+        x = x + self.encoder_attn(self.encoder_attn_layer_norm(x), memory)
+        return self.feed(x)
+
+
+class Encoder(nn.Module):
+    """A spectrogram heard by two convolutions and a Transformer.    [N, mels, 2S] -> [N, S, D]"""
+
+    def __init__(self, mels: int, length: int, width: int, heads: int, layers: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(mels, width, 3, padding=1)
+        self.conv2 = nn.Conv1d(width, width, 3, stride=2, padding=1)
+        self.embed_positions = nn.Embedding(length, width)
+        self.embed_positions.weight.requires_grad_(False).copy_(sinusoids(length, width))
+        self.layers = nn.ModuleList([EncoderLayer(width, heads) for _ in range(layers)])
+        self.layer_norm = nn.LayerNorm(width)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        x = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).mT  # [N, mels, 2S] -> [N, D, S] -> [N, S, D]
+        length, most = x.shape[1], self.embed_positions.weight.shape[0]
+        if length > most:
+            raise ValueError(f"whisper: {mel.shape[-1]} columns of sound are more than 2 x audio_length {most}")
+        x = x + self.embed_positions.weight[:length]
+        for layer in self.layers:
+            x = layer(x)
+        return self.layer_norm(x)
+
+
+class Decoder(nn.Module):
+    """What each token and those before it make of what was heard.    int64 [N, T], [N, S, D] -> [N, T, D]"""
+
+    def __init__(self, vocab_size: int, length: int, width: int, heads: int, layers: int) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(vocab_size, width)
+        self.embed_positions = nn.Embedding(length, width)
+        self.layers = nn.ModuleList([DecoderLayer(width, heads) for _ in range(layers)])
+        self.layer_norm = nn.LayerNorm(width)
+        nn.init.normal_(self.embed_tokens.weight, std=0.02)
+        nn.init.normal_(self.embed_positions.weight, std=0.02)
+
+    def forward(self, tokens: Tensor, memory: Tensor) -> Tensor:
+        length, most = tokens.shape[1], self.embed_positions.weight.shape[0]
+        if length > most:
+            raise ValueError(f"whisper: {length} tokens are more than text_length {most}")
+        x = self.embed_tokens(tokens) + self.embed_positions.weight[:length]
+        for layer in self.layers:
+            x = layer(x, memory)
+        return self.layer_norm(x)
+
+
+class Whisper(nn.Module):
+    """Sound [N, mels, 2S] and tokens int64 [N, T] -> logits of the next tokens [N, T, vocab_size].
+
+    The sound is data.log_mel's. What to do with it stands before the text: tokens of the language and of the task. The
+    defaults are the size tiny: 37,760,640 parameters, the embedding shared with the readout.
+    """
+
+    def __init__(
+        self, vocab_size: int = 51865, mels: int = 80, audio_length: int = 1500, text_length: int = 448,
+        width: int = 384, heads: int = 6, encoder_layers: int = 4, decoder_layers: int = 4,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        encoder = Encoder(mels, audio_length, width, heads, encoder_layers)
+        decoder = Decoder(vocab_size, text_length, width, heads, decoder_layers)
+        self.model = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
+        self.proj_out = nn.Linear(width, vocab_size, bias=False)
+        self.proj_out.weight = decoder.embed_tokens.weight  # one tensor, two keys
+
+    def encode(self, mel: Tensor) -> Tensor:
+        """[N, mels, 2S] -> [N, S, D]"""
+        return self.model["encoder"](mel)
+
+    def decode(self, tokens: Tensor, memory: Tensor) -> Tensor:
+        """[N, T], [N, S, D] -> [N, T, vocab_size]"""
+        return self.proj_out(self.model["decoder"](tokens, memory))
+
+    def forward(self, mel: Tensor, tokens: Tensor) -> Tensor:
+        return self.decode(tokens, self.encode(mel))
+
+    @no_grad()
+    def generate(self, mel: Tensor, prompt: Tensor, end: int, most: int) -> Tensor:
+        """The most probable token at every step, `most` at the most, behind `prompt`.    [N, P] -> [N, P + new]
+
+        Rows that have had `end` get more of it.
+        """
+        memory, tokens = self.encode(mel), prompt
+        done = _core.zeros((len(prompt),), dtype=_core.bool_)
+        for _ in range(most):
+            following = _core.where(done, end, self.decode(tokens, memory)[:, -1].argmax(-1))  # [N]
+            tokens = _core.cat([tokens, following.unsqueeze(1)], 1)
+            done = done | (following == end)
+            if bool(done.all()):
+                break
+        return tokens
+
+
+def sinusoids(length: int, width: int) -> Tensor:
+    """[length, width]: sines of falling frequencies 1 to 1/10000 in the first half of the columns, then cosines."""
+    if width % 2:
+        raise ValueError(f"whisper: width must be even, got {width}")
+    frequency = np.exp(-math.log(1e4) * np.linspace(0, 1, width // 2))
+    angle = np.arange(length)[:, None] * frequency
+    return _core.from_numpy(np.concatenate([np.sin(angle), np.cos(angle)], 1)).float()
+
+
+def load_whisper(model: Whisper, state_dict: Mapping[str, Any]) -> IncompatibleKeys:
+    """Load a checkpoint of Hugging Face's; the readout, which is the embedding, may be missing."""
+    converted = {key: as_tensor(key, value) for key, value in state_dict.items()}
+    converted.setdefault("proj_out.weight", converted["model.decoder.embed_tokens.weight"])
+    return model.load_state_dict(converted)
+
+
+SIZES = {  # layers, heads, width
+    "tiny": (4, 6, 384),
+    "base": (6, 8, 512),
+    "small": (12, 12, 768),
+    "medium": (24, 16, 1024),
+    "large": (32, 20, 1280),
+}
+
+
+def whisper(size: str | None = None, **options: Any) -> Whisper:
+    """A Whisper of the given options, or one of the paper's sizes: tiny, base, small, medium, large."""
+    if size is not None:
+        layers, heads, width = SIZES[size]
+        options = {"encoder_layers": layers, "decoder_layers": layers, "heads": heads, "width": width, **options}
+    return Whisper(**options)
