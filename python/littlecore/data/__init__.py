@@ -5,6 +5,7 @@ Everything here is NumPy until `DataLoader` hands out littlecore tensors.
 
 from .audio import SPEECH_RATE, log_mel, read_wav, resample
 from .bpe import BytePairTokenizer
+from .cifar import cifar, read_cifar
 from .counter_random import SampleRandom
 from .dataset import Dataset, ImageDataset, Subset, TensorDataset, Transformed, random_split, stack
 from .errors import DataError
@@ -12,6 +13,7 @@ from .gguf import GGUF, dequantize_blocks, quantize_blocks, read_gguf
 from .idx import read_idx, read_labelled, write_idx
 from .image_folder import ImageFolder, read_image
 from .loader import DataLoader
+from .objects import VOC_CLASSES, VOID, Photograph, Photographs, read_coco, read_mask, read_voc
 from .resize import resize
 from .scenes import Scenes, scenes
 from .sources import digits, mnist, shakespeare
@@ -30,7 +32,9 @@ from .transforms import (
 __all__ = [
     "GGUF",
     "SPEECH_RATE",
+    "VOC_CLASSES",
     "VOICE_RATE",
+    "VOID",
     "BytePairTokenizer",
     "ByteTokenizer",
     "CharTokenizer",
@@ -41,6 +45,8 @@ __all__ = [
     "ImageDataset",
     "ImageFolder",
     "Normalize",
+    "Photograph",
+    "Photographs",
     "Phrase",
     "RandomAffine",
     "RandomCrop",
@@ -53,17 +59,22 @@ __all__ = [
     "TextWindows",
     "ToFloat",
     "Transformed",
+    "cifar",
     "dequantize_blocks",
     "digits",
     "log_mel",
     "mnist",
     "quantize_blocks",
     "random_split",
+    "read_cifar",
+    "read_coco",
     "read_gguf",
     "read_idx",
     "read_image",
     "read_labelled",
+    "read_mask",
     "read_text",
+    "read_voc",
     "read_wav",
     "resample",
     "resize",

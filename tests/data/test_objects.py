@@ -1,0 +1,233 @@
+"""Folders in the formats of PASCAL VOC and COCO: what is read is what was written, and no lie is believed."""
+
+import json
+import math
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from littlecore import data
+from littlecore.data import DataError, read_coco, read_mask, read_voc
+from littlecore.data.scenes import SHAPES
+
+image_module = pytest.importorskip("PIL.Image")
+SCENES = data.scenes(4, 48, seed=3)
+
+
+def save_images(folder):
+    folder.mkdir(parents=True)
+    for k, image in enumerate(SCENES.images):
+        pixels = np.rint(image.transpose(1, 2, 0) * 255).astype(np.uint8)
+        image_module.fromarray(pixels).save(folder / f"scene{k}.png")
+
+
+def objects(k):
+    """Class and box, right and bottom exclusive, of scene k's objects."""
+    return [
+        (int(c), [int(v) for v in box])
+        for c, box in zip(SCENES.shapes[k], SCENES.boxes[k], strict=True) if c >= 0
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def voc(tmp_path):
+    save_images(tmp_path / "JPEGImages")
+    for part in ("Annotations", "ImageSets/Main", "ImageSets/Segmentation", "SegmentationClass"):
+        (tmp_path / part).mkdir(parents=True)
+    for k, mask in enumerate(SCENES.masks):
+        boxes = "".join(
+            f"<object><name>{SHAPES[c]}</name><difficult>0</difficult><bndbox><xmin>{left + 1}</xmin>"
+            f"<ymin>{top + 1}</ymin><xmax>{right}</xmax><ymax>{bottom}</ymax></bndbox></object>"
+            for c, (left, top, right, bottom) in objects(k)
+        )
+        size = "<size><width>48</width><height>48</height><depth>3</depth></size>"
+        text = f"<annotation><filename>scene{k}.png</filename>{size}{boxes}</annotation>"
+        (tmp_path / "Annotations" / f"scene{k}.xml").write_text(text)
+        indices = image_module.fromarray(mask.astype(np.uint8), mode=None)
+        indices.putpalette(list(range(256)) * 3)
+        indices.save(tmp_path / "SegmentationClass" / f"scene{k}.png")
+    for kind in ("Main", "Segmentation"):
+        (tmp_path / "ImageSets" / kind / "train.txt").write_text("scene0\nscene1\nscene2\n")
+        (tmp_path / "ImageSets" / kind / "val.txt").write_text("scene3\n")
+    return tmp_path
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """Categories have numbers with gaps, as COCO's own."""
+    save_images(tmp_path / "train")
+    rows = [{"id": 10 + k, "file_name": f"scene{k}.png", "width": 48, "height": 48} for k in range(4)]
+    boxes = [
+        {"image_id": 10 + k, "category_id": 7 * (c + 1), "bbox": [x, y, right - x, bottom - y], "iscrowd": 0}
+        for k in range(4) for c, (x, y, right, bottom) in objects(k)
+    ]  # fmt: skip
+    crowd = {"image_id": 10, "category_id": 7, "bbox": [0, 0, 48, 48], "iscrowd": 1}
+    flat = {"image_id": 10, "category_id": 7, "bbox": [3, 4, 0, 5], "iscrowd": 0}
+    categories = [{"id": 7 * (c + 1), "name": name} for c, name in reversed(list(enumerate(SHAPES)))]
+    annotations = [{"id": k, **box} for k, box in enumerate([crowd, *boxes, flat])]
+    content = {"images": rows, "annotations": annotations, "categories": categories}
+    (tmp_path / "instances_train.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def assert_scenes(found, count):
+    scenes = found.scenes(48)
+    assert found.classes == SHAPES and len(found) == len(scenes) == count
+    np.testing.assert_allclose(scenes.images, SCENES.images[:count], atol=0.5 / 255 + 1e-6)
+    for k in range(count):
+        there = scenes.shapes[k] >= 0
+        got = list(zip(scenes.shapes[k][there].tolist(), scenes.boxes[k][there].astype(int).tolist(), strict=True))
+        assert got == objects(k)
+    assert (scenes.colours == -1).all()
+    half = found.scenes(24)
+    np.testing.assert_allclose(half.boxes, scenes.boxes / 2)
+    assert half.images.shape == (count, 3, 24, 24)
+    return scenes
+
+
+def test_voc(voc):
+    scenes = assert_scenes(read_voc(voc, "train", SHAPES), 3)
+    assert not scenes.masks.any()
+    masked = read_voc(voc, "train", SHAPES, masks=True)
+    np.testing.assert_array_equal(masked.scenes(48).masks, SCENES.masks[:3])
+    np.testing.assert_array_equal(masked.scenes(16).masks, SCENES.masks[:3, 1::3, 1::3])
+    assert len(read_voc(voc, "val", SHAPES)) == 1
+
+
+def test_coco(coco):
+    assert_scenes(read_coco(coco / "instances_train.json", coco / "train"), 4)
+
+
+def test_every_truncation_of_an_annotation_is_refused(voc, coco):
+    for path, read in (
+        (voc / "Annotations" / "scene0.xml", lambda: read_voc(voc, "train", SHAPES)),
+        (coco / "instances_train.json", lambda: read_coco(coco / "instances_train.json", coco / "train")),
+    ):
+        content = path.read_bytes()
+        for length in {*range(0, len(content), 37), len(content) - 1}:
+            path.write_bytes(content[:length])
+            with pytest.raises(DataError, match="truncated") as caught:
+                read()
+            assert caught.value.path == str(path)
+        path.write_bytes(content)
+        read()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("filename", None, "<annotation> has no filename"),
+        ("filename", "nothing.png", r"filename 'nothing\.png': there is no such file in JPEGImages"),
+        ("size/width", None, "<annotation> has no size/width"),
+        ("size/width", "49", r"size 49 x 48, but scene0\.png is 48 x 48"),
+        ("size/height", "tall", "size/height 'tall' is no number"),
+        ("object/name", "dragon", "name 'dragon' of object 0 is none of disc, square"),
+        ("object/name", None, "<object> has no name"),
+        ("object/bndbox/xmin", "-1", "bndbox of object 0 .* is no box inside of the image of 48 x 48"),
+        ("object/bndbox/xmin", "47.5", "bndbox of object 0 .* is no box"),
+        ("object/bndbox/ymax", "50", "bndbox of object 0 .* is no box"),
+        ("object/bndbox/ymax", "nan", "bndbox of object 0 .* is no box"),
+        ("object/bndbox/ymax", None, "<object> has no bndbox/ymax"),
+    ],
+)
+def test_lies_in_voc(voc, field, value, words):
+    path = voc / "Annotations" / "scene0.xml"
+    tree = ElementTree.parse(path)
+    parent, _, name = field.rpartition("/")
+    holder = tree.getroot().find(parent or ".")
+    element = holder.find(name)
+    if value is None:
+        holder.remove(element)
+    else:
+        element.text = value
+    tree.write(path)
+    with pytest.raises(DataError, match=words) as caught:
+        read_voc(voc, "train", SHAPES)
+    assert caught.value.path == str(path)
+
+
+def test_boxes_may_overrun_the_edge_by_a_pixel(voc):
+    path = voc / "Annotations" / "scene3.xml"
+    tree = ElementTree.parse(path)
+    for side, value in (("xmin", 0), ("ymin", 0), ("xmax", 49), ("ymax", 49)):
+        tree.getroot().find(f"object/bndbox/{side}").text = str(value)
+    tree.write(path)
+    assert read_voc(voc, "val", SHAPES).photographs[0].boxes[0] == (0, 0, 48, 48)
+
+
+def test_missing_and_foreign_files_of_voc(voc):
+    with pytest.raises(DataError, match=r"test\.txt: no such file"):
+        read_voc(voc, "test", SHAPES)
+    (voc / "Annotations" / "scene3.xml").write_text("<html></html>")
+    with pytest.raises(DataError, match=r"scene3\.xml: its element is <html>"):
+        read_voc(voc, "val", SHAPES)
+    (voc / "Annotations" / "scene3.xml").unlink()
+    with pytest.raises(DataError, match=r"scene3\.xml: no such file, but the split lists it"):
+        read_voc(voc, "val", SHAPES)
+    (voc / "ImageSets" / "Main" / "val.txt").write_text("\n")
+    with pytest.raises(DataError, match=r"val\.txt: lists no image"):
+        read_voc(voc, "val", SHAPES)
+    (voc / "JPEGImages" / "scene0.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"scene0\.png: not a readable image"):
+        read_voc(voc, "train", SHAPES)
+
+
+def test_lies_in_masks(voc):
+    path = voc / "SegmentationClass" / "scene3.png"
+    photograph = read_voc(voc, "val", SHAPES, masks=True).photographs[0]
+
+    def refuse(image, words):
+        image.save(path)
+        with pytest.raises(DataError, match=words) as caught:
+            read_mask(photograph, len(SHAPES))
+        assert caught.value.path == str(path)
+
+    grey = SCENES.masks[3].astype(np.uint8)
+    grey[5, 6] = 255
+    image_module.fromarray(grey).save(path)
+    np.testing.assert_array_equal(read_mask(photograph, 4), grey)
+    grey[5, 6] = 5
+    refuse(image_module.fromarray(grey), "pixel value 5 is neither one of 0 to 4 nor 255")
+    refuse(image_module.fromarray(np.zeros((48, 47), np.uint8)), r"its size is \(47, 48\)")
+    refuse(image_module.fromarray(np.zeros((48, 48, 3), np.uint8)), "this one is of mode RGB")
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(DataError, match=r"scene3\.png: not a readable image"):
+        read_mask(photograph, 4)
+    path.unlink()
+    with pytest.raises(DataError, match=r"scene3\.png: no such file"):
+        read_voc(voc, "val", SHAPES, masks=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "field", "value", "words"),
+    [
+        ("images", 1, "file_name", "nothing.png", r"file_name 'nothing\.png': there is no such file"),
+        ("images", 1, "width", 49, r"width and height 49 x 48, but scene1\.png is 48 x 48"),
+        ("images", 1, "width", "48", r"images\[1\] has no 'width' of type int"),
+        ("images", 1, "id", 10, r"images\[1\]: id 10 is there twice"),
+        ("categories", 0, "name", 3, r"categories\[0\] has no 'name' of type str"),
+        ("annotations", 2, "image_id", 99, "image_id 99 of annotation 2 is not in the file"),
+        ("annotations", 2, "category_id", 8, "category_id 8 of annotation 2 is not in the file"),
+        ("annotations", 2, "bbox", [1, 2, 3], r"bbox \[1, 2, 3\] of annotation 2 is not four numbers"),
+        ("annotations", 2, "bbox", [1, 2, 3, math.nan], "bbox .* of annotation 2 is not four numbers"),
+        ("annotations", 2, "bbox", [1, 2, 3, -4], "bbox of annotation 2 .* is no box"),
+        ("annotations", 2, "bbox", [40, 2, 10, 4], "bbox of annotation 2 .* is no box"),
+        ("annotations", 2, "id", 1, r"annotations\[2\]: id 1 is there twice"),
+    ],
+)
+def test_lies_in_coco(coco, name, row, field, value, words):
+    path = coco / "instances_train.json"
+    content = json.loads(path.read_text())
+    content[name][row][field] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=words) as caught:
+        read_coco(path, coco / "train")
+    assert caught.value.path == str(path)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"categories": {}}', '{"categories": [], "images": []}'])
+def test_coco_files_without_lists(tmp_path, content):
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(DataError, match=r"x\.json: (has no list|images is empty)"):
+        read_coco(tmp_path / "x.json", tmp_path)
