@@ -101,6 +101,22 @@ def test_ptx_stays_in_arch():
     assert not found, found
 
 
+def test_cuda_kernels_keep_to_their_drawers():
+    kernels = files("cuda/kernels", suffixes=(".cu", ".cuh", ".h"))
+    stray = [p.name for p in kernels if not any(p.stem == op or p.stem.startswith(op + "_") for op, _, _ in OPS)]
+    shared = {"strided.cuh", "row.cuh", "row_plan.h", "radix_sort.cuh"}
+    assert set(stray) == shared, f"no line in cpp/ops.def names {set(stray) - shared}"
+    unbound = [
+        f"{p.name}: {found[0]}"
+        for p in kernels
+        for found in re.finditer(r"__global__\s+(?!__launch_bounds__)(\w+)", code(p))
+    ]
+    assert not unbound, f"without __launch_bounds__: {unbound}"
+    contracts = {op for op, _, _ in OPS if "LC_CUDA_" in (ROOT / f"cpp/ops/{op}.h").read_text()}
+    missing = [op for op in contracts if not (ROOT / f"cuda/kernels/{op}.cu").exists()]
+    assert not missing, f"a contract promises a CUDA kernel that is not there: {missing}"
+
+
 def test_the_core_knows_no_python_and_no_op():
     core = files("cpp/core", "cpp/simd", "cpp/autograd", "cpp/kernels", "cpp/ops")
     assert not [p.name for p in core if re.search(r"#include\s*[<\"](pybind11|nanobind|Python\.h)", p.read_text())]

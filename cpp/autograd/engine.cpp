@@ -4,6 +4,7 @@
 #include <unordered_map>
 #include <unordered_set>
 #include "cpp/autograd/accumulate.h"
+#include "cpp/core/cuda.h"
 
 namespace lc {
 namespace {
@@ -121,10 +122,14 @@ Tensor first_gradient(const Tensor& root, const Tensor& dy) {
         Tensor one = Tensor::empty(root.sizes(), root.dtype());
         visit_float_storage(root.dtype(), "backward", [&]<class T> { *one.mutable_data<T>() = from_float<T>(1); });
         host_wrote(one.mutable_raw(), one.storage()->bytes);
-        return one;
+        if (root.device().is_cpu()) return one;
+        const Tensor there = Tensor::empty(root.sizes(), root.dtype(), root.device());
+        replayable([from = one.raw(), to = there.mutable_raw_on(root.device()), d = root.device(), bytes = one.storage()->bytes] { cuda::copy(to, d, from, {}, bytes); });
+        return there;
     }
     LC_CHECK(dy.sizes() == root.sizes(), ValueError, "backward: gradient of shape ", dy.sizes(), " for a tensor of shape ", root.sizes());
     LC_CHECK(dy.dtype() == root.dtype(), TypeError, "backward: gradient of ", dy.dtype(), " for a tensor of ", root.dtype());
+    check_same_device("backward", dy.device(), root.device());
     return dy;
 }
 

@@ -2,6 +2,7 @@
 #include "cpp/bindings/bind.h"
 #include "cpp/c_api/littlecore_dlpack.h"
 #include "cpp/c_api/signature.h"
+#include "cpp/core/cuda.h"
 #include "cpp/ops/copy.h"
 
 namespace lc::python {
@@ -9,7 +10,7 @@ namespace lc::python {
 using namespace littlecore;                           // DLPack's structs
 namespace {
 
-constexpr int32_t kCpu = 1, kCudaHost = 3;
+constexpr int32_t kCpu = 1, kCuda = 2, kCudaHost = 3;
 
 using c_api::dlpack_type;
 
@@ -42,7 +43,7 @@ template <class Managed> Managed* make_export(const Tensor& x) {
         e->managed.version = {1, 1};
         e->managed.flags = x.storage()->read_only ? kReadOnly : 0;
     }
-    e->managed.dl_tensor = {const_cast<void*>(x.raw()), {kCpu, 0}, x.dim(), dlpack_type(x.dtype()), e->layout, e->layout + kMaxDims, 0};
+    e->managed.dl_tensor = {const_cast<void*>(x.address()), {x.device().is_cpu() ? kCpu : kCuda, x.device().index}, x.dim(), dlpack_type(x.dtype()), e->layout, e->layout + kMaxDims, 0};
     return &e->managed;
 }
 
@@ -69,10 +70,13 @@ template <class Managed> Tensor import(Managed* m, bool read_only) {
         if (managed->deleter) managed->deleter(managed);
     };
     Ref<TensorImpl> base = make<TensorImpl>();
-    base->storage = make<Storage>(static_cast<char*>(t.data) + t.byte_offset, 0, Device{}, +drop, m);
+    const Device device = t.device.device_type == kCuda ? Device{Device::Type::cuda, int8_t(t.device.device_id)} : Device{};
+    base->storage = make<Storage>(static_cast<char*>(t.data) + t.byte_offset, 0, device, +drop, m);
     base->storage->read_only = read_only;
     base->dtype = dtype_of(t.dtype);
-    LC_CHECK(t.device.device_type == kCpu || t.device.device_type == kCudaHost, ValueError, "from_dlpack: device type ", t.device.device_type, " is not the CPU");
+    LC_CHECK(t.device.device_type == kCpu || t.device.device_type == kCudaHost || t.device.device_type == kCuda, ValueError, "from_dlpack: device type ", t.device.device_type,
+             " is neither the CPU nor CUDA");
+    LC_CHECK(device.is_cpu() || cuda::is_available(), Error, "from_dlpack: ", cuda::why_not());
     const Dims sizes(t.shape, t.ndim);
     const Dims strides = t.strides ? Dims(t.strides, t.ndim) : contiguous_strides(sizes);
     base->storage->bytes = size_t(element_count(sizes)) * item_size(base->dtype);
@@ -85,9 +89,12 @@ py::object to_dlpack(const Tensor& tensor, py::object stream, py::object max_ver
     auto refuse = [](const char* why) { throw py::buffer_error(why); };
     refuse_recording("__dlpack__", "the memory is handed out");
     if (tensor.requires_grad()) refuse("__dlpack__: the tensor requires grad; use detach()");
-    if (!stream.is_none()) refuse("__dlpack__: a CPU tensor has no stream; pass stream=None");
-    if (!dl_device.is_none() && dl_device.cast<std::pair<int, int>>() != std::pair(int(kCpu), 0))
-        refuse("__dlpack__: the tensor is on the CPU; use to() to move it");
+    const Device device = tensor.device();
+    if (device.is_cpu() && !stream.is_none()) refuse("__dlpack__: a CPU tensor has no stream; pass stream=None");
+    if (!dl_device.is_none() && dl_device.cast<std::pair<int, int>>() != std::pair(int(device.is_cpu() ? kCpu : kCuda), int(device.index)))
+        refuse("__dlpack__: the tensor is on another device; use to() to move it");
+    if (!device.is_cpu() && (stream.is_none() || stream.cast<int64_t>() != -1))      // the consumer may use any stream
+        cuda::synchronize_stream(device, cuda::current_stream(device));
     const bool copied = !copy.is_none() && copy.cast<bool>();
     const Tensor x = copied ? clone(tensor) : tensor;
 

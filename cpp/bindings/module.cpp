@@ -4,6 +4,7 @@
 #include "cpp/bindings/dlpack.h"
 #include "cpp/c_api/littlecore_dlpack.h"
 #include "cpp/core/cpu_features.h"
+#include "cpp/core/cuda.h"
 #include "cpp/core/exact.h"
 #include "cpp/core/machine.h"
 #include "cpp/core/parallel.h"
@@ -46,19 +47,20 @@ void bind_device(py::module_& m) {
         .def("__repr__", [](const PyDevice& d) { return "device('" + to_string(d.device) + "')"; });
 }
 
+py::dict to_dict(const MemoryStats& s) {
+    py::dict out;
+    out["live_bytes"] = s.live_bytes;
+    out["live_blocks"] = s.live_blocks;
+    out["peak_bytes"] = s.peak_bytes;
+    out["reserved_bytes"] = s.reserved_bytes;
+    out["allocations"] = s.allocations;
+    out["system_allocations"] = s.system_allocations;
+    out["overruns"] = s.overruns;
+    return out;
+}
+
 void bind_memory(py::module_& m) {
-    m.def("memory_stats", [] {
-        const MemoryStats s = memory::stats();
-        py::dict out;
-        out["live_bytes"] = s.live_bytes;
-        out["live_blocks"] = s.live_blocks;
-        out["peak_bytes"] = s.peak_bytes;
-        out["reserved_bytes"] = s.reserved_bytes;
-        out["allocations"] = s.allocations;
-        out["system_allocations"] = s.system_allocations;
-        out["overruns"] = s.overruns;
-        return out;
-    });
+    m.def("memory_stats", [] { return to_dict(memory::stats()); });
     m.def("memory_reset_peak", &memory::reset_peak);
     m.def("memory_empty_cache", &memory::empty_cache);
     m.def("memory_fail_at", &memory::fail_at, "n"_a);
@@ -80,6 +82,39 @@ void bind_machine(py::module_& m) {
     m.def("set_num_threads", &set_num_threads, "n"_a);
     m.attr("__version__") = LC_VERSION;
     m.attr("__compiler__") = LC_COMPILER;
+}
+
+// What littlecore.cuda is made of. Streams and events are addresses here; 0 is the default stream.
+void bind_cuda(py::module_& m) {
+    const auto at = [](int index) { return Device{Device::Type::cuda, int8_t(index)}; };
+    const auto handle = [](uintptr_t p) { return reinterpret_cast<void*>(p); };
+    const auto number = [](void* p) { return reinterpret_cast<uintptr_t>(p); };
+    m.def("cuda_is_available", &cuda::is_available);
+    m.def("cuda_why_not", &cuda::why_not);
+    m.def("cuda_device_count", &cuda::device_count);
+    m.def("cuda_device_name", &cuda::device_name, "device"_a);
+    m.def("cuda_device_details", &cuda::device_details, "device"_a);
+    m.def("cuda_synchronize", [=](int d) {
+        const py::gil_scoped_release others;
+        cuda::synchronize(at(d)); }, "device"_a);
+    m.def("cuda_memory_stats", [=](int d) { return to_dict(cuda::memory::stats(at(d))); }, "device"_a);
+    m.def("cuda_reset_peak", [=](int d) { cuda::memory::reset_peak(at(d)); }, "device"_a);
+    m.def("cuda_empty_cache", [=](int d) { cuda::memory::empty_cache(at(d)); }, "device"_a);
+    m.def("cuda_current_stream", [=](int d) { return number(cuda::current_stream(at(d))); }, "device"_a);
+    m.def("cuda_set_stream", [=](int d, uintptr_t s) { cuda::set_current_stream(at(d), handle(s)); }, "device"_a, "stream"_a);
+    m.def("cuda_make_stream", [=](int d) { return number(cuda::make_stream(at(d))); }, "device"_a);
+    m.def("cuda_drop_stream", [=](int d, uintptr_t s) { cuda::drop_stream(at(d), handle(s)); }, "device"_a, "stream"_a);
+    m.def("cuda_synchronize_stream", [=](int d, uintptr_t s) {
+        const py::gil_scoped_release others;
+        cuda::synchronize_stream(at(d), handle(s)); }, "device"_a, "stream"_a);
+    m.def("cuda_make_event", [=](int d) { return number(cuda::make_event(at(d))); }, "device"_a);
+    m.def("cuda_drop_event", [=](int d, uintptr_t e) { cuda::drop_event(at(d), handle(e)); }, "device"_a, "event"_a);
+    m.def("cuda_record_event", [=](int d, uintptr_t e, uintptr_t s) { cuda::record_event(at(d), handle(e), handle(s)); }, "device"_a, "event"_a, "stream"_a);
+    m.def("cuda_wait_event", [=](int d, uintptr_t e, uintptr_t s) { cuda::wait_event(at(d), handle(e), handle(s)); }, "device"_a, "event"_a, "stream"_a);
+    m.def("cuda_synchronize_event", [=](int d, uintptr_t e) {
+        const py::gil_scoped_release others;
+        cuda::synchronize_event(at(d), handle(e)); }, "device"_a, "event"_a);
+    m.def("cuda_elapsed_ms", [=](int d, uintptr_t begin, uintptr_t end) { return cuda::elapsed_ms(at(d), handle(begin), handle(end)); }, "device"_a, "begin"_a, "end"_a);
 }
 
 // ---- errors -----------------------------------------------------------------------------------------------------------
@@ -165,6 +200,7 @@ PYBIND11_MODULE(_core, m) {
     bind_device(m);
     bind_memory(m);
     bind_machine(m);
+    bind_cuda(m);
 
     m.attr("Tensor") = make_tensor_type();
     m.attr("Tensor").attr(littlecore::kExchangeAttribute) = exchange_api();

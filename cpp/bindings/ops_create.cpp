@@ -22,35 +22,37 @@ Tensor full_of(const Dims& sizes, const Operand& value, DType dtype, Device devi
     return leaf(full(sizes, value.tensor, dtype, device), requires_grad);
 }
 
-double number(const Tensor& x) { return *detail::converted(x, DType::float64).data<double>(); }
-int64_t integer(const Tensor& x) { return *detail::converted(x, DType::int64).data<int64_t>(); }
+double number(const Tensor& x) { return *detail::converted(to(x, Device{}), DType::float64).data<double>(); }
+int64_t integer(const Tensor& x) { return *detail::converted(to(x, Device{}), DType::int64).data<int64_t>(); }
 
 Tensor arange_of(const Operand& first, const std::optional<Operand>& second, const std::optional<Operand>& step, std::optional<DType> dtype,
-                 Device, bool requires_grad) {
+                 Device device, bool requires_grad) {
     for (const Tensor& x : {first.tensor, second ? second->tensor : first.tensor, step ? step->tensor : first.tensor})
         if (!x.impl()->weak) refuse_recording("arange", "its bounds are read on the host");
     const Tensor start = second ? first.tensor : full({}, 0.0, DType::int64), end = second ? second->tensor : first.tensor;
     const Tensor by = step ? step->tensor : full({}, 1.0, DType::int64);
     for (const Tensor& x : {start, end, by}) LC_CHECK(x.numel() == 1, ValueError, "arange: start, end and step must be numbers, got shape ", x.sizes());
     if (is_integral(start.dtype()) && is_integral(end.dtype()) && is_integral(by.dtype()))
-        return leaf(arange(integer(start), integer(end), integer(by), dtype.value_or(DType::int64)), requires_grad);
-    return leaf(arange(number(start), number(end), number(by), dtype.value_or(DType::float32)), requires_grad);
+        return leaf(to(arange(integer(start), integer(end), integer(by), dtype.value_or(DType::int64)), device), requires_grad);
+    return leaf(to(arange(number(start), number(end), number(by), dtype.value_or(DType::float32)), device), requires_grad);
 }
 
 // data of the dtype asked for, in memory of its own
-Tensor tensor(py::handle data, std::optional<DType> dtype, Device, bool requires_grad) {
+Tensor tensor(py::handle data, std::optional<DType> dtype, std::optional<Device> device, bool requires_grad) {
     const Tensor x = as_tensor("tensor", data).detach();
+    const Device d = device.value_or(x.device());
+    if (d != x.device()) return leaf(to(detail::converted(x, dtype.value_or(x.dtype())), d), requires_grad);
     return leaf(dtype && *dtype != x.dtype() ? detail::converted(x, *dtype) : clone(x), requires_grad);
 }
 
 }  // namespace
 
 void bind_creation(Module& m) {
-    m.function("tensor", &tensor, "data"_a, py::kw_only(), "dtype"_a = py::none(), "device"_a = Device{}, "requires_grad"_a = false,
+    m.function("tensor", &tensor, "data"_a, py::kw_only(), "dtype"_a = py::none(), "device"_a = py::none(), "requires_grad"_a = false,
                "A tensor with a copy of data: a number, nested lists of numbers, an array or a tensor. Python floats become float32, ints int64.");
-    m.function("as_tensor", [](py::handle data, std::optional<DType> dtype, Device) {
+    m.function("as_tensor", [](py::handle data, std::optional<DType> dtype, std::optional<Device> device) {
         const Tensor x = as_tensor("as_tensor", data);
-        return to(x, dtype.value_or(x.dtype())); }, "data"_a, "dtype"_a = py::none(), "device"_a = Device{}, "As tensor(), but an array's memory is shared and a tensor returned as it is.");
+        return to(to(x, dtype.value_or(x.dtype())), device.value_or(x.device())); }, "data"_a, "dtype"_a = py::none(), "device"_a = py::none(), "As tensor(), but an array's memory is shared and a tensor returned as it is.");
     m.function("from_numpy", [](py::handle array) {
         const Tensor x = from_buffer(array.ptr());
         LC_CHECK(x, TypeError, "from_numpy: needs a NumPy array, got ", Py_TYPE(array.ptr())->tp_name);
@@ -66,8 +68,8 @@ void bind_creation(Module& m) {
 
     m.function("arange", [](const Operand& end, std::optional<DType> dtype, Device d, bool g) { return arange_of(end, {}, {}, dtype, d, g); }, "end"_a, py::kw_only(), "dtype"_a = py::none(), "device"_a = Device{}, "requires_grad"_a = false);
     m.function("arange", [](const Operand& start, const Operand& end, const std::optional<Operand>& step, std::optional<DType> dtype, Device d, bool g) { return arange_of(start, end, step, dtype, d, g); }, "start"_a, "end"_a, "step"_a = py::none(), py::kw_only(), "dtype"_a = py::none(), "device"_a = Device{}, "requires_grad"_a = false, "start, start + step, ... up to but without end: int64 if all three are integers, else float32.");
-    m.function("linspace", [](double start, double end, int64_t steps, DType dtype, Device, bool g) { return leaf(linspace(start, end, steps, dtype), g); }, "start"_a, "end"_a, "steps"_a, py::kw_only(), "dtype"_a = DType::float32, "device"_a = Device{}, "requires_grad"_a = false, "steps numbers from start to end, both included.");
-    m.function("eye", [](int64_t n, std::optional<int64_t> cols, DType dtype, Device, bool g) { return leaf(eye(n, cols.value_or(n), dtype), g); }, "n"_a, "m"_a = py::none(), py::kw_only(), "dtype"_a = DType::float32, "device"_a = Device{}, "requires_grad"_a = false, "1 on the diagonal, 0 elsewhere.");
+    m.function("linspace", [](double start, double end, int64_t steps, DType dtype, Device d, bool g) { return leaf(to(linspace(start, end, steps, dtype), d), g); }, "start"_a, "end"_a, "steps"_a, py::kw_only(), "dtype"_a = DType::float32, "device"_a = Device{}, "requires_grad"_a = false, "steps numbers from start to end, both included.");
+    m.function("eye", [](int64_t n, std::optional<int64_t> cols, DType dtype, Device d, bool g) { return leaf(to(eye(n, cols.value_or(n), dtype), d), g); }, "n"_a, "m"_a = py::none(), py::kw_only(), "dtype"_a = DType::float32, "device"_a = Device{}, "requires_grad"_a = false, "1 on the diagonal, 0 elsewhere.");
 }
 
 }  // namespace lc::python

@@ -16,8 +16,8 @@ const auto kDefault = "generator"_a = py::none();
 
 // rand, randn: name(*size) and name_like(x)
 template <Tensor (*make)(const Dims&, DType, Generator*)> void family(Module& m, const char* name, const char* doc) {
-    m.function(name, [](const py::args& size, G generator, DType dtype, Device, bool requires_grad) { return leaf(make(sizes_of(size), dtype, generator), requires_grad); }, kDefault, "dtype"_a = DType::float32, "device"_a = Device{}, "requires_grad"_a = false, doc);
-    m.function((std::string(name) + "_like").c_str(), [](const Tensor& x, G generator, std::optional<DType> dtype, bool requires_grad) { return leaf(make(x.sizes(), dtype.value_or(x.dtype()), generator), requires_grad); }, "input"_a, py::kw_only(), kDefault, "dtype"_a = py::none(), "requires_grad"_a = false, "The same in the shape and dtype of input.");
+    m.function(name, [](const py::args& size, G generator, DType dtype, Device device, bool requires_grad) { return leaf(to(make(sizes_of(size), dtype, generator), device), requires_grad); }, kDefault, "dtype"_a = DType::float32, "device"_a = Device{}, "requires_grad"_a = false, doc);
+    m.function((std::string(name) + "_like").c_str(), [](const Tensor& x, G generator, std::optional<DType> dtype, bool requires_grad) { return leaf(to(make(x.sizes(), dtype.value_or(x.dtype()), generator), x.device()), requires_grad); }, "input"_a, py::kw_only(), kDefault, "dtype"_a = py::none(), "requires_grad"_a = false, "The same in the shape and dtype of input.");
 }
 
 // ---- generators ------------------------------------------------------------------------------------------------------
@@ -47,7 +47,7 @@ void set_state(const char* op, Generator& g, const Tensor& state) {
 void bind_generator(Module& m) {
     py::class_<Generator, Ref<Generator>>(m.module, "Generator", "A stream of random numbers of its own: its seed, and how many ops have drawn from it.")
         .def(py::init([](Device device) {
-                 LC_CHECK(device.is_cpu(), Error, "Generator: device ", device, " is not available; this build of littlecore has the CPU only");
+                 LC_CHECK(device.is_cpu(), ValueError, "Generator: one generator serves all devices, with the same numbers; leave device out");
                  return make<Generator>();
              }),
              "device"_a = Device{})
@@ -72,9 +72,9 @@ void bind_random(Module& m) {
     bind_generator(m);
     family<rand>(m, "rand", "rand(*size): uniform in [0, 1).");
     family<randn>(m, "randn", "randn(*size): normal with mean 0 and standard deviation 1.");
-    m.function("randint", [](int64_t low, int64_t high, const Dims& size, G generator, DType dtype, Device) { return randint(low, high, size, dtype, generator); }, "low"_a, "high"_a, "size"_a, py::kw_only(), kDefault, "dtype"_a = DType::int64, "device"_a = Device{}, "Integers in [low, high).");
-    m.function("randint", [](int64_t high, const Dims& size, G generator, DType dtype, Device) { return randint(0, high, size, dtype, generator); }, "high"_a, "size"_a, py::kw_only(), kDefault, "dtype"_a = DType::int64, "device"_a = Device{}, "Integers in [0, high).");
-    m.function("randperm", [](int64_t n, G generator, DType dtype, Device) { return randperm(n, dtype, generator); }, "n"_a, py::kw_only(), kDefault, "dtype"_a = DType::int64, "device"_a = Device{}, "0 .. n - 1 in random order.");
+    m.function("randint", [](int64_t low, int64_t high, const Dims& size, G generator, DType dtype, Device device) { return to(randint(low, high, size, dtype, generator), device); }, "low"_a, "high"_a, "size"_a, py::kw_only(), kDefault, "dtype"_a = DType::int64, "device"_a = Device{}, "Integers in [low, high).");
+    m.function("randint", [](int64_t high, const Dims& size, G generator, DType dtype, Device device) { return to(randint(0, high, size, dtype, generator), device); }, "high"_a, "size"_a, py::kw_only(), kDefault, "dtype"_a = DType::int64, "device"_a = Device{}, "Integers in [0, high).");
+    m.function("randperm", [](int64_t n, G generator, DType dtype, Device device) { return to(randperm(n, dtype, generator), device); }, "n"_a, py::kw_only(), kDefault, "dtype"_a = DType::int64, "device"_a = Device{}, "0 .. n - 1 in random order.");
     m.function("normal", [](const Operand& mean, const Operand& std, const std::optional<Dims>& size, G generator) {
         const Tensor shape = add(mean.tensor.detach(), std.tensor.detach());
         const Tensor z = randn(size.value_or(shape.sizes()), is_floating(shape.dtype()) && !mean.tensor.impl()->weak ? shape.dtype() : DType::float32, generator);

@@ -18,7 +18,7 @@ template <class Get, class Set> void property(Module& m, const char* name, Get g
 
 py::object item(const Tensor& x) {
     LC_CHECK(x.numel() == 1, ValueError, "item: a tensor of shape ", x.sizes(), " is not one number");
-    return to_list(Tensor::view_of(x, {}, {}, x.offset()));
+    return to_list(to(Tensor::view_of(x, {}, {}, x.offset()), Device{}));
 }
 
 }  // namespace
@@ -56,13 +56,13 @@ void bind_tensor(Module& m) {
         if (!dim) return py::cast(x.strides());
         return py::int_(x.stride(wrap_dim("stride", *dim, x.dim()))); }, "dim"_a = py::none(), "Steps between neighbours, in elements.");
     m.method("storage_offset", &Tensor::offset);
-    m.method("data_ptr", [](const Tensor& x) { return reinterpret_cast<uintptr_t>(x.raw()); }, "Address of the first element.");
+    m.method("data_ptr", [](const Tensor& x) { return reinterpret_cast<uintptr_t>(x.address()); }, "Address of the first element.");
     m.method("is_contiguous", &Tensor::is_contiguous);
     m.method("is_floating_point", [](const Tensor& x) { return is_floating(x.dtype()); });
     m.method("element_size", [](const Tensor& x) { return item_size(x.dtype()); });
 
     m.method("item", &item, "The one element as a Python number.");
-    m.method("tolist", &to_list, "The elements as nested Python lists.");
+    m.method("tolist", [](const Tensor& x) { return to_list(to(x.detach(), Device{})); }, "The elements as nested Python lists.");
     m.method("__bool__", [](const Tensor& x) {
         LC_CHECK(x.numel() == 1, ValueError, "bool: a tensor of shape ", x.sizes(), " has no one truth value; use any() or all()");
         return bool(py::bool_(item(x)));
@@ -74,10 +74,11 @@ void bind_tensor(Module& m) {
         return py::int_(item(x));
     });
 
-    m.function("to_dtype", &to, "input"_a, "dtype"_a, "The input converted to dtype; itself if it has it already.");
+    m.function("to_device", py::overload_cast<const Tensor&, Device>(&to), "input"_a, "device"_a, "The input on another device; itself if it is there already.");
+    m.function("to_dtype", py::overload_cast<const Tensor&, DType>(&to), "input"_a, "dtype"_a, "The input converted to dtype; itself if it has it already.");
     m.method("__dlpack__", &to_dlpack, py::kw_only(), "stream"_a = py::none(), "max_version"_a = py::none(), "dl_device"_a = py::none(),
              "copy"_a = py::none());
-    m.method("__dlpack_device__", [](const Tensor&) { return py::make_tuple(1, 0); });
+    m.method("__dlpack_device__", [](const Tensor& x) { return py::make_tuple(x.device().is_cpu() ? 1 : 2, int(x.device().index)); });
     m.function("from_dlpack", &from_dlpack, "x"_a, "A tensor on the memory of any array that speaks DLPack: NumPy, PyTorch, JAX, CuPy.");
     m.function("from_buffer", [](py::handle o) {
         Tensor x = from_buffer(o.ptr());

@@ -174,6 +174,10 @@ public:
         Lock lock(*this);
         fail_at_ = n;
     }
+    void count(size_t bytes) {
+        Lock lock(*this);
+        if (fail_at_ > 0 && --fail_at_ == 0) fail(bytes);
+    }
     std::atomic<bool> poison_{false};
 
     void lock() {
@@ -324,6 +328,8 @@ MemoryStats stats() { return heap().stats(); }
 void reset_peak() { heap().reset_peak(); }
 void empty_cache() { heap().empty_cache(); }
 void fail_at(int64_t n) { heap().fail_at(n); }
+LC_API void count_allocation(size_t bytes);            // for the devices' allocators: their blocks count for fail_at, too
+void count_allocation(size_t bytes) { heap().count(bytes); }
 void poison(bool on) { heap().poison_ = on; }
 bool poisoned() { return heap().poison_; }
 

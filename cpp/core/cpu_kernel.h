@@ -7,7 +7,9 @@
 #include "cpp/core/cpu_features.h"
 #include "cpp/core/plan.h"
 
-#ifdef LC_ISA
+#if defined(LC_CUDA_SOURCE)
+#define LC_CPU_KERNEL(kernel, Args)
+#elif defined(LC_ISA)
 #define LC_CPU_KERNEL(kernel, Args) \
     namespace lc::cpu::LC_ISA { \
     template <class T> void kernel(const Args<T>& a); \

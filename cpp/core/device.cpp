@@ -12,6 +12,10 @@ Device parse_device(const std::string& s) {
     throw ValueError(text("device: '", s, "' is none; use 'cpu', 'cuda' or 'cuda:N'"));
 }
 
+void check_same_device(const char* op, Device a, Device b) {
+    LC_CHECK(a == b, ValueError, op, ": the operands are on ", a, " and ", b, "; move one with to()");
+}
+
 std::string to_string(Device d) { return d.is_cpu() ? "cpu" : "cuda:" + std::to_string(d.index); }
 std::ostream& operator<<(std::ostream& out, Device d) { return out << to_string(d); }
 

@@ -15,6 +15,7 @@ struct Device {
     bool is_cpu() const { return type == Type::cpu; }
 };
 
+LC_API void check_same_device(const char* op, Device a, Device b);   // ValueError
 LC_API Device parse_device(const std::string&);       // "cpu", "cuda", "cuda:1"; ValueError otherwise
 LC_API std::string to_string(Device);
 LC_API std::ostream& operator<<(std::ostream&, Device);

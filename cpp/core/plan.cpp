@@ -48,7 +48,7 @@ void Plan::end() noexcept {
 }
 
 void Plan::keep(Storage* s) {
-    if (!s->own() || memory::region_of(s->data) != region_) kept_->storages.try_emplace(s, s);
+    if (!s->own() || !s->device.is_cpu() || memory::region_of(s->data) != region_) kept_->storages.try_emplace(s, s);
 }
 
 void Plan::wrote(Storage* s) {

@@ -1,13 +1,13 @@
 #include "cpp/core/tensor.h"
 #include <cstring>
 #include "cpp/autograd/node.h"
+#include "cpp/core/cuda.h"
 #include "cpp/core/parallel.h"
 
 namespace lc {
 
 Storage::Storage(size_t bytes, Device device) : data(nullptr), bytes(bytes), device(device) {
-    LC_CHECK(device.is_cpu(), Error, "device: ", device, " is not available; this build of littlecore has the CPU only");
-    data = allocate(bytes);
+    data = device.is_cpu() ? allocate(bytes) : cuda::allocate(bytes, device);
 }
 
 Storage::Storage(void* data, size_t bytes, Device device, void (*drop)(void*), void* owner)
@@ -15,7 +15,8 @@ Storage::Storage(void* data, size_t bytes, Device device, void (*drop)(void*), v
 
 Storage::~Storage() {
     if (drop_) drop_(owner_);
-    else ::lc::release(data);
+    else if (device.is_cpu()) ::lc::release(data);
+    else cuda::release(data, device);
 }
 
 TensorImpl::TensorImpl() = default;
@@ -34,10 +35,16 @@ Tensor Tensor::empty(const Dims& sizes, DType dtype, Device device) {
 
 Tensor Tensor::zeros(const Dims& sizes, DType dtype, Device device) {
     Tensor x = empty(sizes, dtype, device);
-    replayable([data = static_cast<char*>(x.mutable_raw()), bytes = int64_t(x.storage()->bytes)] {
+    replayable([data = static_cast<char*>(x.mutable_raw_on(device)), bytes = int64_t(x.storage()->bytes), device] {
+        if (!device.is_cpu()) return cuda::fill_bytes(data, 0, size_t(bytes), device);
         parallel_ranges(bytes, 256 << 10, bytes / 64, [&](int64_t begin, int64_t end) { std::memset(data + begin, 0, size_t(end - begin)); });
     });
     return x;
+}
+
+void Tensor::throw_elsewhere(Device wanted) const {
+    if (!wanted.is_cpu()) throw ValueError(text("tensor: one of shape ", sizes(), " is on ", device(), ", the others are on ", wanted, "; move it with to()"));
+    throw NotImplemented(text("tensor: a tensor of shape ", sizes(), " is on ", device(), ", and this operation has no CUDA kernel yet; use cpu()"));
 }
 
 Tensor Tensor::view_of(const Tensor& base, const Dims& sizes, const Dims& strides, int64_t offset) {

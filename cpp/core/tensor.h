@@ -78,13 +78,25 @@ public:
     // First element. const data() is for reading; mutable_data() refuses read-only memory.
     template <class T> const T* data() const { return static_cast<const T*>(raw()); }
     template <class T> T* mutable_data() const { return static_cast<T*>(mutable_raw()); }
-    const void* raw() const {
-        if (Plan* plan = recording(); LC_UNLIKELY(plan != nullptr)) plan->keep(impl_->storage.get());
-        return static_cast<const char*>(impl_->storage->data) + impl_->offset * int64_t(item_size(impl_->dtype));
-    }
+    const void* raw() const { return raw_on(Device{}); }
     void* mutable_raw() const {
         LC_CHECK(!impl_->storage->read_only, ValueError, "tensor: the memory is read-only; clone() it before writing");
         return const_cast<void*>(raw());
+    }
+    // The same for kernels that run on `device`. An op without a CUDA kernel asks for CPU memory and is refused here.
+    template <class T> const T* data_on(Device d) const { return static_cast<const T*>(raw_on(d)); }
+    template <class T> T* mutable_data_on(Device d) const { return static_cast<T*>(mutable_raw_on(d)); }
+    const void* raw_on(Device d) const {
+        if (LC_UNLIKELY(impl_->storage->device != d)) throw_elsewhere(d);
+        return address();
+    }
+    void* mutable_raw_on(Device d) const {
+        LC_CHECK(!impl_->storage->read_only, ValueError, "tensor: the memory is read-only; clone() it before writing");
+        return const_cast<void*>(raw_on(d));
+    }
+    const void* address() const {                     // wherever it is
+        if (Plan* plan = recording(); LC_UNLIKELY(plan != nullptr)) plan->keep(impl_->storage.get());
+        return static_cast<const char*>(impl_->storage->data) + impl_->offset * int64_t(item_size(impl_->dtype));
     }
 
     // Autograd, defined in cpp/autograd/.
@@ -102,6 +114,7 @@ public:
     uint32_t version() const { return impl_->storage->version; }
 
 private:
+    [[noreturn]] void throw_elsewhere(Device wanted) const;
     Ref<TensorImpl> impl_;
 };
 

@@ -41,8 +41,8 @@ Tensor four_dims(const Tensor& x_any) {
 // then joining the heads again copies nothing.
 Tensor empty_ordered(const Tensor& like, int64_t cols) {
     const int64_t b = like.size(0), h = like.size(1), t = like.size(2);
-    if (h == 1 || like.stride(1) >= like.stride(2)) return Tensor::empty({b, h, t, cols}, like.dtype());
-    return Tensor::view_of(Tensor::empty({b, t, h, cols}, like.dtype()), {b, h, t, cols}, {t * h * cols, cols, h * cols, 1}, 0);
+    if (h == 1 || like.stride(1) >= like.stride(2)) return Tensor::empty({b, h, t, cols}, like.dtype(), like.device());
+    return Tensor::view_of(Tensor::empty({b, t, h, cols}, like.dtype(), like.device()), {b, h, t, cols}, {t * h * cols, cols, h * cols, 1}, 0);
 }
 
 // x, [batch, heads, rows, cols], with the leading dims the caller has.
@@ -58,8 +58,8 @@ Tensor with_lead(const Tensor& x, const Dims& lead) {
     return Tensor::view_of(x, sizes, strides, x.offset());
 }
 
-template <class T> AttentionMatrix<const T> matrix(const Tensor& x) { return {x.data<T>(), x.stride(0), x.stride(1), x.stride(2)}; }
-template <class T> AttentionMatrix<T> mutable_matrix(const Tensor& x) { return {x.mutable_data<T>(), x.stride(0), x.stride(1), x.stride(2)}; }
+template <class T> AttentionMatrix<const T> matrix(const Tensor& x, Device d) { return {x.data_on<T>(d), x.stride(0), x.stride(1), x.stride(2)}; }
+template <class T> AttentionMatrix<T> mutable_matrix(const Tensor& x, Device d) { return {x.mutable_data_on<T>(d), x.stride(0), x.stride(1), x.stride(2)}; }
 
 Problem check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, double dropout_p, bool causal, std::optional<double> scale, bool gqa) {
     LC_CHECK(q.dim() >= 2 && k.dim() == q.dim() && v.dim() == q.dim(), ValueError, kOp, ": query, key and value need the same number of dimensions, at least 2; shapes ",
@@ -114,19 +114,19 @@ Tensor four_dim_mask(const Tensor& mask, const Tensor& q, const Problem& p) {
     return Tensor::view_of(mask, sizes, strides, mask.offset());
 }
 
-AttentionMask mask_argument(const Tensor& m) {
+AttentionMask mask_argument(const Tensor& m, Device d) {
     if (!m) return {nullptr, false, 0, 0, 0, 0};
-    return {m.raw(), m.dtype() == DType::bool_, m.stride(0), m.stride(1), m.stride(2), m.stride(3)};
+    return {m.raw_on(d), m.dtype() == DType::bool_, m.stride(0), m.stride(1), m.stride(2), m.stride(3)};
 }
 
 // Zeros for the gradient of a mask of these sizes, [batch, heads, tq, tk] with 1 where the kernel is to sum.
-Tensor empty_mask_gradient(const Dims& mask, const Problem& p, DType dtype) {
+Tensor empty_mask_gradient(const Dims& mask, const Problem& p, DType dtype, Device d) {
     const AttentionShape& s = p.shape;
-    if (p.lead.size() > 2) return Tensor::zeros({s.batch, s.heads, s.tq, s.tk}, dtype);
+    if (p.lead.size() > 2) return Tensor::zeros({s.batch, s.heads, s.tq, s.tk}, dtype, d);
     Dims sizes = mask;
     while (sizes.size() < p.lead.size() + 2) sizes.insert(0, 1);
     while (sizes.size() < 4) sizes.insert(sizes.size() == 3 ? 1 : 0, 1);
-    return Tensor::zeros(sizes, dtype);
+    return Tensor::zeros(sizes, dtype, d);
 }
 
 // The kernel's sums as the gradient of a mask of these sizes.
@@ -153,23 +153,24 @@ template <class Args, class F> void run(Args a, const std::shared_ptr<RandomKey>
     });
 }
 
-template <class T> AttentionMaskGradient<T> mask_gradient(const Tensor& dmask) {
+template <class T> AttentionMaskGradient<T> mask_gradient(const Tensor& dmask, Device d) {
     if (!dmask) return {nullptr, 0, 0, 0, 0};
-    return {dmask.mutable_data<T>(), dmask.size(0), dmask.size(1), dmask.size(2), dmask.size(3)};
+    return {dmask.mutable_data_on<T>(d), dmask.size(0), dmask.size(1), dmask.size(2), dmask.size(3)};
 }
 
 Tensors backward(const Grads& dy, const Problem& p, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, const Dims& mask_sizes, const Tensor& o,
                  const Tensor& lse) {
+    const Device d = q.device();
     const Tensor d_o = four_dims(dy[0]), dq = empty_ordered(q, p.shape.dim), dk = empty_ordered(k, p.shape.dim), dv = empty_ordered(v, p.shape.dim_v);
     if (LC_UNLIKELY(log_enabled())) {
         const AttentionBackwardPlan plan = attention_backward_plan(p.shape);
         tell("backward", q, p, plan.keys, " keys a task, ", plan.strips, " strips, ", plan.rounds, " rounds");
     }
-    const Tensor dmask = dy.needs(3) ? empty_mask_gradient(mask_sizes, p, q.dtype()) : Tensor();
+    const Tensor dmask = dy.needs(3) ? empty_mask_gradient(mask_sizes, p, q.dtype(), d) : Tensor();
     visit_float_storage(q.dtype(), kOp, [&]<class T>() {
-        run(AttentionBackward<T>{p.shape, matrix<T>(d_o), matrix<T>(q), matrix<T>(k), matrix<T>(v), matrix<T>(o), mask_argument(mask), p.dropout,
-                                 lse.data<acc_t<T>>(), mutable_matrix<T>(dq), mutable_matrix<T>(dk), mutable_matrix<T>(dv), mask_gradient<T>(dmask)},
-            p.key, [](const AttentionBackward<T>& a) { cpu::attention_backward<T>(a); });
+        run(AttentionBackward<T>{p.shape, matrix<T>(d_o, d), matrix<T>(q, d), matrix<T>(k, d), matrix<T>(v, d), matrix<T>(o, d), mask_argument(mask, d), p.dropout,
+                                 lse.data_on<acc_t<T>>(d), mutable_matrix<T>(dq, d), mutable_matrix<T>(dk, d), mutable_matrix<T>(dv, d), mask_gradient<T>(dmask, d)},
+            p.key, [d](const AttentionBackward<T>& a) { on::attention_backward<T>(d, a); });
     });
     Dims kv_lead = p.lead;
     if (kv_lead.size() >= 2) kv_lead[kv_lead.size() - 1] = k.size(1);
@@ -197,11 +198,12 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
         v = four_dims(value);
         if (attn_mask) mask = four_dim_mask(attn_mask, query, p);
         o = empty_ordered(q, p.shape.dim_v);
-        lse = Tensor::empty({p.shape.batch, p.shape.heads, p.shape.tq}, q.dtype() == DType::float64 ? DType::float64 : DType::float32);
+        lse = Tensor::empty({p.shape.batch, p.shape.heads, p.shape.tq}, q.dtype() == DType::float64 ? DType::float64 : DType::float32, query.device());
+        const Device d = query.device();
         visit_float_storage(q.dtype(), kOp, [&]<class T>() {
-            run(AttentionForward<T>{p.shape, matrix<T>(q), matrix<T>(k), matrix<T>(v), mask_argument(mask), p.dropout, mutable_matrix<T>(o),
-                                    lse.mutable_data<acc_t<T>>()},
-                p.key, [](const AttentionForward<T>& a) { cpu::attention_forward<T>(a); });
+            run(AttentionForward<T>{p.shape, matrix<T>(q, d), matrix<T>(k, d), matrix<T>(v, d), mask_argument(mask, d), p.dropout, mutable_matrix<T>(o, d),
+                                    lse.mutable_data_on<acc_t<T>>(d)},
+                p.key, [d](const AttentionForward<T>& a) { on::attention_forward<T>(d, a); });
         });
         y = with_lead(o, p.lead);
     }

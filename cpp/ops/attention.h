@@ -16,6 +16,7 @@
 #pragma once
 #include <optional>
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/random.h"
 #include "cpp/core/tensor.h"
 
@@ -78,3 +79,5 @@ LC_API Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& ke
 
 LC_CPU_KERNEL(attention_forward, AttentionForward)
 LC_CPU_KERNEL(attention_backward, AttentionBackward)
+LC_CUDA_KERNEL(attention_forward, AttentionForward)
+LC_CUDA_KERNEL(attention_backward, AttentionBackward)

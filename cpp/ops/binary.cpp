@@ -38,12 +38,17 @@ template <class F> void visit_arithmetic(DType t, const char* op, F&& f) {
     }
 }
 
-// An operand as elements of dtype t. A lone element is converted on the spot, without a tensor.
+// An operand as elements of dtype t on a device. A lone element of the CPU is converted on the spot, without a tensor.
 class Input {
 public:
-    Input(const Tensor& x, DType t) : impl_(x.impl()), data_(x.raw()) {
-        if (LC_LIKELY(x.dtype() == t)) return;
-        if (x.numel() == 1 && !recording()) {
+    Input(const Tensor& x, DType t, Device device) : impl_(x.impl()), data_(x.address()) {
+        if (LC_LIKELY(x.dtype() == t && x.device() == device)) return;
+        if (x.device() != device) {                   // a number of the CPU may meet a tensor of any device
+            held_ = Tensor::empty(x.sizes(), t, device);
+            detail::copy_into(held_, x);
+            impl_ = held_.impl();
+            data_ = held_.address();
+        } else if (x.numel() == 1 && device.is_cpu() && !recording()) {
             visit_any(x.dtype(), [&]<class S>() {
                 CopyForward<S> a{x.data<S>(), scalar_, t, {}};
                 a.walk.numel = a.walk.size[0] = a.walk.rank = 1;
@@ -53,7 +58,7 @@ public:
         } else {
             held_ = detail::converted(x, t);
             impl_ = held_.impl();
-            data_ = held_.raw();
+            data_ = held_.address();
         }
     }
     Input(const Input&) = delete;
@@ -97,6 +102,15 @@ double value_of(const Tensor& x) {
     return item_as_double(x);
 }
 
+// Where the result is computed. A CPU tensor of one element and no dimension goes wherever the other operand is.
+Device common_device(const char* op, const Tensor& a, const Tensor& b) {
+    if (LC_LIKELY(a.device() == b.device())) return a.device();
+    if (b.dim() == 0 && b.device().is_cpu()) return a.device();
+    if (a.dim() == 0 && a.device().is_cpu()) return b.device();
+    check_same_device(op, a.device(), b.device());
+    return a.device();
+}
+
 void check_divisor(BinaryOp op, DType t, const Tensor& b) {
     const bool divides = op == BinaryOp::remainder || op == BinaryOp::floor_divide || op == BinaryOp::trunc_divide;
     if ((!divides && op != BinaryOp::pow) || !is_integral(t) || b.numel() == 0) return;
@@ -112,25 +126,24 @@ void check_divisor(BinaryOp op, DType t, const Tensor& b) {
 // y = op(a, b); y has the broadcast shape and dtype t.
 void run(BinaryOp op, const Tensor& y, const Tensor& a, const Tensor& b, DType t) {
     if (y.numel() == 0) return;
-    const Input left(a, t), right(b, t);
+    const Device d = y.device();
+    const Input left(a, t, d), right(b, t, d);
     if (t == DType::bool_) op = for_bool(op);
     visit_arithmetic(t, name(op), [&]<class T>() {
-        cpu::binary_forward<T>({op, left.data<T>(), right.data<T>(), static_cast<T*>(const_cast<void*>(y.raw())),
-                                make_strided<3>(y.sizes(), {y.impl(), left.impl(), right.impl()})});
+        on::binary_forward<T>(d, {op, left.data<T>(), right.data<T>(), static_cast<T*>(const_cast<void*>(y.address())), make_strided<3>(y.sizes(), {y.impl(), left.impl(), right.impl()})});
     });
 }
 
 // Both gradients at the shape of dy, in one pass.
 std::pair<Tensor, Tensor> binary_backward(BinaryOp op, const Tensor& dy, const Tensor& a, const Tensor& b, bool want_a, bool want_b) {
     const DType t = dy.dtype();
-    const Tensor da = want_a ? Tensor::empty(dy.sizes(), t) : Tensor(), db = want_b ? Tensor::empty(dy.sizes(), t) : Tensor();
+    const Device d = dy.device();
+    const Tensor da = want_a ? Tensor::empty(dy.sizes(), t, d) : Tensor(), db = want_b ? Tensor::empty(dy.sizes(), t, d) : Tensor();
     if (dy.numel() == 0) return {da, db};
-    const Input left(a, t), right(b, t);
+    const Input left(a, t, d), right(b, t, d);
     const TensorImpl* out = want_a ? da.impl() : db.impl();
     visit_float_storage(t, name(op), [&]<class T>() {
-        cpu::binary_backward<T>({op, dy.data<T>(), left.data<T>(), right.data<T>(),
-                                 want_a ? da.mutable_data<T>() : nullptr, want_b ? db.mutable_data<T>() : nullptr,
-                                 make_strided<4>(dy.sizes(), {out, dy.impl(), left.impl(), right.impl()})});
+        on::binary_backward<T>(d, {op, dy.data_on<T>(d), left.data<T>(), right.data<T>(), want_a ? da.mutable_data_on<T>(d) : nullptr, want_b ? db.mutable_data_on<T>(d) : nullptr, make_strided<4>(dy.sizes(), {out, dy.impl(), left.impl(), right.impl()})});
     });
     return {da, db};
 }
@@ -161,9 +174,10 @@ void attach_backward(BinaryOp op, const Tensor& a, const Tensor& b, const Tensor
 
 Tensor binary(BinaryOp op, const Tensor& a, const Tensor& b) {
     const DType t = compute_type(op, a, b);
+    const Device device = common_device(name(op), a, b);
     check_divisor(op, t, b);
     const bool same = a.sizes() == b.sizes();
-    const Tensor y = Tensor::empty(same ? a.sizes() : broadcast(name(op), a.sizes(), b.sizes()), t, a.device());
+    const Tensor y = Tensor::empty(same ? a.sizes() : broadcast(name(op), a.sizes(), b.sizes()), t, device);
     run(op, y, a, b, t);
     if (wants_grad({a, b})) attach_backward(op, a, b, y);
     return y;
@@ -176,7 +190,8 @@ void binary_(BinaryOp op, const char* name_, const Tensor& a, const Tensor& b) {
     LC_CHECK(kind(t) <= kind(a.dtype()), TypeError, name_, ": the result is ", t, ", which does not fit a tensor of ", a.dtype());
     LC_CHECK(broadcast(name_, a.sizes(), b.sizes()) == a.sizes(), ValueError, name_, ": the result does not fit in place: a is ",
              a.sizes(), ", b is ", b.sizes());
-    a.mutable_raw();                                  // refuses read-only memory
+    if (b.dim() > 0) check_same_device(name_, a.device(), b.device());
+    a.mutable_raw_on(a.device());                     // refuses read-only memory
     bool separate = t == a.dtype() && (a.storage() != b.storage() || (a.offset() == b.offset() && a.strides() == b.strides() && a.sizes() == b.sizes()));
     for (int d = 0; d < a.dim(); ++d) {
         LC_CHECK(a.size(d) <= 1 || a.stride(d) != 0, ValueError, name_, ": the tensor is an expanded view of shape ", a.sizes(), "; clone() it first");
@@ -193,12 +208,12 @@ Tensor compare(CompareOp op, const Tensor& a, const Tensor& b) {
     DType t = a.dtype() == b.dtype() ? a.dtype() : result_type(a, b);
     if (t == DType::bfloat16 || t == DType::float16) t = DType::float32;          // exact
     const char* op_name = kCompareName[int(op)];
-    const Tensor y = Tensor::empty(a.sizes() == b.sizes() ? a.sizes() : broadcast(op_name, a.sizes(), b.sizes()), DType::bool_, a.device());
+    const Device device = common_device(op_name, a, b);
+    const Tensor y = Tensor::empty(a.sizes() == b.sizes() ? a.sizes() : broadcast(op_name, a.sizes(), b.sizes()), DType::bool_, device);
     if (y.numel() == 0) return y;
-    const Input left(a, t), right(b, t);
+    const Input left(a, t, device), right(b, t, device);
     const auto run = [&]<class T>() {
-        cpu::compare_forward<T>({op, left.data<T>(), right.data<T>(), y.mutable_data<bool>(),
-                                 make_strided<3>(y.sizes(), {y.impl(), left.impl(), right.impl()})});
+        on::compare_forward<T>(device, {op, left.data<T>(), right.data<T>(), y.mutable_data_on<bool>(device), make_strided<3>(y.sizes(), {y.impl(), left.impl(), right.impl()})});
     };
     switch (t) {
         case DType::float32: run.template operator()<float>(); break;
@@ -256,8 +271,8 @@ Tensor div(const Tensor& a, const Tensor& b, const std::string& rounding) {
         y = binary(rounded_division(rounding), a, b);
     }
     if (wants_grad({a, b}))
-        record("div", {a, b}, {y}, [ta = a.dtype(), tb = b.dtype(), sa = a.sizes(), sb = b.sizes()](const Grads& dy) -> Tensors {
-            return {dy.needs(0) ? Tensor::zeros(sa, ta) : Tensor(), dy.needs(1) ? Tensor::zeros(sb, tb) : Tensor()};
+        record("div", {a, b}, {y}, [ta = a.dtype(), tb = b.dtype(), sa = a.sizes(), sb = b.sizes(), at = a.device(), bt = b.device()](const Grads& dy) -> Tensors {
+            return {dy.needs(0) ? Tensor::zeros(sa, ta, at) : Tensor(), dy.needs(1) ? Tensor::zeros(sb, tb, bt) : Tensor()};
         });
     return y;
 }

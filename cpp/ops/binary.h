@@ -21,6 +21,7 @@
 #pragma once
 #include <string>
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/strided.h"
 #include "cpp/core/tensor.h"
 
@@ -69,6 +70,9 @@ template <class T> struct CompareForward {            // T: float double int64 i
 LC_CPU_KERNEL(binary_forward, BinaryForward)
 LC_CPU_KERNEL(binary_backward, BinaryBackward)
 LC_CPU_KERNEL(compare_forward, CompareForward)
+LC_CUDA_KERNEL(binary_forward, BinaryForward)
+LC_CUDA_KERNEL(binary_backward, BinaryBackward)
+LC_CUDA_KERNEL(compare_forward, CompareForward)
 namespace lc {
 
 LC_API DType result_type(const Tensor& a, const Tensor& b);

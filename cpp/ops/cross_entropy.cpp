@@ -12,12 +12,14 @@ struct Problem {
     int64_t ignore_index = -100;
     double smoothing = 0;
     SharedTotal total;                                // the divisor of the mean
+    Tensor device_total;                              // the same, where the host should not wait for it
     bool indices = true;
     Reduction reduction = Reduction::mean;
 
     template <class T> CrossEntropyProblem<T> arguments(const Tensor& x, const Tensor& target, const Tensor& weight) const {
-        return {rows.outer, rows.n, rows.inner, x.data<T>(), indices ? target.data<int64_t>() : nullptr, indices ? nullptr : target.data<T>(),
-                weight ? weight.data<T>() : nullptr, ignore_index, T(smoothing)};
+        const Device d = x.device();
+        return {rows.outer, rows.n, rows.inner, x.data_on<T>(d), indices ? target.data_on<int64_t>(d) : nullptr, indices ? nullptr : target.data_on<T>(d),
+                weight ? weight.data_on<T>(d) : nullptr, ignore_index, acc_t<T>(smoothing)};
     }
 };
 
@@ -39,21 +41,44 @@ Problem check(const Tensor& x, const Tensor& target, const Tensor& weight, int64
     return p;
 }
 
+template <class F> void visit(const Tensor& x, F&& f) {
+    if (x.device().is_cpu()) visit_float(x.dtype(), "cross_entropy", f);
+    else visit_float_storage(x.dtype(), "cross_entropy", f);
+}
+
+// On CUDA: the scalar loss, and its divisor left there for backward.
+template <class T> Tensor reduced_there(Problem& p, const Tensor& losses, const Tensor& target, const Tensor& weight, DType dtype) {
+    const Device d = losses.device();
+    p.device_total = Tensor::empty({}, DType::float64, d);
+    const Tensor y = Tensor::empty({}, dtype, d);
+    const CrossEntropyTotal<T> a{losses.data_on<acc_t<T>>(d), losses.numel(), p.indices ? target.data_on<int64_t>(d) : nullptr, weight ? weight.data_on<T>(d) : nullptr,
+                                 p.ignore_index, p.reduction == Reduction::mean, p.device_total.mutable_data_on<double>(d), y.mutable_data_on<T>(d)};
+    replayable([a, d] {
+        cuda::use(d);
+        cuda::cross_entropy_total<T>(a);
+    });
+    return y;
+}
+
 Tensors backward(const Grads& dy, const Problem& p, const Tensor& x, const Tensor& target, const Tensor& weight, const Tensor& max, const Tensor& sum) {
     const Tensor dx = dy.needs(0) ? Tensor::empty_like(x) : Tensor();
     const Tensor dtarget = !p.indices && dy.needs(1) ? Tensor::empty_like(target) : Tensor();
     const Tensor upstream = contiguous(dy[0]);
-    visit_float(x.dtype(), "cross_entropy", [&]<class T>() {
+    visit(x, [&]<class T>() {
+        using A = acc_t<T>;
+        const Device d = x.device();
         const bool each = p.reduction == Reduction::none;
-        const CrossEntropyBackward<T> a{p.arguments<T>(x, target, weight), max.data<T>(), sum.data<T>(), upstream.data<T>(),
-                                        each ? 1 : 0, dx ? dx.mutable_data<T>() : nullptr, dtarget ? dtarget.mutable_data<T>() : nullptr};
-        if (each) return cpu::cross_entropy_backward<T>(a);
-        replayable([a, total = p.total] {
-            const T scaled = T(double(*a.g) / *total);
-            CrossEntropyBackward<T> b = a;
-            b.g = &scaled;
-            cpu::cross_entropy_backward<T>(b);
-        });
+        const CrossEntropyBackward<T> a{p.arguments<T>(x, target, weight), max.data_on<A>(d), sum.data_on<A>(d), upstream.data_on<T>(d), each ? 1 : 0,
+                                        dx ? dx.mutable_data_on<T>(d) : nullptr, dtarget ? dtarget.mutable_data_on<T>(d) : nullptr,
+                                        p.device_total ? p.device_total.data_on<double>(d) : nullptr};
+        if (each || !d.is_cpu()) return on::cross_entropy_backward<T>(d, a);
+        if constexpr (sizeof(T) > 2)
+            replayable([a, total = p.total] {
+                const T scaled = T(double(*a.g) / *total);
+                CrossEntropyBackward<T> b = a;
+                b.g = &scaled;
+                cpu::cross_entropy_backward<T>(b);
+            });
     });
     return {dx, dtarget};
 }
@@ -71,21 +96,27 @@ Tensor cross_entropy(const Tensor& x_any, const Tensor& target_any, const Tensor
         if (weight_any) weight = contiguous(weight_any);
         Dims rows = x.sizes();
         rows.erase(class_dim(x));
-        const Tensor losses = Tensor::empty(rows, x.dtype());
-        max = Tensor::empty(rows, x.dtype());
-        sum = Tensor::empty(rows, x.dtype());
+        const Device d = x.device();
+        const DType statistics = x.dtype() == DType::float64 ? DType::float64 : DType::float32;
+        const Tensor losses = Tensor::empty(rows, statistics, d);
+        max = Tensor::empty(rows, statistics, d);
+        sum = Tensor::empty(rows, statistics, d);
         p.total = shared_total();
-        visit_float(x.dtype(), "cross_entropy", [&]<class T>() {
-            if (p.indices)
-                replayable([total = p.total, mean = p.reduction == Reduction::mean, t = target.data<int64_t>(), rows = target.numel(),
-                            w = weight ? weight.data<T>() : nullptr, n = p.rows.n, ignore_index] {
-                    const double counted = counted_weight<T>("cross_entropy", t, rows, w, n, ignore_index);
-                    if (mean) *total = counted;
-                });
-            else if (p.reduction == Reduction::mean) *p.total = double(losses.numel());
-            cpu::cross_entropy_forward<T>({p.arguments<T>(x, target, weight), max.mutable_data<T>(), sum.mutable_data<T>(), losses.mutable_data<T>()});
+        visit(x, [&]<class T>() {
+            if constexpr (sizeof(T) > 2)              // on CUDA a class that is none shows in the kernel
+                if (d.is_cpu() && p.indices)
+                    replayable([total = p.total, mean = p.reduction == Reduction::mean, t = target.data<int64_t>(), rows = target.numel(),
+                                w = weight ? weight.data<T>() : nullptr, n = p.rows.n, ignore_index] {
+                        const double counted = counted_weight<T>("cross_entropy", t, rows, w, n, ignore_index);
+                        if (mean) *total = counted;
+                    });
+            if (!p.indices && p.reduction == Reduction::mean) *p.total = double(losses.numel());
+            using A = acc_t<T>;
+            on::cross_entropy_forward<T>(d, {p.arguments<T>(x, target, weight), max.mutable_data_on<A>(d), sum.mutable_data_on<A>(d), losses.mutable_data_on<A>(d)});
+            if (p.reduction == Reduction::none) loss = detail::converted(losses, x.dtype());
+            else if (!d.is_cpu()) loss = reduced_there<T>(p, losses, target, weight, x.dtype());
         });
-        loss = p.reduction == Reduction::none ? losses : sum_over_total(losses, p.total);
+        if (!loss) loss = sum_over_total(losses, p.total);
     }
     if (wants_grad({x_any, target_any}))
         record("cross_entropy", {x_any, target_any}, {loss},

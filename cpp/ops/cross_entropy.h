@@ -8,10 +8,12 @@
 //                        dt[c] = g w[c] (1 - eps) L[c]  (probabilities only)
 //
 // x is [outer, n, inner]; loss, m and s are [outer, inner]. m and s are saved, not their logarithm's sum: x[c] - m is exact
-// where x is large. Nothing of x's size is kept, and backward is one pass. float32 and float64; no gradient for weight.
+// where x is large. Nothing of x's size is kept, and backward is one pass. float32 and float64, on CUDA also 16-bit storage with
+// float32 arithmetic; no gradient for weight.
 #pragma once
 #include <string>
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -23,19 +25,31 @@ template <class T> struct CrossEntropyProblem {
     const T* probability;                             // [outer, n, inner]
     const T* weight;                                  // [n] or null: ones
     int64_t ignore_index;
-    T smoothing;
+    acc_t<T> smoothing;
 };
 template <class T> struct CrossEntropyForward {
     CrossEntropyProblem<T> problem;                   // in
-    T *max, *sum, *loss;                              // out   [outer, inner] each
+    acc_t<T>*max, *sum, *loss;                       // out   [outer, inner] each
 };
 template <class T> struct CrossEntropyBackward {
     CrossEntropyProblem<T> problem;                   // in
-    const T *max, *sum;
+    const acc_t<T>*max, *sum;
     const T* g;
-    int64_t g_stride;                     // 0: one gradient for all rows
+    int64_t g_stride;                                 // 0: one gradient for all rows
     T* dx;                                            // out   or null
     T* dprobability;                                  // out   or null
+    const double* total = nullptr;                    // in    on CUDA: g is divided by it; null: by nothing
+};
+// The reduction, where the host should not wait for its divisor: y = sum of loss / total, total = 1 or the mean's divisor.
+template <class T> struct CrossEntropyTotal {
+    const acc_t<T>* loss;
+    int64_t rows;
+    const int64_t* index;                             // null: every row counts
+    const T* weight;
+    int64_t ignore_index;
+    bool mean;
+    double* total;                                    // out
+    T* y;                                             // out
 };
 
 // reduction: "none", "mean" or "sum".
@@ -46,3 +60,6 @@ LC_API Tensor cross_entropy(const Tensor& x, const Tensor& target, const Tensor&
 
 LC_CPU_KERNEL(cross_entropy_forward, CrossEntropyForward)
 LC_CPU_KERNEL(cross_entropy_backward, CrossEntropyBackward)
+LC_CUDA_WIDER_KERNEL(cross_entropy_forward, CrossEntropyForward)
+LC_CUDA_WIDER_KERNEL(cross_entropy_backward, CrossEntropyBackward)
+LC_CUDA_ONLY_KERNEL(cross_entropy_total, CrossEntropyTotal)

@@ -16,9 +16,10 @@ Tensor apply(const Tensor& x, double p, const SharedKey& key) {
     const Tensor from = detail::dense(x), y = Tensor::empty_like(x);
     if (y.numel() == 0) return y;
     visit_float_storage(x.dtype(), "dropout", [&]<class T>() {
-        replayable([key, a = DropoutForward<T>{{}, uint32_t(p * 0x1p32), 1 / (1 - p), from.data<T>(), y.mutable_data<T>(), y.numel()}]() mutable {
+        const Device d = x.device();
+        replayable([d, key, a = DropoutForward<T>{{}, uint32_t(p * 0x1p32), 1 / (1 - p), from.data_on<T>(d), y.mutable_data_on<T>(d), y.numel()}]() mutable {
             a.key = *key;
-            cpu::dropout_forward<T>(a);
+            on::dropout_forward<T>(d, a);
         });
     });
     return y;

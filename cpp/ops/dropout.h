@@ -6,6 +6,7 @@
 // z is not stored: backward makes it anew from the key. dropout1d and dropout2d draw one z per batch entry and channel.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/random.h"
 #include "cpp/core/tensor.h"
 
@@ -22,6 +23,7 @@ template <class T> struct DropoutForward {            // backward is the same ma
 
 }  // namespace lc
 LC_CPU_KERNEL(dropout_forward, DropoutForward)
+LC_CUDA_KERNEL(dropout_forward, DropoutForward)
 namespace lc {
 
 LC_API Tensor dropout(const Tensor& x, double p = 0.5, bool training = true);

@@ -8,6 +8,7 @@ namespace lc {
 namespace {
 
 void check_range(const Tensor& index, int64_t rows) {
+    if (!index.device().is_cpu()) return;             // there the kernel does
     replayable([i = index.data<int64_t>(), count = index.numel(), rows] {
         for (int64_t p = 0; p < count; ++p)
             LC_CHECK(i[p] >= 0 && i[p] < rows, IndexError, "embedding: index ", i[p], " is out of range for a table of ", rows, " rows");
@@ -18,7 +19,13 @@ void check_range(const Tensor& index, int64_t rows) {
 
 Tensor detail::rows_added(const Tensor& index, const Tensor& dy, int64_t rows, int64_t padding_index) {
     const Tensor dw = Tensor::empty({rows, dy.size(-1)}, dy.dtype(), dy.device()), rows_of_dy = contiguous(dy);
+    const Device d = dy.device();
     visit_float_storage(dy.dtype(), "embedding", [&]<class T>() {
+        if (!d.is_cpu())
+            return replayable([d, a = EmbeddingBackwardUnsorted<T>{rows_of_dy.data_on<T>(d), index.data_on<int64_t>(d), index.numel(), rows, dy.size(-1), padding_index, dw.mutable_data_on<T>(d)}] {
+                cuda::use(d);
+                cuda::embedding_backward_unsorted<T>(a);
+            });
         replayable([i = index.data<int64_t>(), count = index.numel(), rows, cols = dy.size(-1), padding_index, from = rows_of_dy.data<T>(), to = dw.mutable_data<T>()] {
             Buffer<int64_t> starts(rows + 1), order(count);      // a counting sort: stable, so each row's p ascend
             for (int64_t v = 0; v <= rows; ++v) starts[v] = 0;
@@ -48,7 +55,8 @@ Tensor embedding(const Tensor& given, const Tensor& weight, int64_t padding) {
     sizes.push_back(cols);
     const Tensor y = Tensor::empty(sizes, w.dtype(), w.device());
     visit_bits(w.dtype(), [&]<class T>() {
-        cpu::embedding_forward<T>(EmbeddingForward<T>{w.data<T>(), index.data<int64_t>(), index.numel(), cols, y.mutable_data<T>()});
+        const Device d = w.device();
+        on::embedding_forward<T>(d, {static_cast<const T*>(w.raw_on(d)), index.data_on<int64_t>(d), index.numel(), rows, cols, static_cast<T*>(y.mutable_raw_on(d))});
     });
     if (wants_grad({w}))
         record("embedding", {w}, {y}, [rows, padding_index, index = Saved(index)](const Grads& dy) -> Tensors {

@@ -6,6 +6,7 @@
 // index: integers 0..rows-1 of any shape; y: [index's shape, cols]. Saved: the index. Sums are float32 for 16-bit types.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -13,7 +14,7 @@ namespace lc {
 template <class T> struct EmbeddingForward {
     const T* w;
     const int64_t* index;
-    int64_t count, cols;
+    int64_t count, rows, cols;
     T* y;                                             // [count, cols]
 };
 template <class T> struct EmbeddingBackward {
@@ -21,6 +22,12 @@ template <class T> struct EmbeddingBackward {
     const int64_t *order, *starts;                    // p sorted by row: row v has order[starts[v]..starts[v + 1])
     int64_t count, rows, cols;
     T* dw;                                            // [rows, cols]
+};
+template <class T> struct EmbeddingBackwardUnsorted {      // on CUDA the order is found there
+    const T* dy;
+    const int64_t* index;
+    int64_t count, rows, cols, padding_index;
+    T* dw;
 };
 
 constexpr int64_t kNoPadding = INT64_MIN;          // rows from the end are negative
@@ -36,3 +43,5 @@ LC_API Tensor rows_added(const Tensor& index, const Tensor& dy, int64_t rows, in
 
 LC_CPU_KERNEL(embedding_forward, EmbeddingForward)    // any T of 1, 2, 4, 8 bytes
 LC_CPU_KERNEL(embedding_backward, EmbeddingBackward)  // the floating-point types
+LC_CUDA_KERNEL(embedding_forward, EmbeddingForward)   // which checks the index too
+LC_CUDA_ONLY_KERNEL(embedding_backward_unsorted, EmbeddingBackwardUnsorted)

@@ -12,11 +12,11 @@ Tensors backward(const Grads& dy, const Tensor& x, const Tensor& w, const Tensor
     const Tensor g = contiguous(dy[0]), dx = Tensor::empty_like(x);
     const bool parameters = dy.needs(1) || dy.needs(2);
     // dw and db have w's shape even where only b exists.
-    const Tensor dw = parameters ? Tensor::empty({cols}, x.dtype()) : Tensor(), db = parameters ? Tensor::empty({cols}, x.dtype()) : Tensor();
+    const Device d = x.device();
+    const Tensor dw = parameters ? Tensor::empty({cols}, x.dtype(), d) : Tensor(), db = parameters ? Tensor::empty({cols}, x.dtype(), d) : Tensor();
     visit_float_storage(x.dtype(), "layer_norm", [&]<class T>() {
         using A = acc_t<T>;
-        cpu::layer_norm_backward<T>({rows, cols, g.data<T>(), x.data<T>(), optional_data<T>(w), base.data<A>(), rest.data<A>(), rstd.data<A>(),
-                                     dx.mutable_data<T>(), parameters ? dw.mutable_data<T>() : nullptr, parameters ? db.mutable_data<T>() : nullptr});
+        on::layer_norm_backward<T>(d, {rows, cols, g.data_on<T>(d), x.data_on<T>(d), optional_data_on<T>(w, d), base.data_on<A>(d), rest.data_on<A>(d), rstd.data_on<A>(d), dx.mutable_data_on<T>(d), optional_mutable_data_on<T>(dw, d), optional_mutable_data_on<T>(db, d)});
     });
     return {dx, dy.needs(1) ? dw : Tensor(), dy.needs(2) ? db : Tensor()};
 }
@@ -34,13 +34,13 @@ Tensor layer_norm(const Tensor& x_any, const Dims& normalized_shape, const Tenso
         w = optional_contiguous(w_any);
         b = optional_contiguous(b_any);
         y = Tensor::empty_like(x);
-        base = Tensor::empty({rows}, statistics_dtype(x.dtype()));
+        base = Tensor::empty({rows}, statistics_dtype(x.dtype()), x.device());
         rest = Tensor::empty_like(base);
         rstd = Tensor::empty_like(base);
         visit_float_storage(x.dtype(), "layer_norm", [&]<class T>() {
             using A = acc_t<T>;
-            cpu::layer_norm_forward<T>({rows, cols, A(eps), x.data<T>(), optional_data<T>(w), optional_data<T>(b), y.mutable_data<T>(),
-                                        base.mutable_data<A>(), rest.mutable_data<A>(), rstd.mutable_data<A>()});
+            const Device d = x.device();
+            on::layer_norm_forward<T>(d, {rows, cols, A(eps), x.data_on<T>(d), optional_data_on<T>(w, d), optional_data_on<T>(b, d), y.mutable_data_on<T>(d), base.mutable_data_on<A>(d), rest.mutable_data_on<A>(d), rstd.mutable_data_on<A>(d)});
         });
     }
     if (!wants_grad({x_any, w_any, b_any})) return y;

@@ -12,6 +12,7 @@
 // float32, float64, and 16-bit storage with float32 arithmetic. w and b are optional.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -37,3 +38,5 @@ LC_API Tensor layer_norm(const Tensor& x, const Dims& normalized_shape, const Te
 
 LC_CPU_KERNEL(layer_norm_forward, LayerNormForward)
 LC_CPU_KERNEL(layer_norm_backward, LayerNormBackward)
+LC_CUDA_KERNEL(layer_norm_forward, LayerNormForward)
+LC_CUDA_KERNEL(layer_norm_backward, LayerNormBackward)

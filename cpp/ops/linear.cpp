@@ -24,10 +24,10 @@ detail::Matrix rows_of(Tensor& x) {
         x = contiguous(x);
         row = x.size(-1);
     }
-    return {x.raw(), row, x.stride(-1)};
+    return {x.address(), row, x.stride(-1)};
 }
 
-detail::Matrix matrix_of(const Tensor& x) { return {x.raw(), x.stride(0), x.stride(1)}; }
+detail::Matrix matrix_of(const Tensor& x) { return {x.address(), x.stride(0), x.stride(1)}; }
 detail::Matrix transposed(detail::Matrix a) { return {a.data, a.col, a.row}; }
 
 // ---- forward ------------------------------------------------------------------------------------------------------
@@ -44,6 +44,9 @@ Forward linear_forward(Tensor x, const Tensor& w, const Tensor& b, Activation ac
              w.dtype(), b ? text(", bias ", b.dtype()) : "");
     LC_CHECK(!b || (b.dim() == 1 && b.size(0) == w.size(0)), ValueError, "linear: bias must be [", w.size(0), "], got ", b.sizes());
 
+    const Device device = x.device();
+    check_same_device("linear", device, w.device());
+    if (b) check_same_device("linear", device, b.device());
     Dims sizes = x.sizes();
     sizes[sizes.size() - 1] = w.size(0);
     Forward f;
@@ -53,11 +56,11 @@ Forward linear_forward(Tensor x, const Tensor& w, const Tensor& b, Activation ac
 
     const Tensor bias = b ? contiguous(b) : b;
     const int64_t out = w.size(0);
-    detail::Product p{rows_of(x), transposed(matrix_of(w)), f.y.mutable_raw(), out, f.y.numel() / out, out, w.size(1)};
-    p.bias = bias ? bias.raw() : nullptr;
+    detail::Product p{rows_of(x), transposed(matrix_of(w)), f.y.mutable_raw_on(device), out, f.y.numel() / out, out, w.size(1)};
+    p.bias = bias ? bias.raw_on(device) : nullptr;
     p.activation = activation;
-    if (f.saved && !activation_saves_result(activation)) p.before = f.saved.mutable_raw();
-    detail::multiply(x.dtype(), p);
+    if (f.saved && !activation_saves_result(activation)) p.before = f.saved.mutable_raw_on(device);
+    detail::multiply(x.dtype(), p, device);
     return f;
 }
 
@@ -73,8 +76,8 @@ Gradients activation_backward(const Tensor& dy, const Tensor& saved, Activation 
     const int64_t cols = dy.size(-1);
     Gradients g{act ? Tensor::empty_like(dy) : dy, bias ? Tensor::empty({cols}, dy.dtype(), dy.device()) : Tensor()};
     visit_float_storage(dy.dtype(), "linear", [&]<class T>() {
-        cpu::linear_backward<T>({dy.data<T>(), act ? saved.data<T>() : nullptr, act ? g.dz.mutable_data<T>() : nullptr,
-                                 bias ? g.db.mutable_data<T>() : nullptr, cols ? dy.numel() / cols : 0, cols, activation});
+        const Device d = dy.device();
+        on::linear_backward<T>(d, {dy.data_on<T>(d), act ? saved.data_on<T>(d) : nullptr, act ? g.dz.mutable_data_on<T>(d) : nullptr, bias ? g.db.mutable_data_on<T>(d) : nullptr, cols ? dy.numel() / cols : 0, cols, activation});
     });
     return g;
 }
@@ -82,15 +85,16 @@ Gradients activation_backward(const Tensor& dy, const Tensor& saved, Activation 
 Tensors linear_backward(const Grads& g, Tensor x, const Tensor& w, const Tensor& saved, Activation activation) {
     const Gradients up = activation_backward(contiguous(g[0]), saved, activation, g.needs(2));
     const int64_t out = w.size(0), in = w.size(1), rows = out ? up.dz.numel() / out : 0;
-    const detail::Matrix dz{up.dz.raw(), out, 1};
+    const Device device = x.device();
+    const detail::Matrix dz{up.dz.raw_on(device), out, 1};
     Tensor dx, dw;
     if (g.needs(0)) {
         dx = Tensor::empty_like(x);
-        detail::multiply(x.dtype(), {dz, matrix_of(w), dx.mutable_raw(), in, in ? x.numel() / in : 0, in, out});
+        detail::multiply(x.dtype(), {dz, matrix_of(w), dx.mutable_raw_on(device), in, in ? x.numel() / in : 0, in, out}, device);
     }
     if (g.needs(1)) {
         dw = Tensor::empty_like(w);
-        detail::multiply(x.dtype(), {transposed(dz), rows_of(x), dw.mutable_raw(), in, out, in, rows});
+        detail::multiply(x.dtype(), {transposed(dz), rows_of(x), dw.mutable_raw_on(device), in, out, in, rows}, device);
     }
     return {dx, dw, up.db};
 }

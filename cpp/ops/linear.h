@@ -33,6 +33,7 @@ constexpr bool activation_saves_result(Activation a) {
 
 }  // namespace lc
 LC_CPU_KERNEL(linear_backward, LinearBackward)
+LC_CUDA_KERNEL(linear_backward, LinearBackward)
 namespace lc {
 
 LC_API Activation parse_activation(const char* op, const std::string& name);      // "none", "relu", ...; ValueError

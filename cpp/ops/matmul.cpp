@@ -13,8 +13,9 @@
 namespace lc {
 namespace {
 
-// Plans and runs one kernel call; everything but the plan is set.
-template <class T> void run(MatmulForward<T>& f) {
+// Plans and runs one kernel call; everything but the plan is set. CUDA plans for itself.
+template <class T> void run(MatmulForward<T>& f, Device device) {
+    if (LC_UNLIKELY(!device.is_cpu())) return on::matmul_forward(device, f);
     const TileSize tile = tile_size(isa(), int(sizeof(acc_t<T>)));
     const bool rows_of_b = f.b_col == 1 && std::is_same_v<T, acc_t<T>>;
     f.plan = matmul_plan({f.batch, f.m, f.n, f.k, int(sizeof(acc_t<T>)), rows_of_b, rows_of_b && f.b_depth == f.n}, tile);
@@ -35,7 +36,7 @@ using detail::Operand;
 
 Operand operand(const Tensor& x, bool column) {
     Operand o;
-    o.data = x.raw();
+    o.data = x.address();
     const int n = x.dim();
     if (n == 1) {
         o.rows = column ? x.size(0) : 1;
@@ -93,7 +94,7 @@ std::vector<int64_t> offsets(const Dims& sizes, const Dims& strides) {
     return at;
 }
 
-template <class T> void run_batched(const Operand& a, const Operand& b, const Dims& batch, T* y) {
+template <class T> void run_batched(const Operand& a, const Operand& b, const Dims& batch, T* y, Device d) {
     MatmulForward<T> f{};
     f.a = static_cast<const T*>(a.data);
     f.b = static_cast<const T*>(b.data);
@@ -136,7 +137,7 @@ template <class T> void run_batched(const Operand& a, const Operand& b, const Di
         f.y_row = f.n;
     }
     f.y_batch = f.m * f.n;
-    run(f);
+    run(f, d);
     if (Plan* plan = recording()) plan->add([at_a = std::move(at_a), at_b = std::move(at_b)] {});      // f points into them
 }
 
@@ -189,6 +190,7 @@ namespace detail {
 Tensor product(const char* op, const Tensor& a, const Tensor& b) {
     LC_CHECK(a.dim() > 0 && b.dim() > 0, ValueError, op, ": both operands need at least one axis, a is ", a.sizes(), ", b is ", b.sizes());
     LC_CHECK(a.dtype() == b.dtype(), TypeError, op, ": a is ", a.dtype(), " but b is ", b.dtype());
+    check_same_device(op, a.device(), b.device());
     const Operand oa = operand(a, false), ob = operand(b, true);
     LC_CHECK(oa.cols == ob.rows, ValueError, op, ": inner sizes differ: a is ", a.sizes(), ", b is ", b.sizes());
     const Dims batch = oa.batch == ob.batch ? oa.batch : broadcast(op, oa.batch, ob.batch);
@@ -197,16 +199,16 @@ Tensor product(const char* op, const Tensor& a, const Tensor& b) {
     if (b.dim() > 1) sizes.push_back(ob.cols);
     return visit_float_storage(a.dtype(), op, [&]<class T>() {
         const Tensor y = Tensor::empty(sizes, a.dtype(), a.device());
-        if (y.numel() > 0) run_batched(oa, ob, batch, y.mutable_data<T>());
+        if (y.numel() > 0) run_batched(oa, ob, batch, y.mutable_data_on<T>(y.device()), y.device());
         return y;
     });
 }
 
 void multiply_batched(DType dtype, const Operand& a, const Operand& b, const Dims& batch, void* y) {
-    visit_float_storage(dtype, "matmul", [&]<class T>() { run_batched(a, b, batch, static_cast<T*>(y)); });
+    visit_float_storage(dtype, "matmul", [&]<class T>() { run_batched(a, b, batch, static_cast<T*>(y), Device{}); });
 }
 
-void multiply(DType dtype, const Product& p) {
+void multiply(DType dtype, const Product& p, Device device) {
     if (p.m == 0 || p.n == 0) return;
     visit_float_storage(dtype, "matmul", [&]<class T>() {
         MatmulForward<T> f{};
@@ -232,7 +234,7 @@ void multiply(DType dtype, const Product& p) {
             f.b_col = 1;
             f.b_batch = f.k * f.n;
         }
-        run(f);
+        run(f, device);
     });
 }
 

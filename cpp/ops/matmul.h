@@ -9,6 +9,7 @@
 // Saved: a, b. No output aliases an input.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 #include "cpp/ops/matmul_plan.h"
 
@@ -41,6 +42,7 @@ template <class T> struct MatmulForward {
 
 }  // namespace lc
 LC_CPU_KERNEL(matmul_forward, MatmulForward)
+LC_CUDA_KERNEL(matmul_forward, MatmulForward)
 namespace lc {
 
 LC_API Tensor matmul(const Tensor& a, const Tensor& b);
@@ -71,7 +73,7 @@ struct Product {
     Activation activation = Activation::none;
     int64_t b_panels = 0;                             // in_panels() made b of so many panels
 };
-LC_API void multiply(DType dtype, const Product& p);
+LC_API void multiply(DType dtype, const Product& p, Device device = {});
 
 // The transpose of w [n, k] as products of m rows read it fastest: panels [panels, k, columns]. For many products with one w;
 // null where n is no whole number of panels.

@@ -8,6 +8,8 @@
 namespace lc {
 
 template <class T> const T* optional_data(const Tensor& x) { return x ? x.data<T>() : nullptr; }
+template <class T> const T* optional_data_on(const Tensor& x, Device d) { return x ? x.data_on<T>(d) : nullptr; }
+template <class T> T* optional_mutable_data_on(const Tensor& x, Device d) { return x ? x.mutable_data_on<T>(d) : nullptr; }
 template <class T> T* optional_mutable_data(const Tensor& x) { return x ? x.mutable_data<T>() : nullptr; }
 inline Tensor optional_contiguous(const Tensor& x) { return x ? contiguous(x) : Tensor(); }
 

@@ -68,12 +68,13 @@ struct Scalars {
     double scale = 0, shrink = 0;
 };
 
-template <class T> acc_t<T>* pointer(const Tensor& x) { return x ? x.mutable_data<acc_t<T>>() : nullptr; }
+template <class T> acc_t<T>* pointer(const Tensor& x, Device d) { return x ? x.mutable_data_on<acc_t<T>>(d) : nullptr; }
 
-template <class T> void add_chunks(std::vector<OptimChunk<T>>& chunks, OptimChunk<T> whole, int64_t n) {
-    for (int64_t begin = 0; begin < n; begin += kChunk) {
+template <class T> void add_chunks(std::vector<OptimChunk<T>>& chunks, OptimChunk<T> whole, int64_t n, Device d) {
+    const int64_t most = d.is_cpu() ? kChunk : n;     // a kernel launch cuts tensors up itself
+    for (int64_t begin = 0; begin < n; begin += most) {
         OptimChunk<T> c = whole;
-        c.n = n - begin < kChunk ? n - begin : kChunk;
+        c.n = n - begin < most ? n - begin : most;
         if (c.p) c.p += begin;
         if (c.g) c.g += begin;
         if (c.master) c.master += begin;
@@ -83,9 +84,18 @@ template <class T> void add_chunks(std::vector<OptimChunk<T>>& chunks, OptimChun
     }
 }
 
-// run.operator()<T>(list) for the entries of each dtype.
+// Where all entries are.
+Device device_of(const char* op, const std::vector<Entry>& entries) {
+    const Device d = entries.empty() ? Device{} : entries[0].p.device();
+    for (const Entry& e : entries)
+        LC_CHECK(e.p.device() == d, ValueError, op, ": parameter ", e.index, " is on ", e.p.device(), ", others on ", d, "; give every device an optimizer of its own");
+    return d;
+}
+
+// run.operator()<T>(list, device) for the entries of each dtype.
 template <class GetScalars, class Run> void step(const char* op, const std::vector<Entry>& entries, GetScalars scalars, Run run) {
     bool done[kDTypes] = {};
+    const Device d = device_of(op, entries);
     for (const Entry& first : entries) {
         const DType dtype = first.p.dtype();
         if (std::exchange(done[int(dtype)], true)) continue;
@@ -95,10 +105,10 @@ template <class GetScalars, class Run> void step(const char* op, const std::vect
             for (const Entry& e : entries) {
                 if (e.p.dtype() != dtype) continue;
                 const Scalars s = scalars(e.index);
-                add_chunks<T>(chunks, {e.p.mutable_data<T>(), e.g.data<T>(), pointer<T>(e.master), {pointer<T>(e.state[0]), pointer<T>(e.state[1]), pointer<T>(e.state[2])}, 0, acc_t<T>(s.scale), acc_t<T>(s.shrink)}, e.p.numel());
+                add_chunks<T>(chunks, {e.p.mutable_data_on<T>(d), e.g.data_on<T>(d), pointer<T>(e.master, d), {pointer<T>(e.state[0], d), pointer<T>(e.state[1], d), pointer<T>(e.state[2], d)}, 0, acc_t<T>(s.scale), acc_t<T>(s.shrink)}, e.p.numel(), d);
                 elements += e.p.numel();
             }
-            run.template operator()<T>(OptimList<T>{chunks.data(), int64_t(chunks.size()), elements});
+            run.template operator()<T>(OptimList<T>{chunks.data(), int64_t(chunks.size()), elements}, d);
         });
     }
     for (const Entry& e : entries) {
@@ -117,9 +127,8 @@ float* count(const std::vector<Entry>& entries, const Tensor& steps) {
     return t;
 }
 
-// The norm of all entries as one vector, into `norm`.
-void norm_of(const std::vector<Entry>& entries, int kind, const Tensor& norm) {
-    double total = 0;
+// f.operator()<T>(list) over the gradients `p` of the entries, dtype by dtype.
+template <class F> void each_dtype(const std::vector<Entry>& entries, Device d, F&& f) {
     bool done[kDTypes] = {};
     for (const Entry& first : entries) {
         const DType dtype = first.p.dtype();
@@ -129,25 +138,43 @@ void norm_of(const std::vector<Entry>& entries, int kind, const Tensor& norm) {
             int64_t elements = 0;
             for (const Entry& e : entries)
                 if (e.p.dtype() == dtype) {
-                    add_chunks<T>(chunks, {nullptr, e.p.data<T>(), nullptr, {}, 0, 0, 0}, e.p.numel());
+                    add_chunks<T>(chunks, {nullptr, e.p.data_on<T>(d), nullptr, {}, 0, 0, 0}, e.p.numel(), d);
                     elements += e.p.numel();
                 }
-            std::vector<double> parts(chunks.size());
-            cpu::norm_parts<T>({{chunks.data(), int64_t(chunks.size()), elements}, kind, parts.data()});
-            for (double part : parts)
-                if (kind) total += part;
-                else if (!(part <= total)) total = std::isnan(total) ? total : part;
+            f.template operator()<T>(OptimList<T>{chunks.data(), int64_t(chunks.size()), elements});
         });
     }
+}
+
+// The norm of all entries as one vector, into `norm`.
+void norm_of(const std::vector<Entry>& entries, int kind, const Tensor& norm) {
+    double total = 0;
+    each_dtype(entries, Device{}, [&]<class T>(const OptimList<T>& list) {
+        std::vector<double> parts(size_t(list.count));
+        cpu::norm_parts<T>({list, kind, parts.data()});
+        for (double part : parts)
+            if (kind) total += part;
+            else if (!(part <= total)) total = std::isnan(total) ? total : part;
+    });
     if (kind == 2) total = std::sqrt(total);
     visit_float(norm.dtype(), "total_norm", [&]<class T>() { *norm.mutable_data<T>() = T(total); });
+}
+void norm_on_device(const std::vector<Entry>& entries, int kind, const Tensor& norm) {
+    const Device d = norm.device();
+    const Tensor sum = Tensor::zeros({}, DType::float64, d);
+    cuda::use(d);
+    each_dtype(entries, d, [&]<class T>(const OptimList<T>& list) { cuda::norm_sum<T>({list, kind, sum.mutable_data_on<double>(d)}); });
+    visit_float(norm.dtype(), "total_norm", [&]<class T>() { cuda::norm_finish<T>({sum.data_on<double>(d), kind, norm.mutable_data_on<T>(d)}); });
 }
 
 void clip(const Tensors& tensors, const Tensor& norm, double max_norm) {
     NoGrad no_grad;
     double factor = 1;
-    visit_float(norm.dtype(), "clip_by_norm_", [&]<class T>() { factor = double(T(max_norm) / (*norm.data<T>() + T(1e-6))); });
-    if (factor >= 1) return;                          // a NaN goes on, and shows
+    const Device d = norm.device();
+    if (d.is_cpu()) {
+        visit_float(norm.dtype(), "clip_by_norm_", [&]<class T>() { factor = double(T(max_norm) / (*norm.data<T>() + T(1e-6))); });
+        if (factor >= 1) return;                      // a NaN goes on, and shows
+    }
 
     std::vector<Entry> entries;
     for (size_t i = 0; i < tensors.size(); ++i) {
@@ -155,7 +182,12 @@ void clip(const Tensors& tensors, const Tensor& norm, double max_norm) {
         const Tensor x = tensors[i].is_contiguous() ? tensors[i] : clone(tensors[i]);
         entries.push_back({i, x, x, {}, tensors[i], {}});
     }
-    step("clip_by_norm_", entries, [](size_t) { return Scalars{}; }, [&]<class T>(const OptimList<T>& list) { cpu::scale_gradients<T>({list, acc_t<T>(factor)}); });
+    step("clip_by_norm_", entries, [](size_t) { return Scalars{}; }, [&]<class T>(const OptimList<T>& list, Device at) {
+        check_same_device("clip_by_norm_", at, d);
+        if (d.is_cpu()) return cpu::scale_gradients<T>({list, acc_t<T>(factor)});
+        const bool wide = norm.dtype() == DType::float64;
+        cuda::use(d);
+        cuda::clip_gradients<T>({list, wide ? nullptr : norm.data_on<float>(d), wide ? norm.data_on<double>(d) : nullptr, max_norm}); });
 }
 
 const Tensors* used(const Tensors& list, bool wanted) { return wanted ? &list : nullptr; }
@@ -168,8 +200,8 @@ bool sgd_step(const OptimParameters& a, const Tensors& momentum_buffers, const S
     if (!entries) return false;
     const float* t = o.momentum != 0 ? count(*entries, a.steps) : nullptr;
     const auto scalars = [&](size_t i) { return t && t[i] == 1 ? Scalars{0, 1} : Scalars{o.momentum, 1 - o.dampening}; };
-    step("sgd_step", *entries, scalars, [&]<class T>(const OptimList<T>& list) {
-        cpu::sgd_step<T>({list, acc_t<T>(o.lr), acc_t<T>(o.momentum), acc_t<T>(o.weight_decay), o.nesterov, o.maximize});
+    step("sgd_step", *entries, scalars, [&]<class T>(const OptimList<T>& list, Device d) {
+        on::sgd_step<T>(d, {list, acc_t<T>(o.lr), acc_t<T>(o.momentum), acc_t<T>(o.weight_decay), o.nesterov, o.maximize});
     });
     return true;
 }
@@ -182,9 +214,9 @@ bool adam_step(const OptimParameters& a, const Tensors& exp_avgs, const Tensors&
     const auto scalars = [&](size_t i) {
         return Scalars{o.lr / (1 - std::pow(o.beta1, double(t[i]))), std::sqrt(1 - std::pow(o.beta2, double(t[i])))};
     };
-    step("adam_step", *entries, scalars, [&]<class T>(const OptimList<T>& list) {
+    step("adam_step", *entries, scalars, [&]<class T>(const OptimList<T>& list, Device d) {
         using A = acc_t<T>;
-        cpu::adam_step<T>({list, A(o.lr), A(1 - o.beta1), A(o.beta2), A(1 - o.beta2), A(o.eps), A(o.weight_decay), o.decoupled, o.maximize});
+        on::adam_step<T>(d, {list, A(o.lr), A(1 - o.beta1), A(o.beta2), A(1 - o.beta2), A(o.eps), A(o.weight_decay), o.decoupled, o.maximize});
     });
     return true;
 }
@@ -195,9 +227,9 @@ bool rmsprop_step(const OptimParameters& a, const Tensors& square_avgs, const Te
     const auto entries = gather("rmsprop_step", a, {&square_avgs, used(momentum_buffers, o.momentum > 0), used(grad_avgs, o.centered)});
     if (!entries) return false;
     count(*entries, a.steps);
-    step("rmsprop_step", *entries, [](size_t) { return Scalars{}; }, [&]<class T>(const OptimList<T>& list) {
+    step("rmsprop_step", *entries, [](size_t) { return Scalars{}; }, [&]<class T>(const OptimList<T>& list, Device d) {
         using A = acc_t<T>;
-        cpu::rmsprop_step<T>({list, A(o.lr), A(o.alpha), A(1 - o.alpha), A(o.eps), A(o.momentum), A(o.weight_decay), o.maximize}); });
+        on::rmsprop_step<T>(d, {list, A(o.lr), A(o.alpha), A(1 - o.alpha), A(o.eps), A(o.momentum), A(o.weight_decay), o.maximize}); });
     return true;
 }
 
@@ -215,8 +247,8 @@ Tensor total_norm(const Tensors& tensors, double order) {
     for (size_t i = 0; i < tensors.size(); ++i) {
         entries.push_back({i, contiguous(tensors[i]), {}, {}, {}, {}});
     }
-    const Tensor norm = Tensor::empty({}, entries.empty() ? DType::float32 : state_dtype(entries[0].p.dtype()));
-    replayable([entries = std::move(entries), norm, kind] { norm_of(entries, kind, norm); });
+    const Tensor norm = Tensor::empty({}, entries.empty() ? DType::float32 : state_dtype(entries[0].p.dtype()), device_of("total_norm", entries));
+    replayable([entries = std::move(entries), norm, kind] { norm.device().is_cpu() ? norm_of(entries, kind, norm) : norm_on_device(entries, kind, norm); });
     return norm;
 }
 

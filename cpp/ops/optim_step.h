@@ -13,6 +13,7 @@
 // t is counted per parameter in `steps`. These ops write in place and have no gradient; parameters' versions are bumped.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -55,6 +56,23 @@ template <class T> struct ScaleGradients {
     OptimList<T> list;
     acc_t<T> factor;
 };   // writes p
+// Where the host should not wait for the norm: sum += (or the larger of it and) that of the list; norm from it; g *= factor.
+template <class T> struct NormSum {
+    OptimList<T> list;
+    int order;
+    double* sum;                                      // in/out
+};
+template <class T> struct NormFinish {                // T: float or double
+    const double* sum;
+    int order;
+    T* norm;
+};
+template <class T> struct ClipGradients {
+    OptimList<T> list;
+    const float* norm32;                              // one of the two is null
+    const double* norm64;
+    double max_norm;
+};
 
 struct SgdOptions {
     double lr, momentum = 0, dampening = 0, weight_decay = 0;
@@ -94,3 +112,9 @@ LC_CPU_KERNEL(adam_step, AdamStep)
 LC_CPU_KERNEL(rmsprop_step, RmspropStep)
 LC_CPU_KERNEL(norm_parts, NormParts)
 LC_CPU_KERNEL(scale_gradients, ScaleGradients)
+LC_CUDA_KERNEL(sgd_step, SgdStep)                     // one chunk per tensor
+LC_CUDA_KERNEL(adam_step, AdamStep)
+LC_CUDA_KERNEL(rmsprop_step, RmspropStep)
+LC_CUDA_ONLY_KERNEL(norm_sum, NormSum)
+LC_CUDA_ONLY_KERNEL(norm_finish, NormFinish)
+LC_CUDA_ONLY_KERNEL(clip_gradients, ClipGradients)

@@ -79,8 +79,8 @@ Tensor reduce_middle(ReduceOp op, const Tensor& x, const Tensor& shift, int64_t 
     else if (y.numel() > 0)
         visit_reduced(x.dtype(), "reduce", [&]<class T>() {
             using A = acc_t<T>;
-            cpu::reduce_forward<T>({op, outer, n, inner, static_cast<const T*>(x.raw()), shift ? static_cast<const A*>(shift.raw()) : nullptr,
-                                    static_cast<A*>(const_cast<void*>(y.raw()))});
+            const Device d = y.device();
+            on::reduce_forward<T>(d, {op, outer, n, inner, static_cast<const T*>(x.raw_on(d)), shift ? static_cast<const A*>(shift.raw_on(d)) : nullptr, static_cast<A*>(const_cast<void*>(y.raw_on(d)))});
         });
     return y;
 }
@@ -184,8 +184,7 @@ std::pair<Tensor, Tensor> extreme_index(const char* name, bool largest, const Te
     if (values.numel() > 0)
         visit_reduced(wide, name, [&]<class T>() {
             if constexpr (sizeof(T) != 2)
-                cpu::reduce_index_forward<T>({largest, outer, axes.n, inner, static_cast<const T*>(from.raw()),
-                                              static_cast<T*>(const_cast<void*>(values.raw())), indices.mutable_data<int64_t>()});
+                on::reduce_index_forward<T>(from.device(), {largest, outer, axes.n, inner, static_cast<const T*>(from.address()), static_cast<T*>(const_cast<void*>(values.address())), indices.mutable_data_on<int64_t>(from.device())});
         });
     const Tensor y = detail::converted(values, x.dtype());
     if (differentiable && wants_grad({x}))
@@ -193,7 +192,8 @@ std::pair<Tensor, Tensor> extreme_index(const char* name, bool largest, const Te
             const Tensor g = detail::dense(dy[0]), dx = Tensor::zeros(sizes, g.dtype(), g.device());
             if (dx.numel() > 0)
                 visit_float_storage(g.dtype(), "max", [&]<class T>() {
-                    cpu::reduce_index_backward<T>({outer, n, inner, g.data<T>(), indices.data<int64_t>(), dx.mutable_data<T>()});
+                    const Device at = g.device();
+                    on::reduce_index_backward<T>(at, {outer, n, inner, g.data_on<T>(at), indices.data_on<int64_t>(at), dx.mutable_data_on<T>(at)});
                 });
             return {dx};
         });

@@ -18,6 +18,7 @@
 #pragma once
 #include <utility>
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -58,6 +59,9 @@ template <class T> struct ReduceIndexBackward {
 LC_CPU_KERNEL(reduce_forward, ReduceForward)
 LC_CPU_KERNEL(reduce_index_forward, ReduceIndexForward)
 LC_CPU_KERNEL(reduce_index_backward, ReduceIndexBackward)
+LC_CUDA_KERNEL(reduce_forward, ReduceForward)
+LC_CUDA_KERNEL(reduce_index_forward, ReduceIndexForward)
+LC_CUDA_KERNEL(reduce_index_backward, ReduceIndexBackward)
 namespace lc {
 
 LC_API Tensor sum(const Tensor& x, const Dims& dims = {}, bool keepdim = false);

@@ -18,8 +18,8 @@ double spacing_at_one(DType t) {
 Tensors backward(const Grads& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, int64_t rows, int64_t cols) {
     const Tensor g = contiguous(dy[0]), dx = Tensor::empty_like(x), dw = dy.needs(1) ? Tensor::empty_like(w) : Tensor();
     visit_float_storage(x.dtype(), "rms_norm", [&]<class T>() {
-        cpu::rms_norm_backward<T>({rows, cols, g.data<T>(), x.data<T>(), optional_data<T>(w), rstd.data<acc_t<T>>(), dx.mutable_data<T>(),
-                                   dw ? dw.mutable_data<T>() : nullptr});
+        const Device d = x.device();
+        on::rms_norm_backward<T>(d, {rows, cols, g.data_on<T>(d), x.data_on<T>(d), optional_data_on<T>(w, d), rstd.data_on<acc_t<T>>(d), dx.mutable_data_on<T>(d), optional_mutable_data_on<T>(dw, d)});
     });
     return {dx, dw};
 }
@@ -35,11 +35,11 @@ Tensor rms_norm(const Tensor& x_any, const Dims& normalized_shape, const Tensor&
         x = contiguous(x_any);
         w = optional_contiguous(w_any);
         y = Tensor::empty_like(x);
-        rstd = Tensor::empty({rows}, x.dtype() == DType::float64 ? DType::float64 : DType::float32);
+        rstd = Tensor::empty({rows}, x.dtype() == DType::float64 ? DType::float64 : DType::float32, x.device());
         visit_float_storage(x.dtype(), "rms_norm", [&]<class T>() {
             using A = acc_t<T>;
-            cpu::rms_norm_forward<T>({rows, cols, A(eps.value_or(spacing_at_one(x.dtype()))), x.data<T>(), optional_data<T>(w),
-                                      y.mutable_data<T>(), rstd.mutable_data<A>()});
+            const Device d = x.device();
+            on::rms_norm_forward<T>(d, {rows, cols, A(eps.value_or(spacing_at_one(x.dtype()))), x.data_on<T>(d), optional_data_on<T>(w, d), y.mutable_data_on<T>(d), rstd.mutable_data_on<A>(d)});
         });
     }
     if (!wants_grad({x_any, w_any})) return y;

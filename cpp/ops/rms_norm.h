@@ -10,6 +10,7 @@
 #pragma once
 #include <optional>
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -35,3 +36,5 @@ LC_API Tensor rms_norm(const Tensor& x, const Dims& normalized_shape, const Tens
 
 LC_CPU_KERNEL(rms_norm_forward, RmsNormForward)
 LC_CPU_KERNEL(rms_norm_backward, RmsNormBackward)
+LC_CUDA_KERNEL(rms_norm_forward, RmsNormForward)
+LC_CUDA_KERNEL(rms_norm_backward, RmsNormBackward)

@@ -20,7 +20,8 @@ Rows rows_along(const char* op, const Tensor& x, int64_t dim) {
 Tensor backward(const char* op, const Tensor& dy_any, const Tensor& y, const Rows& r, bool log) {
     const Tensor dy = contiguous(dy_any), dx = Tensor::empty_like(y);
     visit_float(y.dtype(), op, [&]<class T>() {
-        cpu::softmax_backward<T>({r.outer, r.n, r.inner, log, dy.data<T>(), y.data<T>(), dx.mutable_data<T>()});
+        const Device d = y.device();
+        on::softmax_backward<T>(d, {r.outer, r.n, r.inner, log, dy.data_on<T>(d), y.data_on<T>(d), dx.mutable_data_on<T>(d)});
     });
     return dx;
 }
@@ -30,7 +31,8 @@ Tensor forward(const char* op, const Tensor& x_any, int64_t dim, bool log) {
     NoGrad no_grad;
     const Tensor x = contiguous(x_any), y = Tensor::empty_like(x);
     visit_float(x.dtype(), op, [&]<class T>() {
-        cpu::softmax_forward<T>({r.outer, r.n, r.inner, log, x.data<T>(), y.mutable_data<T>()});
+        const Device d = x.device();
+        on::softmax_forward<T>(d, {r.outer, r.n, r.inner, log, x.data_on<T>(d), y.mutable_data_on<T>(d)});
     });
     return y;
 }

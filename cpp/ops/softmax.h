@@ -10,6 +10,7 @@
 // A row of nothing but -inf gives NaN, as everywhere; NaN fills its row and no other.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -34,3 +35,5 @@ LC_API Tensor log_softmax(const Tensor& x, int64_t dim);
 
 LC_CPU_KERNEL(softmax_forward, SoftmaxForward)
 LC_CPU_KERNEL(softmax_backward, SoftmaxBackward)
+LC_CUDA_KERNEL(softmax_forward, SoftmaxForward)
+LC_CUDA_KERNEL(softmax_backward, SoftmaxBackward)

@@ -17,14 +17,15 @@ const char* name(UnaryOp op) { return kName[int(op)]; }
 // y = op(x); same shape and dtype.
 void run(UnaryOp op, const Tensor& y, const Tensor& x, double p, double q) {
     if (y.numel() == 0) return;
+    const Device d = x.device();
     const auto go = [&]<class T>(auto kernel) {
-        kernel(UnaryForward<T>{op, p, q, x.data<T>(), static_cast<T*>(const_cast<void*>(y.raw())), make_strided<2>(y.sizes(), {y.impl(), x.impl()})});
+        kernel(d, UnaryForward<T>{op, p, q, x.data_on<T>(d), static_cast<T*>(const_cast<void*>(y.raw_on(d))), make_strided<2>(y.sizes(), {y.impl(), x.impl()})});
     };
     switch (x.dtype()) {
-        case DType::int64: return go.operator()<int64_t>(cpu::unary_integer_forward<int64_t>);
-        case DType::int32: return go.operator()<int32_t>(cpu::unary_integer_forward<int32_t>);
-        case DType::uint8: return go.operator()<uint8_t>(cpu::unary_integer_forward<uint8_t>);
-        default: visit_float_storage(x.dtype(), name(op), [&]<class T>() { go.template operator()<T>(cpu::unary_forward<T>); });
+        case DType::int64: return go.operator()<int64_t>(on::unary_integer_forward<int64_t>);
+        case DType::int32: return go.operator()<int32_t>(on::unary_integer_forward<int32_t>);
+        case DType::uint8: return go.operator()<uint8_t>(on::unary_integer_forward<uint8_t>);
+        default: visit_float_storage(x.dtype(), name(op), [&]<class T>() { go.template operator()<T>(on::unary_forward<T>); });
     }
 }
 
@@ -32,8 +33,8 @@ Tensor unary_backward(UnaryOp op, const Tensor& dy, const Tensor& saved, double 
     const Tensor dx = Tensor::empty(dy.sizes(), dy.dtype(), dy.device());
     if (dx.numel() == 0) return dx;
     visit_float_storage(dx.dtype(), name(op), [&]<class T>() {
-        cpu::unary_backward<T>({op, p, q, dy.data<T>(), saved.data<T>(), dx.mutable_data<T>(),
-                                make_strided<3>(dx.sizes(), {dx.impl(), dy.impl(), saved.impl()})});
+        const Device d = dx.device();
+        on::unary_backward<T>(d, {op, p, q, dy.data_on<T>(d), saved.data_on<T>(d), dx.mutable_data_on<T>(d), make_strided<3>(dx.sizes(), {dx.impl(), dy.impl(), saved.impl()})});
     });
     return dx;
 }
@@ -62,7 +63,8 @@ Tensor test(TestOp op, const Tensor& x) {
     const Tensor wide = x.dtype() == DType::float64 ? x : detail::converted(x, DType::float32);
     if (y.numel() > 0)
         visit_float(wide.dtype(), "isfinite", [&]<class T>() {
-            cpu::unary_test<T>({op, wide.data<T>(), y.mutable_data<bool>(), make_strided<2>(y.sizes(), {y.impl(), wide.impl()})});
+            const Device d = y.device();
+            on::unary_test<T>(d, {op, wide.data_on<T>(d), y.mutable_data_on<bool>(d), make_strided<2>(y.sizes(), {y.impl(), wide.impl()})});
         });
     return y;
 }
@@ -106,7 +108,7 @@ Tensor clamp(const Tensor& x, double min, double max) {
 
 void clamp_(const Tensor& x, double min, double max) {
     check_inplace("clamp_", x);
-    x.mutable_raw();                                  // refuses read-only memory
+    x.mutable_raw_on(x.device());                     // refuses read-only memory
     run(UnaryOp::clamp, x, x, min, max);
 }
 

@@ -31,6 +31,7 @@
 // elsewhere. 16-bit floats are computed in float32 and rounded once. NaN stays NaN, also in sign, where PyTorch has 0.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/strided.h"
 #include "cpp/core/tensor.h"
 
@@ -100,6 +101,10 @@ LC_CPU_KERNEL(unary_forward, UnaryForward)
 LC_CPU_KERNEL(unary_integer_forward, UnaryForward)
 LC_CPU_KERNEL(unary_backward, UnaryBackward)
 LC_CPU_KERNEL(unary_test, UnaryTest)
+LC_CUDA_KERNEL(unary_forward, UnaryForward)
+LC_CUDA_KERNEL(unary_integer_forward, UnaryForward)
+LC_CUDA_KERNEL(unary_backward, UnaryBackward)
+LC_CUDA_KERNEL(unary_test, UnaryTest)
 namespace lc {
 
 LC_API Tensor neg(const Tensor& x);

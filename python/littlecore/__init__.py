@@ -15,12 +15,12 @@ from littlecore._core import Tensor, __version__, device, dtype, num_threads, se
 from littlecore.tensor import allclose, equal
 
 if TYPE_CHECKING:
-    from littlecore import autograd, data, models, nn, optim, train
+    from littlecore import autograd, cuda, data, models, nn, optim, train
 
 get_num_threads = num_threads
 tensor = _core.tensor  # the function, not the module of that name
 
-_LAZY = {"autograd", "book", "cli", "data", "interop", "kernels", "models", "nn", "optim", "train"}
+_LAZY = {"autograd", "book", "cli", "cuda", "data", "interop", "kernels", "models", "nn", "optim", "train"}
 _FROM_AUTOGRAD = {"capture", "no_grad", "enable_grad", "set_grad_enabled", "is_grad_enabled", "inference_mode"}
 # PyTorch's short names, here because they would hide Python's own in the module itself
 _DTYPE_ALIASES = {
@@ -53,5 +53,5 @@ def show_config() -> str:
         f"littlecore {__version__}, built with {_core.__compiler__}\n"
         f"instruction set: {_core.isa()} (available: {', '.join(_core.available_isas())})\n"
         f"threads: {num_threads()}\n"
-        f"devices: cpu"
+        f"devices: cpu, {_core.cuda_device_details(0) if _core.cuda_is_available() else _core.cuda_why_not()}"
     )

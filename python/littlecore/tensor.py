@@ -26,7 +26,7 @@ def _repr(self: Tensor) -> str:
     else:
         import numpy as np
 
-        plain = self.detach()
+        plain = _to(self.detach(), device="cpu")
         values = np.asarray(plain.to(_core.float32) if self.dtype is _core.bfloat16 else plain)
         body = np.array2string(
             values,
@@ -37,7 +37,7 @@ def _repr(self: Tensor) -> str:
             edgeitems=_EDGE_ITEMS,
             precision=4,
         )
-    notes = ""
+    notes = "" if self.device == "cpu" else f", device='{self.device}'"
     if self.dtype not in (_core.float32, _core.int64, _core.bool_):
         notes += f", dtype={self.dtype}"
     if self.grad_fn is not None:
@@ -59,6 +59,10 @@ def _numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
         if not force:
             raise RuntimeError("numpy: the tensor requires grad; use detach().numpy()")
         self = self.detach()
+    if self.device != "cpu":
+        if not force:
+            raise TypeError(f"numpy: the tensor is on {self.device}; use cpu() first")
+        self = _to(self, device="cpu")
     if self.dtype is _core.bfloat16:
         raise TypeError("numpy: NumPy has no bfloat16; use float() first")
     return np.asarray(memoryview(self))
@@ -94,7 +98,10 @@ def _to(
     if device is not None:
         wanted = device if isinstance(device, _core.device) else _core.device(device)
         if wanted != self.device:
-            raise RuntimeError(f"to: device {wanted} is not available; this build of littlecore has the CPU only")
+            # the conversion happens where the result is smaller on its way
+            small = dtype is not None and dtype.itemsize < self.itemsize
+            out = _core.to_device(_core.to_dtype(self, dtype) if small else self, wanted)
+            return out if dtype is None else _core.to_dtype(out, dtype)
     out = self if dtype is None else _core.to_dtype(self, dtype)
     return out.clone() if copy and out is self else out
 

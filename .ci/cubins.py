@@ -1,0 +1,79 @@
+"""What must hold of the compiled CUDA kernels, read with no GPU: python cubins.py LOG OBJECT...
+
+From the compiler's log (-Xptxas -v): no spills, and none of the warnings that say wgmma was serialized or setmaxnreg
+ignored. From the objects' machine code, where cuobjdump is found: the instructions each kernel was written for.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+SERIALIZED = r"C75(08|10|11|12|19)"
+WANTED = {  # in every instantiation of a kernel: what the machine code must show
+    r"hopper_kernel.*Li128E": [
+        r"HGMMA\.64x128x16\.F32", r"UTMALDG\.2D", r"UTMASTG\.2D", r"STSM\.16", r"USETMAXREG", r"SYNCS\.PHASECHK",
+    ],
+    r"hopper_kernel.*Li256E": [
+        r"HGMMA\.64x256x16\.F32", r"UTMALDG\.2D", r"UTMASTG\.2D", r"STSM\.16", r"USETMAXREG", r"SYNCS\.PHASECHK",
+    ],
+    r"tensor_kernel": [r"HMMA\.16816\.F32", r"LDGSTS", r"LDSM\.16"],
+    r"(layer_norm|rms_norm|cross_entropy).*(forward|backward)_(kernel|rows)": [r"LDG\.E\.128"],
+    r"map_dense": [r"(LDG|STG)\S*\.128|\.64"],
+}  # fmt: skip
+
+
+def read_log(text: str) -> tuple[list[str], dict[str, tuple[int, int]]]:
+    """Complaints, and registers and spilled bytes of each kernel and architecture."""
+    complaints = [line.strip() for line in text.splitlines() if re.search(SERIALIZED, line)]
+    kernels: dict[str, tuple[int, int]] = {}
+    name, spilled = "", 0
+    for line in text.splitlines():
+        if found := re.search(r"Compiling entry function '(\S+)' for '(\S+)'", line):
+            name, spilled = f"{found[1]} ({found[2]})", 0
+        elif found := re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", line):
+            spilled = int(found[1]) + int(found[2])
+        elif (found := re.search(r"Used (\d+) registers", line)) and name:
+            kernels[name] = int(found[1]), spilled
+            if spilled:
+                complaints.append(f"{name} spills {spilled} bytes")
+    return complaints, kernels
+
+
+def read_code(path: Path) -> tuple[list[str], int]:
+    """Kernels in which an instruction is missing, and how many were looked at."""
+    listing = subprocess.run(["cuobjdump", "-sass", str(path)], capture_output=True, text=True).stdout
+    complaints, seen = [], 0
+    for kernel in listing.split("Function : ")[1:]:
+        name = kernel.split(None, 1)[0]
+        for pattern, wanted in WANTED.items():
+            if re.search(pattern, name):
+                seen += 1
+                complaints += [f"{name}: no {w} in its code" for w in wanted if not re.search(w, kernel)]
+    return complaints, seen
+
+
+def main() -> int:
+    complaints, kernels = read_log(Path(sys.argv[1]).read_text())
+    most = max((registers for registers, _ in kernels.values()), default=0)
+    print(f"{len(kernels)} kernels compiled, at most {most} registers")
+    if not kernels:
+        complaints.append(f"{sys.argv[1]} reports no kernel: was everything built already?")
+    if shutil.which("cuobjdump"):
+        seen = 0
+        for path in sys.argv[2:]:
+            missing, count = read_code(Path(path))
+            complaints += missing
+            seen += count
+        print(f"machine code of {seen} kernels holds the instructions meant")
+    else:
+        print("no cuobjdump: the machine code was not looked at")
+    print(*complaints, sep="\n")
+    return bool(complaints)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

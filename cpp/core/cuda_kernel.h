@@ -1,0 +1,73 @@
+// LC_CUDA_KERNEL(name, Args), in the contract beside LC_CPU_KERNEL: the kernel exists for CUDA too. It declares
+// lc::cuda::name, which cuda/kernels defines, and defines lc::on::name(device, args), which calls the device's own.
+//
+// An op that has only LC_CPU_KERNEL calls cpu::name with pointers of Tensor::data(), which refuses a CUDA tensor.
+#pragma once
+#include "cpp/core/cuda.h"
+#include "cpp/core/plan.h"
+
+// LC_CUDA_WIDER_KERNEL(name, Args): the same where the CPU's kernel is for float32 and float64 alone.
+// LC_CUDA_ONLY_KERNEL(name, Args): a kernel the CPU needs none of; lc::cuda::name, never called in a build without CUDA.
+#if defined(LC_ISA)
+#define LC_CUDA_ONLY_KERNEL(kernel, Args)
+#elif defined(LC_CUDA_SOURCE) || defined(LC_HAVE_CUDA)
+#define LC_CUDA_ONLY_KERNEL(kernel, Args) \
+    namespace lc::cuda { \
+    template <class T> void kernel(const Args<T>& a); \
+    }
+#else
+#define LC_CUDA_ONLY_KERNEL(kernel, Args) \
+    namespace lc::cuda { \
+    template <class T> void kernel(const Args<T>&) { __builtin_unreachable(); } \
+    }
+#endif
+
+#if defined(LC_ISA)
+#define LC_CUDA_KERNEL(kernel, Args)
+#define LC_CUDA_WIDER_KERNEL(kernel, Args)
+#elif defined(LC_CUDA_SOURCE)
+#define LC_CUDA_WIDER_KERNEL(kernel, Args) LC_CUDA_KERNEL(kernel, Args)
+#define LC_CUDA_KERNEL(kernel, Args) \
+    namespace lc::cuda { \
+    template <class T> void kernel(const Args<T>& a); \
+    }
+#elif defined(LC_HAVE_CUDA)
+#define LC_CUDA_KERNEL(kernel, Args) \
+    namespace lc::cuda { \
+    template <class T> void kernel(const Args<T>& a); \
+    } \
+    namespace lc::on { \
+    template <class T> void kernel(Device device, const Args<T>& a) { \
+        if (LC_LIKELY(device.is_cpu())) return cpu::kernel(a); \
+        replayable([device, a] { \
+            cuda::use(device); \
+            cuda::kernel(a); \
+        }); \
+    } \
+    }
+#define LC_CUDA_WIDER_KERNEL(kernel, Args) \
+    namespace lc::cuda { \
+    template <class T> void kernel(const Args<T>& a); \
+    } \
+    namespace lc::on { \
+    template <class T> void kernel(Device device, const Args<T>& a) { \
+        if constexpr (sizeof(T) > 2) \
+            if (LC_LIKELY(device.is_cpu())) return cpu::kernel(a); \
+        replayable([device, a] { \
+            cuda::use(device); \
+            cuda::kernel(a); \
+        }); \
+    } \
+    }
+#else
+#define LC_CUDA_WIDER_KERNEL(kernel, Args) \
+    namespace lc::on { \
+    template <class T> LC_INLINE void kernel(Device, const Args<T>& a) { \
+        if constexpr (sizeof(T) > 2) cpu::kernel(a); \
+    } \
+    }
+#define LC_CUDA_KERNEL(kernel, Args) \
+    namespace lc::on { \
+    template <class T> LC_INLINE void kernel(Device, const Args<T>& a) { cpu::kernel(a); } \
+    }
+#endif

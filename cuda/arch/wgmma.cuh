@@ -1,0 +1,92 @@
+// wgmma (sm_90a): d[64 x N] (+)= a[64 x 16] b[16 x N] by a warpgroup, both operands in shared memory with 128-byte swizzle.
+//
+// A descriptor names an operand's tile. Along depth (k adjacent): rows of 64 elements, groups of 8 rows stride_bytes
+// apart; a step of 16 in k is 32 bytes. Across (m or n adjacent): slabs of 64 elements leading_bytes apart, each with
+// rows of k, groups of 8 of them stride_bytes apart; a step of 16 in k is 2048 bytes.
+#pragma once
+#include "cpp/core/dtype.h"
+#include "cuda/arch/matrix.cuh"
+#include "cuda/arch/place.cuh"
+#include "cuda/arch/shared.cuh"
+
+namespace lc::cuda {
+
+__device__ __forceinline__ uint64_t tile_descriptor(const void* tile, int leading_bytes, int stride_bytes) {
+    return uint64_t((shared_address(tile) & 0x3ffff) >> 4) | uint64_t(leading_bytes >> 4) << 16 | uint64_t(stride_bytes >> 4) << 32 | uint64_t(1) << 62;
+}
+// The descriptor of what lies `bytes` further on.
+__device__ __forceinline__ uint64_t advanced(uint64_t descriptor, int bytes) { return descriptor + uint64_t(bytes >> 4); }
+
+__device__ __forceinline__ void warpgroup_fence() {
+#ifdef LC_EMULATED
+    emulator::warpgroup_fence();
+#else
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void warpgroup_commit() {
+#ifdef LC_EMULATED
+    emulator::warpgroup_commit();
+#else
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+#endif
+}
+template <int pending> __device__ __forceinline__ void warpgroup_wait(LC_PLACE) {
+#ifdef LC_EMULATED
+    emulator::warpgroup_wait(pending, place);
+#else
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
+#endif
+}
+
+#define LC_D8(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define LC_D32(i) LC_D8(i), LC_D8(i + 8), LC_D8(i + 16), LC_D8(i + 24)
+
+#define LC_WGMMA_128(type) \
+    asm volatile( \
+        "{\n.reg .pred add;\n setp.ne.b32 add, %66, 0;\n" \
+        " wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type \
+        " {" \
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63" \
+        "}, %64, %65, add, 1, 1, %67, %68;\n}\n" \
+        : LC_D32(0), LC_D32(32) : "l"(a), "l"(b), "r"(int(accumulate)), "n"(int(a_across)), "n"(int(b_across)))
+
+#define LC_WGMMA_256(type) \
+    asm volatile( \
+        "{\n.reg .pred add;\n setp.ne.b32 add, %130, 0;\n" \
+        " wgmma.mma_async.sync.aligned.m64n256k16.f32." type "." type \
+        " {" \
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, " \
+        "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
+        "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, " \
+        "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
+        "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127" \
+        "}, %128, %129, add, 1, 1, %131, %132;\n}\n" \
+        : LC_D32(0), LC_D32(32), LC_D32(64), LC_D32(96) : "l"(a), "l"(b), "r"(int(accumulate)), "n"(int(a_across)), "n"(int(b_across)))
+
+// d[i]: row 16 (warp % 4) + lane / 4 + 8 (i / 2 % 2), column 8 (i / 4) + 2 (lane % 4) + i % 2. Not to be touched before the
+// wait. a_across, b_across: the operand's adjacent elements run along m or n.
+template <class T, int n, bool a_across, bool b_across>
+__device__ __forceinline__ void warpgroup_multiply(float (&d)[n / 2], uint64_t a, uint64_t b, bool accumulate LC_AND_PLACE) {
+    static_assert(n == 128 || n == 256, "the widths written out here");
+#ifdef LC_EMULATED
+    emulator::warpgroup_multiply(d, n, a, b, accumulate, a_across, b_across, element_of<T>, place);
+#else
+    if constexpr (n == 128 && std::is_same_v<T, bfloat16>) LC_WGMMA_128("bf16");
+    else if constexpr (n == 128) LC_WGMMA_128("f16");
+    else if constexpr (std::is_same_v<T, bfloat16>) LC_WGMMA_256("bf16");
+    else LC_WGMMA_256("f16");
+#endif
+}
+#undef LC_WGMMA_128
+#undef LC_WGMMA_256
+#undef LC_D32
+#undef LC_D8
+
+}  // namespace lc::cuda

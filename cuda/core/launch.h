@@ -1,0 +1,29 @@
+// launch(name, kernel, grid, arguments...): on the current stream, checked. name is the op's, for messages.
+#pragma once
+#include <mutex>
+#include "cuda/core/runtime.h"
+
+namespace lc::cuda {
+
+struct Grid {
+    dim3 blocks, threads;
+    int shared_bytes = 0;
+};
+
+template <class... P, class... A> void launch(const char* name, void (*kernel)(P...), const Grid& g, A&&... arguments) {
+    if (g.shared_bytes > 48 << 10) check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, g.shared_bytes), name);
+    cudaLaunchConfig_t c{};
+    c.gridDim = g.blocks;
+    c.blockDim = g.threads;
+    c.dynamicSmemBytes = size_t(g.shared_bytes);
+    c.stream = stream_in_use();
+#ifdef LC_EMULATED
+    emulator::name_launch(name);
+#endif
+    check(cudaLaunchKernelEx(&c, kernel, std::forward<A>(arguments)...), name);
+    if (LC_UNLIKELY(synchronous())) check(cudaStreamSynchronize(c.stream), name);
+}
+
+constexpr int64_t div_up(int64_t n, int64_t d) { return (n + d - 1) / d; }
+
+}  // namespace lc::cuda

@@ -1,0 +1,19 @@
+// Tensor maps: what the copy engine of sm_90 knows of a matrix and of the boxes of it that it moves.
+#pragma once
+#include <cuda_runtime.h>
+#ifndef LC_EMULATED
+#include <cuda.h>
+#endif
+#include "cpp/core/dtype.h"
+
+namespace lc::cuda {
+
+struct MatrixMap {
+    const void* base;                                 // a multiple of 16
+    DType dtype;                                      // bfloat16 or float16
+    int64_t width, height, stride;                    // elements; stride a multiple of 16 bytes
+    int box_width, box_height;                        // box_width: 64 elements, the 128 bytes that are swizzled
+};
+CUtensorMap encode(const MatrixMap& m);               // Error where the driver refuses
+
+}  // namespace lc::cuda

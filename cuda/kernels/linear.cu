@@ -1,0 +1,67 @@
+// linear_backward on CUDA: dz = dy act'(z) and db = sum of its rows. Contract: cpp/ops/linear.h
+// Memory bound: dz moves 3 elements per element; db reads it once more.
+#include "cpp/ops/linear.h"
+#include <math.h>
+#include "cpp/ops/copy.h"
+#include "cpp/ops/reduce.h"
+#include "cuda/kernels/strided.cuh"
+
+namespace lc::cuda {
+namespace {
+
+// s: y for relu, sigmoid and tanh, else z.
+template <class A> __device__ A slope(Activation f, A s) {
+    constexpr double kLinear = 0x1.9884533d43651p-1, kCubic = 0.044715;      // sqrt(2 / pi)
+    switch (f) {
+        case Activation::relu: return s <= A(0) ? A(0) : A(1);
+        case Activation::sigmoid: return s * (A(1) - s);
+        case Activation::tanh: return A(1) - s * s;
+        case Activation::silu: {
+            const A g = A(1) / (A(1) + ::exp(-s));
+            return g * (A(1) + s * (A(1) - g));
+        }
+        case Activation::gelu: return A(0.5) * ::erfc(-s * A(0x1.6a09e667f3bcdp-1)) + s * A(0x1.9884533d43651p-2) * ::exp(A(-0.5) * s * s);
+        case Activation::gelu_tanh: {
+            const A s2 = s * s, g = A(1) / (A(1) + ::exp(A(-2) * A(kLinear) * s * (A(1) + A(kCubic) * s2)));
+            return g + g * (A(1) - g) * (A(2) * A(kLinear) * s * (A(1) + A(3) * A(kCubic) * s2));
+        }
+        default: return A(1);
+    }
+}
+
+template <class T> struct Backward {
+    Activation activation;
+    __device__ __forceinline__ T operator()(const T (&x)[2]) const { return narrow<T>(widen(x[0]) * slope<acc_t<T>>(activation, widen(x[1]))); }
+};
+
+template <int N> Strided<N> flat(int64_t n) {
+    Strided<N> s{};
+    s.numel = s.size[0] = n;
+    s.rank = 1;
+    for (int k = 0; k < N; ++k) s.stride[k][0] = 1;
+    return s;
+}
+
+}  // namespace
+
+template <class T> void linear_backward(const LinearBackward<T>& a) {
+    const int64_t n = a.rows * a.cols;
+    if (a.dz) map<T, T, 2>("linear_backward", a.dz, {{a.dy, a.saved}}, flat<3>(n), Backward<T>{a.activation});
+    if (!a.db || a.cols == 0) return;
+    const T* dz = a.dz ? a.dz : a.dy;
+    if (a.rows == 0) return fill_bytes(a.db, 0, size_t(a.cols) * sizeof(T), {Device::Type::cuda, int8_t(device_in_use())});
+    if constexpr (sizeof(T) == sizeof(acc_t<T>)) {
+        reduce_forward<T>({ReduceOp::sum, 1, a.rows, a.cols, dz, nullptr, a.db});
+    } else {
+        const Scratch<float> sums(a.cols);
+        reduce_forward<T>({ReduceOp::sum, 1, a.rows, a.cols, dz, nullptr, sums.data()});
+        copy_forward<float>({sums.data(), a.db, dtype_of<T>, flat<2>(a.cols)});
+    }
+}
+
+template void linear_backward(const LinearBackward<float>&);
+template void linear_backward(const LinearBackward<double>&);
+template void linear_backward(const LinearBackward<bfloat16>&);
+template void linear_backward(const LinearBackward<float16>&);
+
+}  // namespace lc::cuda

@@ -1,0 +1,228 @@
+// matmul of 16-bit elements on Hopper: wgmma fed by the copy engine. Contract: cpp/ops/matmul.h
+//
+// One block a multiprocessor takes tiles of 128 x 256 (or 128) of y in turn. A producer thread keeps a ring of 64-deep
+// slices of a and b full; two warpgroups of consumers hold 64 rows of the tile each, and store it through the copy engine
+// while the producer is already loading the next tile's slices. Compute bound: 48 KB a stage for 4.2 million products.
+#include "cuda/arch/matrix.cuh"
+#include "cuda/arch/pipeline.cuh"
+#include "cuda/arch/warp.cuh"
+#include "cuda/arch/wgmma.cuh"
+#include "cuda/core/launch.h"
+#include "cuda/core/tensor_map.h"
+#include "cuda/kernels/matmul_epilogue.cuh"
+#include "cuda/kernels/matmul_kernels.h"
+
+namespace lc::cuda {
+namespace {
+
+constexpr int kConsumers = 2, kThreads = 128 * (kConsumers + 1);
+constexpr int kRows = 128, kDepth = kHopperDepth, kSlab = 64;      // a slab of y: 64 x 64, what one store moves
+constexpr int kStages = 4;
+// 65536 registers: 128 x 40 + 256 x 232. A consumer holds 128 sums and the epilogue's addresses.
+constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
+
+// Swizzled tiles begin at multiples of 1024 bytes.
+template <class T, int cols> struct alignas(1024) Shared {
+    T a[kStages][kRows * kDepth], b[kStages][cols * kDepth];
+    T out[kConsumers][2][kSlab * kSlab];              // one is written while the other one is stored
+    PhaseBarrier full[kStages], empty[kStages];
+};
+static_assert(shared_bytes<Shared<bfloat16, 256>> <= 232448, "what a block of sm_90 may have");
+
+// The activations as one formula, z or 1 times a sigmoid of c1 z + c3 z^3, so that the kernel holds it once.
+struct Curve {
+    float c1, c3, scale, shift;
+    bool none, relu, times_z;
+};
+
+struct Problem {
+    int64_t m, n, k, tiles_m, tiles_n;
+    const void* bias;
+    bool keep_before;
+    int group;
+    Curve curve;
+};
+
+// ---- device -----------------------------------------------------------------------------------------------------------
+
+__device__ __forceinline__ float bent(const Curve& c, float z) {
+    if (c.none) return z;
+    if (c.relu) return z < 0.0f ? 0.0f : z;
+    const float u = z * (c.c1 + c.c3 * z * z);        // times -log2 e
+    const float s = fast_reciprocal(1.0f + fast_exp2(u));
+    return c.times_z ? z * s : c.scale * s + c.shift;
+}
+
+// Where the ring stands: the stage, and the parity of its current lap.
+struct Place {
+    int stage = 0, lap = 0;
+    __device__ __forceinline__ void advance() {
+        if (++stage == kStages) {
+            stage = 0;
+            lap ^= 1;
+        }
+    }
+};
+
+template <class T, int cols, bool a_across, bool b_across>
+__device__ __forceinline__ void produce(Shared<T, cols>& s, const CUtensorMap& map_a, const CUtensorMap& map_b, const Problem& p) {
+    constexpr int kBytes = (kRows + cols) * kDepth * int(sizeof(T));         // a box counts whole, also outside the matrix
+    Place at;
+    for (int64_t t = blockIdx.x; t < p.tiles_m * p.tiles_n; t += gridDim.x) {
+        const TilePlace tile = tile_place(t, p.tiles_m, p.tiles_n, p.group);
+        const int row = int(tile.m * kRows), col = int(tile.n * cols);
+        for (int k = 0; k < int(p.k); k += kDepth) {
+            phase_wait(s.empty[at.stage], at.lap ^ 1);                       // the first lap finds every stage empty
+            PhaseBarrier& full = s.full[at.stage];
+            phase_arrive_expecting(full, kBytes);
+            if (a_across)
+                for (int i = 0; i < kRows; i += 64) box_load(&s.a[at.stage][i * kDepth], map_a, full, row + i, k);
+            else box_load(s.a[at.stage], map_a, full, k, row);
+            if (b_across)
+                for (int j = 0; j < cols; j += 64) box_load(&s.b[at.stage][j * kDepth], map_b, full, col + j, k);
+            else box_load(s.b[at.stage], map_b, full, k, col);
+            at.advance();
+        }
+    }
+}
+
+// One consumer's 64 x cols of a tile: sums in registers. Depth is walked in fours of 16.
+template <class T, int cols, bool a_across, bool b_across>
+__device__ __forceinline__ void multiply(Shared<T, cols>& s, int consumer, Place& at, int64_t k, float (&sum)[cols / 2]) {
+    const bool first_thread = threadIdx.x % 128 == 0;
+    PhaseBarrier* before = nullptr;
+    for (int64_t done = 0; done < k; done += kDepth) {
+        phase_wait(s.full[at.stage], at.lap);
+        const uint64_t a = tile_descriptor(&s.a[at.stage][consumer * 64 * kDepth], 16, 1024);     // either way 8 KB on
+        const uint64_t b = tile_descriptor(s.b[at.stage], b_across ? 64 * kDepth * int(sizeof(T)) : 16, 1024);
+        warpgroup_fence();
+#pragma unroll
+        for (int i = 0; i < kDepth / 16; ++i)
+            warpgroup_multiply<T, cols, a_across, b_across>(sum, advanced(a, i * (a_across ? 2048 : 32)), advanced(b, i * (b_across ? 2048 : 32)), done > 0 || i > 0);
+        warpgroup_commit();
+        warpgroup_wait<1>();                          // one stage's products stay under way; those before are done
+        if (first_thread && before) phase_arrive(*before);
+        before = &s.empty[at.stage];
+        at.advance();
+    }
+    warpgroup_wait<0>();
+    if (first_thread && before) phase_arrive(*before);
+}
+
+// A slab of the consumer's rows, from registers to y (or before) by way of shared memory.
+template <class T> __device__ __forceinline__ void store_slab(T* slab, const float (&z)[32], const CUtensorMap& map, int col, int row, int consumer) {
+    const bool first_thread = threadIdx.x % 128 == 0;
+    const auto together = [&] {
+        if (consumer == 0) barrier_sync<1>(128);
+        else barrier_sync<2>(128);
+    };
+    if (first_thread) box_store_wait<1>();            // this slab's last store was the one before the last
+    together();
+    const int warp = warp_id() % 4, at = warp * 16 + lane_id() % 16;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+        const int chunk = (2 * j + lane_id() / 16) ^ (at & 7);
+        const uint32_t r[4] = {narrow_pair<T>(z[8 * j], z[8 * j + 1]), narrow_pair<T>(z[8 * j + 2], z[8 * j + 3]), narrow_pair<T>(z[8 * j + 4], z[8 * j + 5]),
+                               narrow_pair<T>(z[8 * j + 6], z[8 * j + 7])};
+        store_matrices(slab + at * kSlab + chunk * 8, r);
+    }
+    fence_async_proxy();                              // by every writer, before the barrier
+    together();
+    if (first_thread) {
+        box_store(map, slab, col, row);
+        box_store_commit();
+    }
+}
+
+template <class T, int cols, bool a_across, bool b_across>
+__global__ __launch_bounds__(kThreads, 1) void hopper_kernel(const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b,
+                                                             const __grid_constant__ CUtensorMap map_y, const __grid_constant__ CUtensorMap map_before,
+                                                             const __grid_constant__ Problem p) {
+    auto& s = shared_memory<Shared<T, cols>>();
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < kStages; ++i) {
+            phase_init(s.full[i], 1);
+            phase_init(s.empty[i], kConsumers);
+        }
+        phase_fence_init();
+        box_prefetch(map_a);
+        box_prefetch(map_b);
+    }
+    __syncthreads();                                  // everybody sees the barriers
+
+    if (threadIdx.x >= 128 * kConsumers) {
+        give_registers<kProducerRegisters>();
+        if (threadIdx.x == 128 * kConsumers) produce<T, cols, a_across, b_across>(s, map_a, map_b, p);
+    } else {
+        take_registers<kConsumerRegisters>();
+        const int consumer = int(threadIdx.x) / 128, t = lane_id() % 4;
+        const T* bias = static_cast<const T*>(p.bias);
+        Place at;
+        int stores = 0;
+        for (int64_t number = blockIdx.x; number < p.tiles_m * p.tiles_n; number += gridDim.x) {
+            const TilePlace tile = tile_place(number, p.tiles_m, p.tiles_n, p.group);
+            const int row = int(tile.m) * kRows + consumer * 64, col = int(tile.n) * cols;
+            float sum[cols / 2];
+            multiply<T, cols, a_across, b_across>(s, consumer, at, p.k, sum);
+#pragma unroll
+            for (int c = 0; c < cols / kSlab; ++c) {
+                if (col + c * kSlab >= p.n) continue;
+                float z[32];
+#pragma unroll
+                for (int i = 0; i < 32; ++i) {
+                    const int j = col + c * kSlab + i / 4 * 8 + 2 * t + i % 2;
+                    z[i] = sum[c * 32 + i] + (bias && j < p.n ? float(widen(bias[j])) : 0.0f);
+                }
+                if (p.keep_before) store_slab(s.out[consumer][stores++ % 2], z, map_before, col + c * kSlab, row, consumer);
+#pragma unroll
+                for (int i = 0; i < 32; ++i) z[i] = bent(p.curve, z[i]);
+                store_slab(s.out[consumer][stores++ % 2], z, map_y, col + c * kSlab, row, consumer);
+            }
+        }
+        if (threadIdx.x % 128 == 0) box_store_wait<0>();                     // shared memory must outlive its last reader
+    }
+}
+
+// ---- host ---------------------------------------------------------------------------------------------------------------
+
+Curve curve_of(Activation f) {
+    constexpr float kLog2E = 0x1.715476p0f, kRoot = 2 * 0x1.988454p-1f;     // 2 sqrt(2 / pi)
+    switch (f) {
+        case Activation::relu: return {0, 0, 0, 0, false, true, false};
+        case Activation::gelu_tanh: return {-kLog2E * kRoot, -kLog2E * kRoot * 0.044715f, 0, 0, false, false, true};
+        case Activation::silu: return {-kLog2E, 0, 0, 0, false, false, true};
+        case Activation::sigmoid: return {-kLog2E, 0, 1, 0, false, false, false};
+        case Activation::tanh: return {-2 * kLog2E, 0, 2, -1, false, false, false};
+        default: return {0, 0, 0, 0, true, false, false};
+    }
+}
+
+// An operand of `rows` rows (or columns of b), as the copy engine reads it.
+template <class T> CUtensorMap operand_map(const T* x, int64_t outer, int64_t depth, int64_t rows, int64_t k, int tile) {
+    if (depth == 1) return encode({x, dtype_of<T>, k, rows, outer, kDepth, tile});
+    return encode({x, dtype_of<T>, rows, k, depth, 64, kDepth});
+}
+
+template <class T, int cols> void run(const MatmulForward<T>& f, const CudaMatmulPlan& p) {
+    const bool a_across = f.a_depth != 1, b_across = f.b_depth != 1;
+    const auto kernel = a_across ? b_across ? hopper_kernel<T, cols, true, true> : hopper_kernel<T, cols, true, false>
+        : b_across               ? hopper_kernel<T, cols, false, true>
+                                 : hopper_kernel<T, cols, false, false>;
+    const CUtensorMap a = operand_map(f.a, f.a_row, f.a_depth, f.m, f.k, kRows), b = operand_map(f.b, f.b_col, f.b_depth, f.n, f.k, cols);
+    const CUtensorMap y = encode({f.y, dtype_of<T>, f.n, f.m, f.y_row, kSlab, kSlab});
+    const CUtensorMap before = f.before ? encode({f.before, dtype_of<T>, f.n, f.m, f.y_row, kSlab, kSlab}) : y;
+    const Problem problem{f.m, f.n, f.k, p.tiles_m, p.tiles_n, f.bias, f.before != nullptr, p.group, curve_of(f.activation)};
+    launch("matmul", kernel, {dim3(unsigned(p.blocks)), dim3(kThreads), shared_bytes<Shared<T, cols>>}, a, b, y, before, problem);
+}
+
+}  // namespace
+
+template <class T> void matmul_hopper(const MatmulForward<T>& f, const CudaMatmulPlan& p) {
+    if (p.tile_n == 256) run<T, 256>(f, p);
+    else run<T, 128>(f, p);
+}
+
+template void matmul_hopper(const MatmulForward<bfloat16>&, const CudaMatmulPlan&);
+template void matmul_hopper(const MatmulForward<float16>&, const CudaMatmulPlan&);
+
+}  // namespace lc::cuda

@@ -1,0 +1,202 @@
+// Kernels with a bug each, which the emulator must find, and their sound twins, which it must let pass.
+// tests/cuda/test_emulator.py runs `planted NAME` and looks for the message.
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <string>
+#include "cuda/arch/async_copy.cuh"
+#include "cuda/arch/convert.cuh"
+#include "cuda/arch/matrix.cuh"
+#include "cuda/arch/pipeline.cuh"
+#include "cuda/arch/warp.cuh"
+#include "cuda/arch/wgmma.cuh"
+#include "cuda/core/launch.h"
+#include "cuda/core/tensor_map.h"
+
+using namespace lc;
+using namespace lc::cuda;
+
+namespace {
+
+struct Row {
+    float x[64];
+};
+
+// ---- memory and barriers ----------------------------------------------------------------------------------------------
+
+__global__ void reverse(const float* x, float* y, int n, bool barrier) {
+    auto& row = shared_memory<Row>();
+    const int i = int(threadIdx.x);
+    row.x[i] = x[i];
+    if (barrier) __syncthreads();
+    y[i] = row.x[n - 1 - i];
+}
+__global__ void late_write(const float* x, float* y) {
+    auto& row = shared_memory<Row>();
+    const int i = int(threadIdx.x);
+    row.x[i] = x[i];
+    __syncthreads();
+    y[i] = row.x[63 - i];
+    row.x[i] = 0;                                     // its reader may not have come yet
+}
+__global__ void past_the_end(const float* x, float* y, int n) {
+    if (int(threadIdx.x) < n) y[threadIdx.x] = x[threadIdx.x + 1];
+}
+__global__ void unwritten(float* y) {
+    auto& row = shared_memory<Row>();
+    if (threadIdx.x < 63) row.x[threadIdx.x] = 1;
+    __syncthreads();
+    y[threadIdx.x] = row.x[threadIdx.x];
+}
+__global__ void too_much_shared(float* y) {
+    auto& row = shared_memory<Row>();
+    row.x[threadIdx.x + 1] = 1;
+    y[threadIdx.x] = 0;
+}
+__global__ void half_a_barrier(float* y) {
+    if (threadIdx.x < 32) barrier_sync<1>(64);
+    y[threadIdx.x] = 0;
+}
+__global__ void diverged(float* y) {
+    float x = 1;
+    if (threadIdx.x % 2) x = __shfl_xor_sync(kAllLanes, x, 1);
+    else __syncwarp();
+    y[threadIdx.x] = x;
+}
+__global__ void two_blocks_one_place(float* y) { y[threadIdx.x] = float(blockIdx.x); }
+
+// ---- asynchronous copies ------------------------------------------------------------------------------------------------
+
+__global__ void copies(const float* x, float* y, bool wait, bool barrier) {
+    auto& row = shared_memory<Row>();
+    const int i = int(threadIdx.x);
+    if (i < 16) copy_async(row.x + 4 * i, x + 4 * i, 16);
+    copy_async_commit();
+    if (wait) copy_async_wait<0>();
+    if (barrier) __syncthreads();
+    y[i] = row.x[63 - i];
+}
+
+// ---- TMA, wgmma: 64 x 128 = a[64 x 64] b[64 x 128], both along -----------------------------------------------------------
+
+enum class Bug { none,
+                 no_phase_wait,
+                 wrong_bytes,
+                 no_fence,
+                 no_store_fence,
+                 early_use,
+                 wrong_step,
+                 unswizzled };
+
+struct alignas(1024) Tiles {
+    bfloat16 a[64 * 64], b[128 * 64], out[64 * 64];
+    PhaseBarrier full;
+};
+
+__global__ __launch_bounds__(128) void product(const __grid_constant__ CUtensorMap a, const __grid_constant__ CUtensorMap b, const __grid_constant__ CUtensorMap y, Bug bug) {
+    auto& s = shared_memory<Tiles>();
+    if (threadIdx.x == 0) {
+        phase_init(s.full, 1);
+        if (bug != Bug::no_fence) phase_fence_init();
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        phase_arrive_expecting(s.full, (64 + 128) * 64 * 2 + (bug == Bug::wrong_bytes ? 16 : 0));
+        box_load(s.a, a, s.full, 0, 0);
+        box_load(s.b, b, s.full, 0, 0);
+    }
+    if (bug != Bug::no_phase_wait) phase_wait(s.full, 0);
+    float d[64];
+    const uint64_t da = tile_descriptor(s.a, 16, 1024), db = tile_descriptor(s.b, 16, 1024);
+    warpgroup_fence();
+    for (int i = 0; i < 4; ++i) warpgroup_multiply<bfloat16, 128, false, false>(d, advanced(da, i * (bug == Bug::wrong_step ? 64 : 32)), advanced(db, 32 * i), i > 0);
+    warpgroup_commit();
+    if (bug != Bug::early_use) warpgroup_wait<0>();
+    const int at = warp_id() * 16 + lane_id() % 16;
+    for (int j = 0; j < 4; ++j) {
+        const int chunk = (2 * j + lane_id() / 16) ^ (bug == Bug::unswizzled ? 0 : at & 7);
+        store_matrices(s.out + at * 64 + chunk * 8, {narrow_pair<bfloat16>(d[8 * j], d[8 * j + 1]), narrow_pair<bfloat16>(d[8 * j + 2], d[8 * j + 3]), narrow_pair<bfloat16>(d[8 * j + 4], d[8 * j + 5]), narrow_pair<bfloat16>(d[8 * j + 6], d[8 * j + 7])});
+    }
+    if (bug == Bug::early_use) warpgroup_wait<0>();
+    if (bug != Bug::no_store_fence) fence_async_proxy();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        box_store(y, s.out, 0, 0);
+        box_store_commit();
+        box_store_wait<0>();
+    }
+}
+
+// ---- the cases ----------------------------------------------------------------------------------------------------------
+
+const Device kGpu{Device::Type::cuda, 0};
+
+template <class T> struct Array {
+    T* data;
+    int n;
+    explicit Array(int n, bool filled = true) : data(static_cast<T*>(cuda::allocate(size_t(n) * sizeof(T), kGpu))), n(n) {
+        if (filled) cuda::fill_bytes(data, 0, size_t(n) * sizeof(T), kGpu);
+    }
+    ~Array() { cuda::release(data, kGpu); }
+};
+
+void run_product(Bug bug) {
+    Array<bfloat16> a(64 * 64), b(128 * 64), y(64 * 64);
+    bfloat16 host[128 * 64], out[64 * 64];
+    for (int i = 0; i < 128 * 64; ++i) host[i] = from_float<bfloat16>(float(i * 7 % 5 - 2 + (i / 64) % 3));
+    cuda::copy(a.data, kGpu, host, {}, sizeof(bfloat16) * 64 * 64);
+    cuda::copy(b.data, kGpu, host, {}, sizeof host);
+    const auto map = [](const bfloat16* x, int rows) { return encode({x, DType::bfloat16, 64, rows, 64, 64, rows}); };
+    launch("product", product, {dim3(1), dim3(128), shared_bytes<Tiles>}, map(a.data, 64), map(b.data, 128), map(y.data, 64), bug);
+    cuda::copy(out, {}, y.data, kGpu, sizeof out);
+    for (int i = 0; i < 64; ++i)
+        for (int j = 0; j < 64; ++j) {
+            float sum = 0;
+            for (int k = 0; k < 64; ++k) sum += to_float(host[i * 64 + k]) * to_float(host[j * 64 + k]);
+            if (!(to_float(from_float<bfloat16>(sum)) == to_float(out[i * 64 + j]))) throw Error("wrong result");
+        }
+}
+
+template <class... P, class... A> void simple(void (*kernel)(P...), int blocks, A... a) { launch("planted", kernel, {dim3(unsigned(blocks)), dim3(64), shared_bytes<Row>}, a...); }
+
+const std::map<std::string, std::function<void()>> kCases = {
+    {"sound_reverse", [] { Array<float> x(64), y(64); simple(reverse, 1, (const float*)x.data, y.data, 64, true); }},
+    {"no_barrier", [] { Array<float> x(64), y(64); simple(reverse, 1, (const float*)x.data, y.data, 64, false); }},
+    {"late_write", [] { Array<float> x(64), y(64); simple(late_write, 1, (const float*)x.data, y.data); }},
+    {"past_the_end", [] { Array<float> x(64), y(64); simple(past_the_end, 1, (const float*)x.data, y.data, 64); }},
+    {"unwritten_input", [] { Array<float> x(64, false), y(64); simple(reverse, 1, (const float*)x.data, y.data, 64, true); }},
+    {"unwritten_shared", [] { Array<float> y(64); simple(unwritten, 1, y.data); }},
+    {"too_much_shared", [] { Array<float> y(64); simple(too_much_shared, 1, y.data); }},
+    {"deadlock", [] { Array<float> y(64); simple(half_a_barrier, 1, y.data); }},
+    {"diverged", [] { Array<float> y(64); simple(diverged, 1, y.data); }},
+    {"two_blocks", [] { Array<float> y(64); simple(two_blocks_one_place, 2, y.data); }},
+    {"sound_copies", [] { Array<float> x(64), y(64); simple(copies, 1, (const float*)x.data, y.data, true, true); }},
+    {"no_copy_wait", [] { Array<float> x(64), y(64); simple(copies, 1, (const float*)x.data, y.data, false, true); }},
+    {"no_copy_barrier", [] { Array<float> x(64), y(64); simple(copies, 1, (const float*)x.data, y.data, true, false); }},
+    {"sound_product", [] { run_product(Bug::none); }},
+    {"no_phase_wait", [] { run_product(Bug::no_phase_wait); }},
+    {"wrong_bytes", [] { run_product(Bug::wrong_bytes); }},
+    {"no_fence", [] { run_product(Bug::no_fence); }},
+    {"no_store_fence", [] { run_product(Bug::no_store_fence); }},
+    {"early_use", [] { run_product(Bug::early_use); }},
+    {"wrong_step", [] { run_product(Bug::wrong_step); }},
+    {"unswizzled", [] { run_product(Bug::unswizzled); }},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc < 2) {
+        for (const auto& [name, run] : kCases) std::puts(name.c_str());
+        return 0;
+    }
+    try {
+        kCases.at(argv[1])();
+    } catch (const std::exception& e) {
+        std::puts(e.what());
+        return 1;
+    }
+    std::puts("sound");
+    return 0;
+}

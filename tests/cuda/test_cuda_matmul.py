@@ -1,0 +1,117 @@
+"""Products on a device in exact integers, at sizes that fill no tile, in every layout, with every epilogue."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import littlecore as lc
+from littlecore.nn import functional as F
+
+DTYPES = [lc.float32, lc.float64, lc.bfloat16, lc.float16]
+SIZES = [(1, 1, 1), (37, 29, 19), (136, 144, 72), (40, 264, 200), (129, 130, 136)]
+
+
+def integers(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-2, 3, shape).astype(np.float32)
+
+
+def operand(x: np.ndarray, dtype: lc.dtype, layout: str) -> lc.Tensor:
+    """x on the device: as it is, transposed in memory, or with gaps."""
+    if layout == "across":
+        return lc.tensor(np.ascontiguousarray(x.swapaxes(-1, -2))).to("cuda", dtype).transpose(-1, -2)
+    if layout == "gaps":
+        return lc.tensor(np.repeat(np.repeat(x, 2, -1), 2, -2)).to("cuda", dtype)[..., ::2, ::2]
+    return lc.tensor(x).to("cuda", dtype)
+
+
+def rounded(x: np.ndarray, dtype: lc.dtype) -> np.ndarray:
+    return lc.tensor(x.astype(np.float64)).to(dtype).double().numpy()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.name)
+@pytest.mark.parametrize("m, n, k", SIZES)
+def test_layouts(m, n, k, dtype):
+    a, b = integers((m, k), 1), integers((k, n), 2)
+    for of_a in ("along", "across", "gaps"):
+        for of_b in ("along", "across", "gaps") if m < 100 else ("along", "across"):
+            y = operand(a, dtype, of_a) @ operand(b, dtype, of_b)
+            assert np.array_equal(y.cpu().double().numpy(), rounded(a @ b, dtype)), (of_a, of_b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.name)
+def test_batches(dtype):
+    a, b = integers((3, 2, 17, 24), 3), integers((2, 24, 9), 4)
+    for of_a in ("along", "across"):
+        y = operand(a, dtype, of_a) @ operand(b, dtype, "along")
+        assert np.array_equal(y.cpu().double().numpy(), rounded(a @ b, dtype))
+
+
+def test_odd_offsets_take_a_correct_path():
+    a, b = integers((33, 41), 5), integers((41, 35), 6)
+    y = operand(a, lc.bfloat16, "along")[1:, 1:] @ operand(b, lc.bfloat16, "along")[1:, 3:]
+    assert np.array_equal(y.cpu().float().numpy(), rounded(a[1:, 1:] @ b[1:, 3:], lc.bfloat16))
+
+
+def test_empty():
+    assert (lc.ones(3, 0, device="cuda") @ lc.ones(0, 2, device="cuda")).tolist() == [[0, 0]] * 3
+    assert (
+        lc.ones(8, 0, device="cuda", dtype=lc.bfloat16) @ lc.ones(0, 8, device="cuda", dtype=lc.bfloat16)
+    ).tolist() == [[0] * 8] * 8
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.name)
+def test_gradients(dtype):
+    a, b = integers((40, 24), 7), integers((24, 56), 8)
+    x, w = operand(a, dtype, "along").requires_grad_(), operand(b, dtype, "along").requires_grad_()
+    dy = integers((40, 56), 9)
+    (x @ w).backward(lc.tensor(dy).to("cuda", dtype))
+    assert np.array_equal(x.grad.cpu().double().numpy(), rounded(dy @ b.T, dtype))
+    assert np.array_equal(w.grad.cpu().double().numpy(), rounded(a.T @ dy, dtype))
+
+
+@pytest.mark.parametrize("dtype", [lc.float32, lc.bfloat16], ids=lambda d: d.name)
+@pytest.mark.parametrize("activation", ["none", "relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh"])
+def test_linear(activation, dtype):
+    """Beside the CPU: the same sums, so that only the activation's last bits may differ."""
+    rng = np.random.default_rng(10)
+    x, w, b = rng.integers(-2, 3, (72, 40)) / 8, rng.integers(-2, 3, (136, 40)) / 8, rng.integers(-2, 3, 136) / 8
+    results = []
+    for device in ("cpu", "cuda"):
+        leaves = [lc.tensor(v).to(device, dtype).requires_grad_() for v in (x, w, b)]
+        y = lc._core.linear(*leaves, activation=activation)
+        y.backward(lc.ones_like(y))
+        results.append([y, *(leaf.grad for leaf in leaves)])
+    for on_cpu, on_device in zip(*results, strict=True):
+        tolerance = 1e-5 if dtype is lc.float32 else 2e-2
+        want, got = on_cpu.detach().double().numpy(), on_device.detach().cpu().double().numpy()
+        np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * np.abs(want).max())
+
+
+def test_the_same_bits_every_time():
+    x, w = (lc.randn(200, 136, device="cuda").bfloat16() for _ in range(2))
+    first = (x @ w.T).cpu().float().numpy()
+    for _ in range(3):
+        assert np.array_equal((x @ w.T).cpu().float().numpy(), first)
+
+
+def test_a_training_step_fits():
+    lc.manual_seed(0)
+    x, t = lc.randn(64, 20), lc.randn(64, 3)
+    losses = []
+    for device in ("cpu", "cuda"):
+        lc.manual_seed(1)
+        w1, w2 = (lc.randn(*s).mul(0.3).to(device).requires_grad_() for s in ((32, 20), (3, 32)))
+        history = []
+        for _ in range(10):
+            y = F.linear(lc.relu(F.linear(x.to(device), w1)), w2)
+            loss = lc.square(y - t.to(device)).mean()
+            loss.backward()
+            with lc.no_grad():
+                for w in (w1, w2):
+                    w -= 0.1 * w.grad
+                    w.grad = None
+            history.append(loss.item())
+        losses.append(history)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    assert losses[0][-1] < losses[0][0]

@@ -1,0 +1,107 @@
+"""Tensors on a device: there and back, memory, streams, and errors that say what is wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import littlecore as lc
+
+DTYPES = [lc.float32, lc.float64, lc.bfloat16, lc.float16, lc.int64, lc.int32, lc.uint8, lc.bool_]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.name)
+def test_there_and_back(dtype):
+    x = lc.tensor(np.arange(35).reshape(5, 7) % 3).to(dtype)
+    y = x.cuda()
+    assert y.device == "cuda:0" and y.dtype is dtype and y.shape == x.shape
+    assert y.cpu().tolist() == x.tolist() == y.tolist()
+    assert y.to("cuda") is y and x.cpu() is x
+
+
+def test_views_and_casts_cross():
+    x = lc.arange(60, dtype=lc.float32).reshape(3, 4, 5)
+    y = x.cuda()
+    assert y.permute(2, 0, 1).cpu().tolist() == x.permute(2, 0, 1).tolist()
+    assert x.permute(2, 0, 1).cuda().tolist() == x.permute(2, 0, 1).tolist()
+    assert y[:, 1:3, ::2].cpu().tolist() == x[:, 1:3, ::2].tolist()
+    assert x.to("cuda", lc.bfloat16).cpu().tolist() == x.tolist()
+
+
+def test_creation_on_the_device():
+    for make in (lc.zeros, lc.ones):
+        assert make(3, 5, device="cuda").tolist() == make(3, 5).tolist()
+    assert lc.full((2, 3), 2.5, device="cuda").tolist() == [[2.5] * 3] * 2
+    assert lc.arange(5, device="cuda").tolist() == [0, 1, 2, 3, 4]
+    lc.manual_seed(3)
+    on_cpu = lc.randn(4, 4)
+    lc.manual_seed(3)
+    assert lc.randn(4, 4, device="cuda").tolist() == on_cpu.tolist()
+    assert lc.ones_like(lc.zeros(2, device="cuda")).device == "cuda"
+
+
+def test_a_gradient_crosses_back():
+    x = lc.ones(3, requires_grad=True)
+    (x.cuda() * 2).sum().backward()
+    assert x.grad.device == "cpu" and x.grad.tolist() == [2, 2, 2]
+
+
+def test_printing():
+    assert "device='cuda:0'" in repr(lc.ones(2, device="cuda"))
+
+
+def test_mixed_devices_are_refused():
+    a, b = lc.ones(3), lc.ones(3, device="cuda")
+    with pytest.raises(ValueError, match=r"add: the operands are on cpu and cuda:0"):
+        a + b
+    with pytest.raises(ValueError, match=r"matmul: the operands are on"):
+        lc.matmul(lc.ones(2, 2), lc.ones(2, 2, device="cuda"))
+    assert (b + lc.tensor(1.0)).tolist() == [2, 2, 2]  # a number is at home everywhere
+
+
+def test_an_op_without_a_kernel_says_so():
+    with pytest.raises(NotImplementedError, match="no CUDA kernel yet"):
+        lc.sort(lc.ones(3, device="cuda"))
+    with pytest.raises(TypeError, match="use cpu"):
+        lc.ones(3, device="cuda").numpy()
+
+
+def test_memory():
+    lc.cuda.empty_cache()
+    before = lc.cuda.memory_stats()
+    x = lc.zeros(1000, device="cuda")
+    now = lc.cuda.memory_stats()
+    assert now["live_bytes"] - before["live_bytes"] == 4000
+    del x
+    assert lc.cuda.memory_stats()["live_bytes"] == before["live_bytes"]
+    asked = lc.cuda.memory_stats()["system_allocations"]
+    for _ in range(3):
+        lc.zeros(1000, device="cuda")
+    assert lc.cuda.memory_stats()["system_allocations"] == asked
+    lc.memory.fail_at(1)
+    with pytest.raises(MemoryError):
+        lc.zeros(10, device="cuda")
+    lc.zeros(10, device="cuda")
+
+
+def test_streams_and_events():
+    stream, begin, end = lc.cuda.Stream(), lc.cuda.Event(), lc.cuda.Event()
+    x = lc.arange(1000, dtype=lc.float32, device="cuda")
+    stream.wait_stream(lc.cuda.current_stream())
+    with stream:
+        begin.record()
+        y = x * 2
+        end.record()
+        assert lc.cuda.current_stream().handle == stream.handle
+    end.synchronize()
+    assert begin.elapsed_time(end) >= 0
+    lc.cuda.current_stream().wait_event(end)
+    assert y.sum().item() == 999000
+    stream.synchronize()
+
+
+def test_dlpack_on_the_device():
+    x = lc.arange(6, dtype=lc.float32, device="cuda").reshape(2, 3)
+    assert x.__dlpack_device__() == (2, 0)
+    y = lc.from_dlpack(x)
+    assert y.device == "cuda:0" and y.data_ptr() == x.data_ptr() and y.tolist() == x.tolist()
