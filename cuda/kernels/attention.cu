@@ -11,6 +11,7 @@ namespace lc::cuda {
 namespace {
 
 constexpr int kWarps = 8, kThreads = 32 * kWarps, kTile = 32;
+constexpr double kLog2E = 1.4426950408889634;          // scores are in units of base 2, as lse is
 
 // ---- device: shared memory ----------------------------------------------------------------------------------------------
 
@@ -36,8 +37,10 @@ template <class A> struct Tiles {
 
 // Rows [begin, begin + 32) of x, zero from `rows` on; by the whole block.
 template <class T, class A> __device__ __forceinline__ void load_tile(A* tile, const AttentionMatrix<const T>& x, int64_t b, int64_t h, int64_t begin, int64_t rows, int64_t cols) {
-    for (int64_t at = threadIdx.x; at < kTile * cols; at += kThreads) {
-        const int64_t r = at / cols, d = at % cols;
+    const int n = int(cols);                          // shared memory ends long before: no division of 64 bits
+#pragma unroll 2
+    for (int at = int(threadIdx.x); at < kTile * n; at += kThreads) {
+        const int r = at / n, d = at % n;
         tile[r * stride_of(cols) + d] = begin + r < rows ? widen(x.at(b, h, begin + r)[d]) : A(0);
     }
 }
@@ -46,6 +49,7 @@ template <class T, class A> __device__ __forceinline__ void load_row(A* to, cons
 }
 template <class A> __device__ __forceinline__ A dot(const A* row, const A* tile, int64_t cols) {
     A sum = 0;
+#pragma unroll 4
     for (int64_t d = 0; d < cols; ++d) sum += row[d] * tile[lane_id() * stride_of(cols) + d];
     return sum;
 }
@@ -54,6 +58,7 @@ template <class A> __device__ __forceinline__ void add_rows(A* sum, const A* til
     for (int64_t begin = 0; begin < cols; begin += 32) {
         const int64_t d = begin + lane_id(), at = d < cols ? d : 0;
         A total = 0;
+#pragma unroll 8
         for (int r = 0; r < kTile; ++r) total += __shfl_sync(kAllLanes, factor, r) * tile[r * stride_of(cols) + at];
         if (d < cols) sum[d] += total;
     }
@@ -65,7 +70,8 @@ struct Place {
 };
 __device__ __forceinline__ Place place(int64_t heads, int64_t rows) {
     const int64_t row = int64_t(blockIdx.x) * kWarps + warp_id();
-    return {int64_t(blockIdx.y) / heads, int64_t(blockIdx.y) % heads, row < rows ? row : rows - 1, row < rows};      // a row too many does the last one again
+    const unsigned h = unsigned(heads);
+    return {blockIdx.y / h, blockIdx.y % h, row < rows ? row : rows - 1, row < rows};      // a row too many does the last one again
 }
 // Keys that the block's last query may see.
 __device__ __forceinline__ int64_t last_key(const AttentionShape& s) {
@@ -79,7 +85,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void forward_kernel(At
     using A = acc_t<T>;
     const AttentionShape& s = a.shape;
     const Place at = place(s.heads, s.tq);
-    const int64_t hk = at.h / (s.heads / s.kv_heads), end = last_key(s);
+    const int64_t hk = int(at.h) / (int(s.heads) / int(s.kv_heads)), end = last_key(s);
     const Tiles<A> t(s.dim, s.dim_v);
     load_row(t.row, a.q.at(at.b, at.h, at.row), s.dim);
     for (int64_t d = lane_id(); d < s.dim_v; d += 32) t.other[d] = A(0);
@@ -92,10 +98,10 @@ template <class T> __global__ __launch_bounds__(kThreads) void forward_kernel(At
         load_tile(t.second, a.v, at.b, hk, j, s.tk, s.dim_v);
         __syncthreads();
         const int64_t key = j + lane_id();
-        const A score = masked<T>(s, a.mask, at.b, at.h, at.row, key, A(s.scale) * dot(t.row, t.first, s.dim));
+        const A score = A(kLog2E) * masked<T>(s, a.mask, at.b, at.h, at.row, key, A(s.scale) * dot(t.row, t.first, s.dim));
         const A larger = warp_reduce(score > max ? score : max, [](A x, A y) { return x > y ? x : y; });
-        const A shift = larger == A(-INFINITY) ? A(0) : larger, shrink = ::exp(max - shift);
-        const A p = ::exp(score - shift);
+        const A shift = larger == A(-INFINITY) ? A(0) : larger, shrink = ::exp2(max - shift);
+        const A p = ::exp2(score - shift);
         sum = sum * shrink + warp_reduce(p, [](A x, A y) { return x + y; });
         max = larger;
         for (int64_t d = lane_id(); d < s.dim_v; d += 32) t.other[d] *= shrink;
@@ -105,7 +111,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void forward_kernel(At
     const A factor = sum == A(0) ? A(0) : A(1) / sum;                        // nothing seen: o = 0
     T* o = a.o.at(at.b, at.h, at.row);
     for (int64_t d = lane_id(); d < s.dim_v; d += 32) o[d] = narrow<T>(t.other[d] * factor);
-    if (lane_id() == 0) a.lse[(at.b * s.heads + at.h) * s.tq + at.row] = sum == A(0) ? A(INFINITY) : max + ::log(sum);
+    if (lane_id() == 0) a.lse[(at.b * s.heads + at.h) * s.tq + at.row] = sum == A(0) ? A(INFINITY) : max + ::log2(sum);
 }
 
 // ---- device: backward -----------------------------------------------------------------------------------------------------
@@ -115,7 +121,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void query_kernel(Atte
     using A = acc_t<T>;
     const AttentionShape& s = a.shape;
     const Place at = place(s.heads, s.tq);
-    const int64_t hk = at.h / (s.heads / s.kv_heads), end = last_key(s), row = (at.b * s.heads + at.h) * s.tq + at.row;
+    const int64_t hk = int(at.h) / (int(s.heads) / int(s.kv_heads)), end = last_key(s), row = (at.b * s.heads + at.h) * s.tq + at.row;
     const Tiles<A> t(s.dim, s.dim_v);
     load_row(t.row, a.q.at(at.b, at.h, at.row), s.dim);
     load_row(t.other, a.d_o.at(at.b, at.h, at.row), s.dim_v);
@@ -132,8 +138,8 @@ template <class T> __global__ __launch_bounds__(kThreads) void query_kernel(Atte
         load_tile(t.second, a.v, at.b, hk, j, s.tk, s.dim_v);
         __syncthreads();
         const int64_t key = j + lane_id();
-        const A score = masked<T>(s, a.mask, at.b, at.h, at.row, key, A(s.scale) * dot(t.row, t.first, s.dim));
-        const A p = ::exp(score - lse), up = dot(t.other, t.second, s.dim_v);
+        const A score = A(kLog2E) * masked<T>(s, a.mask, at.b, at.h, at.row, key, A(s.scale) * dot(t.row, t.first, s.dim));
+        const A p = ::exp2(score - lse), up = dot(t.other, t.second, s.dim_v);
         const A ds = key < s.tk ? p * (kept<A>(s, a.dropout, at.b, at.h, at.row, key) * up - own_delta) : A(0);
         if (ds_out && at.valid && key < s.tk) ds_out[row * s.tk + key] = ds;
         add_rows(t.sum, t.first, ds, s.dim);
@@ -148,7 +154,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void key_kernel(Attent
     using A = acc_t<T>;
     const AttentionShape& s = a.shape;
     const Place at = place(s.kv_heads, s.tk);
-    const int64_t group = s.heads / s.kv_heads;
+    const int64_t group = int(s.heads) / int(s.kv_heads);
     const int64_t first_query = s.causal ? int64_t(blockIdx.x) * kWarps / kTile * kTile : 0;      // no earlier one sees the block's keys
     const Tiles<A> t(s.dim, s.dim_v);
     load_row(t.row, a.k.at(at.b, at.h, at.row), s.dim);
@@ -166,7 +172,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void key_kernel(Attent
             const A score = A(s.scale) * dot(t.row, t.first, s.dim), up = dot(t.other, t.second, s.dim_v);
             A p = 0, z = 0, ds = 0;
             if (query < s.tq) {
-                p = ::exp(masked<T>(s, a.mask, at.b, h, query, at.row, score) - a.lse[row]);
+                p = ::exp2(A(kLog2E) * masked<T>(s, a.mask, at.b, h, query, at.row, score) - a.lse[row]);
                 z = kept<A>(s, a.dropout, at.b, h, query, at.row);
                 ds = p * (z * up - delta[row]);
             }

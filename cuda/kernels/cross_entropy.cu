@@ -47,6 +47,12 @@ template <class T> struct Factors {
         return t;
     }
     __device__ __forceinline__ A hard(int64_t row) const { return p.index ? keep() * weight(target(row)) : A(0); }
+    // dx at class c, of a row whose maximum is taken off and whose factors, times g over its sum, are `scale` together.
+    __device__ __forceinline__ A slope(int64_t c, int64_t at, int64_t target, A shifted, A scale, A g, A hard) const {
+        A d = ::exp(shifted) * scale;
+        if (soft()) d -= g * share(c, at);
+        return c == target ? d - g * hard : d;
+    }
 };
 
 template <class T> __device__ __forceinline__ acc_t<T> incoming(const CrossEntropyBackward<T>& a, int64_t row) {
@@ -56,6 +62,8 @@ template <class T> __device__ __forceinline__ acc_t<T> incoming(const CrossEntro
 
 // ---- device: classes adjacent, a warp or a block per row -----------------------------------------------------------------
 
+// What only label smoothing, class probabilities or their gradient need reads x anew, a column at a time: registers hold the
+// common case alone.
 template <class T, int threads> __global__ __launch_bounds__(kRowThreads) void forward_rows(CrossEntropyForward<T> a, bool packed) {
     using A = acc_t<T>;
     using C = Columns<T, threads>;
@@ -80,10 +88,8 @@ template <class T, int threads> __global__ __launch_bounds__(kRowThreads) void f
     const A log_s = ::log(r.sum);
     A loss = 0;
     if (f.soft() && !f.ignored(row)) {
-        c.spans([&](int64_t begin) {
-            c.reload(x, from, begin);
-            c.each(begin, [&](int k, int64_t i) { loss += f.share(i, row * p.n + i) * (log_s - (x[k] - r.max)); });
-        });
+#pragma unroll 1
+        for (int64_t i = group.rank(); i < p.n; i += threads) loss += f.share(i, row * p.n + i) * (log_s - (widen(from[i]) - r.max));
         loss = group.sum(loss);
     }
     if (group.rank() > 0) return;
@@ -101,32 +107,31 @@ template <class T, int threads> __global__ __launch_bounds__(kRowThreads) void b
     const Group<A, threads> group{shared_memory<GroupResults<A, threads>>()};
     const int64_t row = int64_t(blockIdx.x) * (kRowThreads / threads) + (threads == 32 ? warp_id() : 0);
     if (row >= p.outer) return;
-    const C c{p.n, group.rank(), packed};
     const T* from = p.x + row * p.n;
-    typename C::Values x;
-
     const bool ignored = f.ignored(row);
-    const A g = ignored ? A(0) : incoming(a, row), hard = ignored ? A(0) : f.hard(row);
-    A total = 0;                                      // of all factors
-    if (p.probability || (f.soft() && p.weight)) {
-        c.spans([&](int64_t begin) { c.each(begin, [&](int, int64_t i) { total += f.share(i, row * p.n + i); }); });
-        total = group.sum(total);
-    } else if (f.soft()) {
-        total = p.smoothing;
-    }
-    total += hard;
-    const A max = a.max[row], scale = g * total / a.sum[row], log_s = ::log(a.sum[row]);
+    const A g = ignored ? A(0) : incoming(a, row), hard = ignored ? A(0) : f.hard(row), max = a.max[row];
     const int64_t target = p.index && !ignored ? f.target(row) : -1;
+
+    if (f.soft() || a.dprobability) {
+        A total = 0;                                  // of all factors
+#pragma unroll 1
+        for (int64_t i = group.rank(); i < p.n && f.soft(); i += threads) total += f.share(i, row * p.n + i);
+        total = group.sum(total) + hard;
+        const A scale = g * total / a.sum[row], log_s = ::log(a.sum[row]);
+#pragma unroll 1
+        for (int64_t i = group.rank(); i < p.n; i += threads) {
+            const A shifted = widen(from[i]) - max;
+            if (a.dprobability) a.dprobability[row * p.n + i] = narrow<T>(g * f.keep() * f.weight(i) * (log_s - shifted));
+            if (a.dx) a.dx[row * p.n + i] = narrow<T>(ignored ? A(0) : f.slope(i, row * p.n + i, target, shifted, scale, g, hard));
+        }
+        return;
+    }
+    const C c{p.n, group.rank(), packed};
+    typename C::Values x;
+    const A scale = g * hard / a.sum[row];
     c.spans([&](int64_t begin) {
         c.load(x, from, begin);
-        if (a.dprobability) c.each(begin, [&](int k, int64_t i) { a.dprobability[row * p.n + i] = narrow<T>(g * f.keep() * f.weight(i) * (log_s - (x[k] - max))); });
-        if (!a.dx) return;
-        c.each(begin, [&](int k, int64_t i) {
-            A d = ::exp(x[k] - max) * scale;
-            if (f.soft()) d -= g * f.share(i, row * p.n + i);
-            if (i == target) d -= g * hard;
-            x[k] = ignored ? A(0) : d;
-        });
+        c.each(begin, [&](int k, int64_t i) { x[k] = ignored ? A(0) : ::exp(x[k] - max) * scale - (i == target ? g * hard : A(0)); });
         c.store(a.dx + row * p.n, x, begin);
     });
 }
@@ -174,11 +179,7 @@ template <class T> __global__ __launch_bounds__(kRowThreads) void backward_colum
         const int64_t at = base + c * p.inner;
         const A shifted = widen(p.x[at]) - max;
         if (a.dprobability) a.dprobability[at] = narrow<T>(g * f.keep() * f.weight(c) * (log_s - shifted));
-        if (!a.dx) continue;
-        A d = ::exp(shifted) * scale;
-        if (f.soft()) d -= g * f.share(c, at);
-        if (c == target) d -= g * hard;
-        a.dx[at] = narrow<T>(ignored ? A(0) : d);
+        if (a.dx) a.dx[at] = narrow<T>(ignored ? A(0) : f.slope(c, at, target, shifted, scale, g, hard));
     }
 }
 

@@ -61,7 +61,7 @@ template <class A, class T> __device__ __forceinline__ void store_four(T* to, co
 }
 
 // step(element, tensor) for every element, four of a thread at once where that is possible, else one.
-template <class T, class F> __global__ __launch_bounds__(kOptimThreads) void step_kernel(const __grid_constant__ Batch<T> b, F step) {
+template <class T, class F> __global__ __launch_bounds__(kOptimThreads, sizeof(T) == 8 ? 2 : 4) void step_kernel(const __grid_constant__ Batch<T> b, F step) {
     using A = acc_t<T>;
     const Piece at = piece_of(b);
     const OptimChunk<T>& c = b.tensor[at.tensor];
@@ -87,7 +87,9 @@ template <class T, class F> __global__ __launch_bounds__(kOptimThreads) void ste
         store_four(c.p, p, i, count);
     };
     const int64_t fours = packed ? at.begin + (at.end - at.begin) / 4 * 4 : at.begin;
+#pragma unroll 1
     for (int64_t i = at.begin + 4 * int64_t(threadIdx.x); i < fours; i += 4 * kOptimThreads) update(i, 4);
+#pragma unroll 1
     for (int64_t i = fours + threadIdx.x; i < at.end; i += kOptimThreads) update(i, 1);
 }
 
