@@ -98,9 +98,7 @@ def _to(
     if device is not None:
         wanted = device if isinstance(device, _core.device) else _core.device(device)
         if wanted != self.device:
-            # the conversion happens where the result is smaller on its way
-            small = dtype is not None and dtype.itemsize < self.itemsize
-            out = _core.to_device(_core.to_dtype(self, dtype) if small else self, wanted)
+            out = _core.to_device(self, wanted)
             return out if dtype is None else _core.to_dtype(out, dtype)
     out = self if dtype is None else _core.to_dtype(self, dtype)
     return out.clone() if copy and out is self else out
