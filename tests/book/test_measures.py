@@ -6,11 +6,13 @@ import pytest
 import littlecore as lc
 from littlecore import data
 from littlecore.book import (
+    chain_of_thought,
     human_feedback,
     image_generation,
     model_merging,
     object_detection,
     quantization,
+    retrieval,
     semantic_segmentation,
     text_generation,
 )
@@ -138,3 +140,27 @@ def test_advantages_without_decay_are_all_rewards_to_come():
     found = human_feedback.advantages(rewards, values, 0.0).numpy()
     after = np.append(values.numpy()[:, 1:], np.zeros((3, 1)), 1)
     np.testing.assert_allclose(found, rewards.numpy() + after - values.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_sums_and_their_steps():
+    problems = np.array([[12, 34, 56], [99, 98, 97], [0, 5, 7]])
+    texts = [chain_of_thought.text(row) for row in chain_of_thought.example(problems, True)]
+    assert texts == ["12+34+56=0612040910>102", "99+98+97=1724182729>294", "00+05+07=0512000001>012"]
+    assert chain_of_thought.text(chain_of_thought.example(problems, False)[0]) == "12+34+56=102"
+    assert chain_of_thought.carries(problems).tolist() == [1, 2, 1]
+
+
+def test_passages_are_ranked_by_rare_words_that_they_share():
+    index = retrieval.Index([["red", "fox"], ["red", "red", "hen"], ["red", "dog", "and", "fox"], ["cat"]])
+    scores = index.by_words([["fox"], ["hen", "red"], ["unknown"]]).numpy()
+    assert scores[0, 0] > scores[0, 2] > scores[0, 1] == scores[0, 3] == 0  # the shorter passage first
+    assert scores[1].argmax() == 1 and not scores[2].any()
+    rarity = np.log(1 + (4 - 2 + 0.5) / 2.5)
+    assert scores[0, 0] == pytest.approx(rarity * 2.2 / (1 + 1.2 * (0.25 + 0.75 * 2 / 2.5)), rel=1e-5)
+
+
+def test_a_tie_or_a_nan_is_not_found():
+    scores = lc.tensor([[1.0, 3.0, 2.0], [2.0, 2.0, 2.0], [float("nan"), 1.0, 0.0]])
+    assert retrieval.place(scores, np.array([2, 0, 1])).tolist() == [1, 2, 1]
+    nans = lc.full((1, 3), float("nan"))
+    assert retrieval.place(nans, np.array([0])).tolist() == [2]

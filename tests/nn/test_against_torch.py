@@ -317,3 +317,18 @@ def test_initialisation_has_pytorchs_distribution():
             assert abs(a.std() - b.std()) <= 0.1 * b.std() + 5 * b.std() / np.sqrt(b.size), name
             assert np.abs(a).max() <= 1.3 * np.abs(b).max(), name
             assert abs(a.mean() - b.mean()) <= 10 * b.std() / np.sqrt(b.size), name
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0])
+def test_normalize_and_rows_of_zeros(p):
+    rows = np.random.default_rng(0).standard_normal((4, 5))
+    rows[2] = 0
+    dy = np.random.default_rng(1).standard_normal((4, 5))
+    ours, theirs = lc.from_numpy(rows).requires_grad_(), torch.tensor(rows, requires_grad=True)
+    got = lc.nn.functional.normalize(ours, p, dim=-1)
+    want = torch.nn.functional.normalize(theirs, p, dim=-1)
+    close(got, want, "normalize")
+    got.backward(lc.from_numpy(dy))
+    want.backward(torch.tensor(dy))
+    assert np.isfinite(ours.grad.numpy()).all()
+    np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-9, atol=1e-12)

@@ -66,7 +66,7 @@ SECTIONS = (
     Section("6.7", "Reinforcement learning", ("reinforcement_learning", "atari")),
     Section("7.1", "Text generation", ("text_generation", "human_feedback")),
     Section("7.2", "Image generation", ("image_generation",)),
-    Section("8.1", "Prompt engineering"),
+    Section("8.1", "Prompt engineering", ("chain_of_thought", "retrieval")),
     Section("8.2", "Quantization", ("quantization",)),
     Section("8.3", "Adapters", ("adapters",)),
     Section("8.4", "Model merging", ("model_merging",)),

@@ -161,13 +161,7 @@ def softmin(input: Tensor, dim: int) -> Tensor:
 
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x / max(|x|_p, eps) along dim"""
-    if p == 2.0:
-        norm = (input * input).sum(dim, keepdim=True).sqrt()
-    elif p == 1.0:
-        norm = input.abs().sum(dim, keepdim=True)
-    else:
-        norm = (input.abs() ** p).sum(dim, keepdim=True) ** (1 / p)
-    return input / _core.clamp(norm, min=eps)
+    return input / _core.clamp(input.norm(p, dim, True), min=eps)
 
 
 # ---- dropout, embedding ----------------------------------------------------------------------------------------------
