@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import ast
 import base64
+import importlib
 import json
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import folders
 import pytest
 
-from littlecore import cli
+from littlecore import cli, data
 from littlecore.book import sections
 from littlecore.book.demo import Demo, gate, run_program, shown
 from littlecore.book.page import write_page
+from littlecore.data.scenes import SHAPES
 
 pytest.importorskip("matplotlib")
 BOOK = Path(sections.__file__).parent
@@ -37,6 +40,34 @@ def test_a_program_meets_its_gates(name: str, results: Path):
     for figure in demo.figures:
         assert (results / name / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
         ElementTree.parse(results / name / f"{figure}.svg")
+
+
+@pytest.mark.parametrize(("kind", "name"), [
+    ("voc", "object_detection"), ("coco", "object_detection"), ("voc", "semantic_segmentation"),
+])  # fmt: skip
+def test_a_program_learns_from_a_folder(kind: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("PIL")
+    program = importlib.import_module(f"littlecore.book.{name}")
+    fit, losses = program.fit, []
+
+    def short(demo, model, loss, steps, *rest):
+        losses.extend(fit(demo, model, loss, 12, *rest))
+        return losses[-12:]
+
+    monkeypatch.setattr(program, "fit", short)
+    scenes = data.scenes(16, 96, seed=2)
+    scenes.masks[:, :20, :20] = data.VOID
+    if kind == "voc":
+        folders.save_voc(scenes, tmp_path, 10)
+        (tmp_path / "classes.txt").write_text("".join(f"{name}\n" for name in (*SHAPES, "dragon")))
+    else:
+        for part in ("train", "val"):
+            folders.save_coco(scenes, tmp_path, part)
+    demo = run_program(name, tmp_path / "out", data=tmp_path)
+    assert losses[11] < 0.8 * losses[0]
+    assert demo.metrics and not demo.missed
+    assert all(0 <= row["value"] <= 1 for row in demo.metrics if "mean" in row["name"])
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["data"] == str(tmp_path)
 
 
 def test_the_same_bits_in_every_run(tmp_path: Path):
@@ -73,6 +104,8 @@ def test_list(capsys: pytest.CaptureFixture[str]):
     ("arguments", "words"),
     [
         (["run", "9.9"], "there is no section '9.9'"),
+        (["run", "1.2", "--data", "."], "basis_function_regression takes no data of yours"),
+        (["run", "6.3", "--data", "nowhere"], "nowhere: has no JPEGImages of PASCAL VOC's"),
         (["page", "--out", "nowhere"], "nowhere holds no results"),
     ],
 )

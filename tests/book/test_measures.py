@@ -58,13 +58,14 @@ def test_overlap_and_boundary():
     labels = np.zeros((1, 6, 6), np.int64)
     labels[0, 1:5, 1:5] = 2
     shifted = np.roll(labels, 1, 2)
-    a, b = (semantic_segmentation.planes(lc.from_numpy(x)) for x in (labels, shifted))
+    a, b = (semantic_segmentation.planes(lc.from_numpy(x), lc.from_numpy(x), 5) for x in (labels, shifted))
     assert semantic_segmentation.overlaps(a, b)[2] == pytest.approx(12 / 20)
     edge = semantic_segmentation.boundary(a)[0, 2].numpy()
     expected = labels[0] == 2
     expected[2:4, 2:4] = False
     np.testing.assert_array_equal(edge, expected)
-    full = semantic_segmentation.planes(lc.zeros(1, 4, 4, dtype=lc.int64))
+    zeros = lc.zeros(1, 4, 4, dtype=lc.int64)
+    full = semantic_segmentation.planes(zeros, zeros, 5)
     assert semantic_segmentation.boundary(full).sum().item() == 0  # the image's edge is no boundary
 
 

@@ -4,70 +4,27 @@ import json
 import math
 from xml.etree import ElementTree
 
+import folders
 import numpy as np
 import pytest
 
 from littlecore import data
-from littlecore.data import DataError, read_coco, read_mask, read_voc
+from littlecore.data import DataError, read_coco, read_mask, read_photographs, read_voc
 from littlecore.data.scenes import SHAPES
 
 image_module = pytest.importorskip("PIL.Image")
 SCENES = data.scenes(4, 48, seed=3)
 
 
-def save_images(folder):
-    folder.mkdir(parents=True)
-    for k, image in enumerate(SCENES.images):
-        pixels = np.rint(image.transpose(1, 2, 0) * 255).astype(np.uint8)
-        image_module.fromarray(pixels).save(folder / f"scene{k}.png")
-
-
-def objects(k):
-    """Class and box, right and bottom exclusive, of scene k's objects."""
-    return [
-        (int(c), [int(v) for v in box])
-        for c, box in zip(SCENES.shapes[k], SCENES.boxes[k], strict=True) if c >= 0
-    ]  # fmt: skip
-
-
 @pytest.fixture
 def voc(tmp_path):
-    save_images(tmp_path / "JPEGImages")
-    for part in ("Annotations", "ImageSets/Main", "ImageSets/Segmentation", "SegmentationClass"):
-        (tmp_path / part).mkdir(parents=True)
-    for k, mask in enumerate(SCENES.masks):
-        boxes = "".join(
-            f"<object><name>{SHAPES[c]}</name><difficult>0</difficult><bndbox><xmin>{left + 1}</xmin>"
-            f"<ymin>{top + 1}</ymin><xmax>{right}</xmax><ymax>{bottom}</ymax></bndbox></object>"
-            for c, (left, top, right, bottom) in objects(k)
-        )
-        size = "<size><width>48</width><height>48</height><depth>3</depth></size>"
-        text = f"<annotation><filename>scene{k}.png</filename>{size}{boxes}</annotation>"
-        (tmp_path / "Annotations" / f"scene{k}.xml").write_text(text)
-        indices = image_module.fromarray(mask.astype(np.uint8), mode=None)
-        indices.putpalette(list(range(256)) * 3)
-        indices.save(tmp_path / "SegmentationClass" / f"scene{k}.png")
-    for kind in ("Main", "Segmentation"):
-        (tmp_path / "ImageSets" / kind / "train.txt").write_text("scene0\nscene1\nscene2\n")
-        (tmp_path / "ImageSets" / kind / "val.txt").write_text("scene3\n")
+    folders.save_voc(SCENES, tmp_path, 3)
     return tmp_path
 
 
 @pytest.fixture
 def coco(tmp_path):
-    """Categories have numbers with gaps, as COCO's own."""
-    save_images(tmp_path / "train")
-    rows = [{"id": 10 + k, "file_name": f"scene{k}.png", "width": 48, "height": 48} for k in range(4)]
-    boxes = [
-        {"image_id": 10 + k, "category_id": 7 * (c + 1), "bbox": [x, y, right - x, bottom - y], "iscrowd": 0}
-        for k in range(4) for c, (x, y, right, bottom) in objects(k)
-    ]  # fmt: skip
-    crowd = {"image_id": 10, "category_id": 7, "bbox": [0, 0, 48, 48], "iscrowd": 1}
-    flat = {"image_id": 10, "category_id": 7, "bbox": [3, 4, 0, 5], "iscrowd": 0}
-    categories = [{"id": 7 * (c + 1), "name": name} for c, name in reversed(list(enumerate(SHAPES)))]
-    annotations = [{"id": k, **box} for k, box in enumerate([crowd, *boxes, flat])]
-    content = {"images": rows, "annotations": annotations, "categories": categories}
-    (tmp_path / "instances_train.json").write_text(json.dumps(content))
+    folders.save_coco(SCENES, tmp_path, "train")
     return tmp_path
 
 
@@ -78,7 +35,7 @@ def assert_scenes(found, count):
     for k in range(count):
         there = scenes.shapes[k] >= 0
         got = list(zip(scenes.shapes[k][there].tolist(), scenes.boxes[k][there].astype(int).tolist(), strict=True))
-        assert got == objects(k)
+        assert got == folders.objects(SCENES, k)
     assert (scenes.colours == -1).all()
     half = found.scenes(24)
     np.testing.assert_allclose(half.boxes, scenes.boxes / 2)
@@ -96,13 +53,39 @@ def test_voc(voc):
 
 
 def test_coco(coco):
-    assert_scenes(read_coco(coco / "instances_train.json", coco / "train"), 4)
+    assert_scenes(read_coco(coco / "annotations" / "instances_train.json", coco / "train"), 4)
+
+
+def test_folders_are_known_by_what_is_in_them(tmp_path):
+    folders.save_voc(SCENES, tmp_path / "voc", 3)
+    (tmp_path / "voc" / "classes.txt").write_text("".join(f"{name}\n" for name in SHAPES))
+    for part in ("train", "val"):
+        folders.save_coco(SCENES, tmp_path / "coco", part)
+    for kind, counts in (("voc", (3, 1)), ("coco", (4, 4))):
+        found = read_photographs(tmp_path / kind)
+        assert tuple(map(len, found)) == counts and found[0].classes == found[1].classes == SHAPES
+    (tmp_path / "voc" / "classes.txt").unlink()
+    with pytest.raises(DataError, match="is none of aeroplane, bicycle"):
+        read_photographs(tmp_path / "voc")
+    for masks, words in (
+        (False, "no JPEGImages of PASCAL VOC's, nor COCO's"),
+        (True, "no JPEGImages of PASCAL VOC's$"),
+    ):
+        with pytest.raises(DataError, match=words):
+            read_photographs(tmp_path, masks=masks)
+    path = tmp_path / "coco" / "annotations" / "instances_val.json"
+    path.write_text(path.read_text().replace("disc", "disk"))
+    with pytest.raises(DataError, match=r"instances_val\.json: categories differ"):
+        read_photographs(tmp_path / "coco")
 
 
 def test_every_truncation_of_an_annotation_is_refused(voc, coco):
     for path, read in (
         (voc / "Annotations" / "scene0.xml", lambda: read_voc(voc, "train", SHAPES)),
-        (coco / "instances_train.json", lambda: read_coco(coco / "instances_train.json", coco / "train")),
+        (
+            coco / "annotations" / "instances_train.json",
+            lambda: read_coco(coco / "annotations" / "instances_train.json", coco / "train"),
+        ),
     ):
         content = path.read_bytes()
         for length in {*range(0, len(content), 37), len(content) - 1}:
@@ -217,7 +200,7 @@ def test_lies_in_masks(voc):
     ],
 )
 def test_lies_in_coco(coco, name, row, field, value, words):
-    path = coco / "instances_train.json"
+    path = coco / "annotations" / "instances_train.json"
     content = json.loads(path.read_text())
     content[name][row][field] = value
     path.write_text(json.dumps(content))

@@ -46,13 +46,16 @@ STYLE: dict[Any, Any] = {
 class Demo:
     """One run of one program: where its results go, and how long it may take.
 
-    `full` asks for the long form; `pick` chooses between the two. Figures are written when the program has ended.
+    `full` asks for the long form; `pick` chooses between the two. `data` is a folder of the user's to learn from
+    instead of what the program makes up. Figures are written when the program has ended.
     """
 
     def __init__(
-        self, name: str, folder: Path, *, full: bool = False, seed: int = 0, console: Console | None = None
-    ) -> None:
+        self, name: str, folder: Path, *, full: bool = False, seed: int = 0, console: Console | None = None,
+        data: Path | None = None,
+    ) -> None:  # fmt: skip
         self.name, self.folder, self.full, self.seed, self.console = name, folder, full, seed, console
+        self.data = data
         self.metrics: list[dict[str, Any]] = []
         self.figures: dict[str, tuple[str, Any]] = {}
 
@@ -120,6 +123,7 @@ class Demo:
             "program": self.name,
             "full": self.full,
             "seed": self.seed,
+            "data": None if self.data is None else str(self.data),
             "seconds": round(seconds, 2),
             "figures": captions,
             "build": lc.show_config().splitlines(),
@@ -128,19 +132,28 @@ class Demo:
             write_atomically(self.folder / file, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def run_program(name: str, folder: Path, *, full: bool = False, seed: int = 0, console: Console | None = None) -> Demo:
-    """Run littlecore.book.NAME and write its results into `folder`. ImportError names the extra for figures."""
+def run_program(
+    name: str, folder: Path, *, full: bool = False, seed: int = 0, console: Console | None = None,
+    data: Path | None = None,
+) -> Demo:  # fmt: skip
+    """Run littlecore.book.NAME and write its results into `folder`.
+
+    ImportError names the extra for figures; ValueError where the program takes no `data`: it has no TAKES.
+    """
     try:
         import matplotlib
     except ImportError:
         raise ImportError('the book\'s figures need matplotlib: pip install "littlecore[plot]"') from None
     import littlecore as lc
 
-    demo = Demo(name, folder, full=full, seed=seed, console=console)
+    program = importlib.import_module(f"littlecore.book.{name}")
+    if data is not None and not hasattr(program, "TAKES"):
+        raise ValueError(f"{name} takes no data of yours, it makes up its own")
+    demo = Demo(name, folder, full=full, seed=seed, console=console, data=data)
     lc.manual_seed(seed)
     start = time.monotonic()
     with matplotlib.rc_context(STYLE):
-        importlib.import_module(f"littlecore.book.{name}").run(demo)
+        program.run(demo)
         demo.write(time.monotonic() - start)
     return demo
 

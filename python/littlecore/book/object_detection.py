@@ -6,10 +6,13 @@ there, of what class, and how its box differs from the default. Boxes that say t
 
 The measure is mean average precision (Everingham et al., PASCAL VOC, IJCV 2010): the area under the curve of precision
 over recall, mean of the classes, where a box counts that overlaps a yet unfound object of its class by half.
+
+With --data the photographs of a folder of PASCAL VOC's or COCO's format take the place of the generated scenes.
 """
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -22,33 +25,46 @@ from littlecore.models.ssd import iou
 from .demo import BLACK, BLUE, COLOURS, ORANGE, RED, Demo
 from .fit import fit
 
-SIZE, BATCH = 48, 32
+TAKES = "photographs as PASCAL VOC or COCO has them"
+SIZE, PHOTOGRAPH, BATCH = 48, 96, 32
 RADIUS = (0.08, 0.3)
 Found = list[tuple[Tensor, Tensor, Tensor]]  # boxes, labels, probabilities of each image
 
 
 def run(demo: Demo) -> None:
-    train, test = (
-        data.scenes(count, SIZE, radius=RADIUS, seed=seed) for count, seed in ((demo.pick(3000, 20000), 0), (300, 1))
-    )
-    model = models.ssd(image_size=SIZE, classes=len(SHAPES))
+    train, test, classes = load(demo)
+    size = train.images.shape[-1]
+    model = models.ssd(image_size=size, classes=len(classes), sides=[side * size / SIZE for side in (10, 16, 26)])
     losses = learn(demo, model, train)
     model.eval()
     with lc.no_grad():
         found = model.detect(lc.from_numpy(test.images))
-    precision(demo, test, found, losses)
-    scales(demo, model, test)
-    show(demo, test, found)
+    precision(demo, test, found, classes, losses)
+    if demo.data is None:
+        scales(demo, model, test)
+    show(demo, test, found, classes)
+
+
+def load(demo: Demo) -> tuple[data.Scenes, data.Scenes, tuple[str, ...]]:
+    """What to learn from, what to test with, and the classes of its objects."""
+    if demo.data is not None:
+        photographs = data.read_photographs(demo.data)
+        train, test = (part.scenes(PHOTOGRAPH) for part in photographs)
+        return train, test, photographs[0].classes
+    train, test = (
+        data.scenes(count, SIZE, radius=RADIUS, seed=seed) for count, seed in ((demo.pick(3000, 20000), 0), (300, 1))
+    )
+    return train, test, SHAPES
 
 
 def learn(demo: Demo, model: models.SSD, scenes: data.Scenes) -> list[float]:
-    images = lc.from_numpy(scenes.images)
-    classes, offsets = model.targets(lc.from_numpy(scenes.boxes), lc.from_numpy(scenes.shapes))
+    images, boxes, shapes = (lc.from_numpy(field) for field in (scenes.images, scenes.boxes, scenes.shapes))
 
     def loss() -> Tensor:
         rows = lc.randint(0, len(images), (BATCH,))
         scores, predicted = model(images[rows])
-        return model.loss(scores, predicted, classes[rows], offsets[rows])
+        classes, offsets = model.targets(boxes[rows], shapes[rows])
+        return model.loss(scores, predicted, classes, offsets)
 
     return fit(demo, model, loss, demo.pick(700, 8000), 4e-3)
 
@@ -86,7 +102,7 @@ def average_precision(right: np.ndarray, objects: int) -> float:
     return float((np.diff(recall, prepend=0) * precision).sum())
 
 
-def precision(demo: Demo, test: data.Scenes, found: Found, losses: list[float]) -> None:
+def precision(demo: Demo, test: data.Scenes, found: Found, classes: tuple[str, ...], losses: list[float]) -> None:
     figure = demo.figure(
         "precision", "Left: loss of each batch. Right: precision against recall on unseen scenes.", (9.6, 3.6)
     )
@@ -96,14 +112,16 @@ def precision(demo: Demo, test: data.Scenes, found: Found, losses: list[float]) 
     average: dict[float, list[float]] = {}
     for overlap in (0.5, 0.75):
         values = average[overlap] = []
-        for label, (shape, colour) in enumerate(zip(SHAPES, COLOURS, strict=False)):
+        for label, (shape, colour) in enumerate(zip(classes, cycle(COLOURS), strict=False)):
             right, objects = hits(test, found, label, overlap)
+            if not objects:
+                continue
             values.append(average_precision(right, objects))
             if overlap == 0.5:
                 demo.metric(f"average precision, {shape}", values[-1])
                 right_axes.plot(*curve(right, objects), color=colour, label=shape)
     for overlap, values in average.items():
-        least = 0.85 if overlap == 0.5 else None
+        least = 0.85 if overlap == 0.5 and demo.data is None else None
         demo.metric(f"mean average precision at overlap {overlap}", float(np.mean(values)), at_least=least)
     right_axes.set(xlabel="recall", ylabel="precision", ylim=(0, 1.03), xlim=(0, 1.02))
     right_axes.legend(loc="lower left")
@@ -138,14 +156,15 @@ def scales(demo: Demo, model: models.SSD, test: data.Scenes) -> None:
     axes.legend()
 
 
-def show(demo: Demo, test: data.Scenes, found: Found) -> None:
+def show(demo: Demo, test: data.Scenes, found: Found, classes: tuple[str, ...]) -> None:
+    size = test.images.shape[-1]
     figure = demo.figure("scenes", "Unseen scenes with the boxes of probability 0.5 or more.", (9.6, 5))
     for panel, image, (boxes, labels, chance) in zip(figure.subplots(2, 4).flat, test.images, found, strict=False):
-        panel.imshow(image.transpose(1, 2, 0), extent=(0, SIZE, SIZE, 0))
+        panel.imshow(image.transpose(1, 2, 0), extent=(0, size, size, 0))
         panel.axis("off")
         for box, label, p in zip(boxes.tolist(), labels.tolist(), chance.tolist(), strict=True):
             if p >= 0.5:
-                draw_box(panel, box, f"{SHAPES[label]} {p:.2f}")
+                draw_box(panel, box, f"{classes[label]} {p:.2f}")
 
 
 def draw_box(axes: Any, box: list[float], text: str) -> None:

@@ -18,6 +18,7 @@ def add_arguments(commands: Any) -> None:
     running.add_argument("what", nargs="+", metavar="WHAT", help="a section such as 1.2, a chapter such as 3, or all")
     running.add_argument("--full", action="store_true", help="the long form of the programs")
     running.add_argument("--seed", type=int, default=0, help="another seed; the gates are set for 0")
+    running.add_argument("--data", metavar="FOLDER", help="photographs as PASCAL VOC or COCO has them, for 6.3 and 6.4")
     running.set_defaults(run=run_programs)
     page = actions.add_parser("page", help="one HTML page of all results so far")
     page.set_defaults(run=run_page)
@@ -49,11 +50,12 @@ def run_programs(options: argparse.Namespace) -> int:
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     found = {name: section for what in options.what for name, section in chosen(what).items()}
+    data = None if options.data is None else Path(options.data)
     missed = []
     for name, section in found.items():
         folder = Path(options.out, name)
         console.print(f"{section.number} {section.title}: {name} -> {folder}")
-        demo = run_program(name, folder, full=options.full, seed=options.seed, console=console)
+        demo = run_program(name, folder, full=options.full, seed=options.seed, console=console, data=data)
         missed += [f"{name}: {metric}" for metric in demo.missed]
     for line in missed:
         console.print(f"missed its gate: {line}")

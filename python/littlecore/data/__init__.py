@@ -13,7 +13,7 @@ from .gguf import GGUF, dequantize_blocks, quantize_blocks, read_gguf
 from .idx import read_idx, read_labelled, write_idx
 from .image_folder import ImageFolder, read_image
 from .loader import DataLoader
-from .objects import VOC_CLASSES, VOID, Photograph, Photographs, read_coco, read_mask, read_voc
+from .objects import VOC_CLASSES, VOID, Photograph, Photographs, read_coco, read_mask, read_photographs, read_voc
 from .resize import resize
 from .scenes import Scenes, scenes
 from .sources import digits, mnist, shakespeare
@@ -73,6 +73,7 @@ __all__ = [
     "read_image",
     "read_labelled",
     "read_mask",
+    "read_photographs",
     "read_text",
     "read_voc",
     "read_wav",

@@ -121,18 +121,40 @@ def _check_box(path: Path, field: str, box: Box, size: tuple[int, int]) -> Box:
     return left, top, right, bottom
 
 
+def read_photographs(folder: str | os.PathLike[str], *, masks: bool = False) -> tuple[Photographs, Photographs]:
+    """What to learn from and what to test with, from a folder of PASCAL VOC's (train, val) or COCO's.
+
+    COCO: annotations/instances_train*.json with the images in train*, and the same of val*; without masks.
+    """
+    folder = Path(folder)
+    if (folder / "JPEGImages").is_dir():
+        return read_voc(folder, "train", masks=masks), read_voc(folder, "val", masks=masks)
+    found = [sorted((folder / "annotations").glob(f"instances_{part}*.json"))[:1] for part in ("train", "val")]
+    if masks or not all(found):
+        coco = "" if masks else ", nor COCO's annotations/instances_train*.json and instances_val*.json"
+        raise DataError(folder, f"has no JPEGImages of PASCAL VOC's{coco}")
+    train, test = (read_coco(path, folder / path.stem.removeprefix("instances_")) for (path,) in found)
+    if train.classes != test.classes:
+        raise DataError(found[1][0], f"categories differ from those of {found[0][0].name}")
+    return train, test
+
+
 # ---- PASCAL VOC ------------------------------------------------------------------------------------------------------
 
 
 def read_voc(
-    folder: str | os.PathLike[str], split: str = "train", classes: Sequence[str] = VOC_CLASSES, *, masks: bool = False
+    folder: str | os.PathLike[str], split: str = "train", classes: Sequence[str] | None = None, *, masks: bool = False
 ) -> Photographs:
     """The photographs of a split of PASCAL VOC: JPEGImages, Annotations, ImageSets/Main below `folder`.
 
-    masks: those of ImageSets/Segmentation, with SegmentationClass. Format: Everingham et al., The PASCAL Visual Object
+    classes: if not given, the lines of `folder`/classes.txt, where there is none VOC_CLASSES. masks: those of
+    ImageSets/Segmentation, with SegmentationClass. Format: Everingham et al., The PASCAL Visual Object
     Classes Challenge, IJCV 2010. Raises DataError with the names of file and field.
     """
     folder = Path(folder)
+    if classes is None:
+        own = folder / "classes.txt"
+        classes = own.read_text().splitlines() if own.is_file() else VOC_CLASSES
     listing = folder / "ImageSets" / ("Segmentation" if masks else "Main") / f"{split}.txt"
     if not listing.is_file():
         raise DataError(listing, "no such file; it lists the images of the split")

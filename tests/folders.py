@@ -1,0 +1,67 @@
+"""Scenes as folders in the formats of PASCAL VOC and COCO."""
+
+import json
+
+import numpy as np
+
+from littlecore.data.scenes import SHAPES
+
+
+def save_images(scenes, folder):
+    from PIL import Image
+
+    folder.mkdir(parents=True)
+    for k, image in enumerate(scenes.images):
+        pixels = np.rint(image.transpose(1, 2, 0) * 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"scene{k}.png")
+
+
+def objects(scenes, k):
+    """Class and box, right and bottom exclusive, of scene k's objects."""
+    rows = zip(scenes.shapes[k], scenes.boxes[k], strict=True)
+    return [(int(label), [int(v) for v in box]) for label, box in rows if label >= 0]
+
+
+def save_voc(scenes, folder, train):
+    """The first `train` scenes to learn from, the others to test with."""
+    from PIL import Image
+
+    save_images(scenes, folder / "JPEGImages")
+    for part in ("Annotations", "ImageSets/Main", "ImageSets/Segmentation", "SegmentationClass"):
+        (folder / part).mkdir(parents=True)
+    side = scenes.images.shape[-1]
+    for k, mask in enumerate(scenes.masks):
+        boxes = "".join(
+            f"<object><name>{SHAPES[label]}</name><difficult>0</difficult><bndbox><xmin>{left + 1}</xmin>"
+            f"<ymin>{top + 1}</ymin><xmax>{right}</xmax><ymax>{bottom}</ymax></bndbox></object>"
+            for label, (left, top, right, bottom) in objects(scenes, k)
+        )
+        size = f"<size><width>{side}</width><height>{side}</height><depth>3</depth></size>"
+        text = f"<annotation><filename>scene{k}.png</filename>{size}{boxes}</annotation>"
+        (folder / "Annotations" / f"scene{k}.xml").write_text(text)
+        indices = Image.fromarray(mask.astype(np.uint8))
+        indices.putpalette(list(range(256)) * 3)
+        indices.save(folder / "SegmentationClass" / f"scene{k}.png")
+    names = [f"scene{k}\n" for k in range(len(scenes))]
+    for kind in ("Main", "Segmentation"):
+        (folder / "ImageSets" / kind / "train.txt").write_text("".join(names[:train]))
+        (folder / "ImageSets" / kind / "val.txt").write_text("".join(names[train:]))
+
+
+def save_coco(scenes, folder, part):
+    """Categories have numbers with gaps, as COCO's own; there is a crowd and a box without area, both to pass over."""
+    save_images(scenes, folder / part)
+    side = scenes.images.shape[-1]
+    rows = [{"id": 10 + k, "file_name": f"scene{k}.png", "width": side, "height": side} for k in range(len(scenes))]
+    boxes = [
+        {"image_id": 10 + k, "category_id": 7 * (label + 1), "bbox": [x, y, right - x, bottom - y], "iscrowd": 0}
+        for k in range(len(scenes))
+        for label, (x, y, right, bottom) in objects(scenes, k)
+    ]
+    crowd = {"image_id": 10, "category_id": 7, "bbox": [0, 0, side, side], "iscrowd": 1}
+    flat = {"image_id": 10, "category_id": 7, "bbox": [3, 4, 0, 5], "iscrowd": 0}
+    categories = [{"id": 7 * (k + 1), "name": name} for k, name in reversed(list(enumerate(SHAPES)))]
+    annotations = [{"id": k, **box} for k, box in enumerate([crowd, *boxes, flat])]
+    content = {"images": rows, "annotations": annotations, "categories": categories}
+    (folder / "annotations").mkdir(exist_ok=True)
+    (folder / "annotations" / f"instances_{part}.json").write_text(json.dumps(content))
