@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from .._core import Tensor, from_numpy
 from .grad_mode import enable_grad, no_grad
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def gradcheck(
@@ -46,6 +47,8 @@ def _check_input(
     func: Callable[..., Any], args: tuple[Any, ...], position: int, eps: float, atol: float, rtol: float,
     nondet_tol: float,
 ) -> None:  # fmt: skip
+    import numpy as np  # not with nn, which imports this
+
     numeric = _differences(func, args, position, eps)
     analytic, again = _jacobians(func, args, position), _jacobians(func, args, position)
     for output, (a, b, n) in enumerate(zip(analytic, again, numeric, strict=True)):
@@ -67,6 +70,8 @@ def _outputs(result: Any) -> list[Tensor]:
 
 def _jacobians(func: Callable[..., Any], args: tuple[Any, ...], position: int) -> list[np.ndarray]:
     """By backward: one [input elements, output elements] array per output."""
+    import numpy as np
+
     with enable_grad():
         x = args[position].detach().requires_grad_()
         outputs = _outputs(func(*args[:position], x, *args[position + 1 :]))
@@ -86,6 +91,8 @@ def _jacobians(func: Callable[..., Any], args: tuple[Any, ...], position: int) -
 
 
 def _differences(func: Callable[..., Any], args: tuple[Any, ...], position: int, eps: float) -> list[np.ndarray]:
+    import numpy as np
+
     x = np.array(args[position].detach().numpy(), dtype=np.float64)
 
     def values(changed: np.ndarray) -> list[np.ndarray]:
