@@ -7,6 +7,9 @@
     loss.backward()
     print(report)
 
+PyTorch's threads wait by spinning, on the cores that ours would work on: with kernels() and more than one thread, start
+the program with OMP_WAIT_POLICY=PASSIVE.
+
 The ops are made from the kernels' own descriptions; what a kernel wants contiguous is copied if it is not.
 Gradients of gradients are refused.
 """
