@@ -59,7 +59,7 @@ class Speech:
 
 
 def run(demo: Demo) -> None:
-    train, same, unseen = speech(demo.pick(30, 200))
+    train, same, unseen = speech(demo.pick(30, 100))
     model = models.whisper(
         vocab_size=len(TOKENS), audio_length=round(50 * SECONDS), text_length=4 + MOST,
         width=64, heads=4, encoder_layers=1, decoder_layers=1,
