@@ -20,7 +20,7 @@ from .demo import BLUE, GREEN, GREY, RED, Demo
 from .training_protocols import epoch, evaluated, flat
 
 Digits = tuple[Tensor, Tensor]
-WIDTH, RANK, TRIALS = 512, 8, 3
+WIDTH, RANK, TRIALS = 512, 8, 5
 
 
 def run(demo: Demo) -> None:
