@@ -31,18 +31,29 @@ def run(demo: Demo) -> None:
     clipping(demo)
 
 
+class Products:
+    """Matrix products, and the FLOPs that they took."""
+
+    flops = 0
+
+    def of(self, a: Tensor, b: Tensor) -> Tensor:
+        self.flops += 2 * a.shape[0] * a.shape[1] * b.shape[1]
+        return a @ b
+
+
 def by_hand(demo: Demo) -> None:
     """Forward and backward pass of x -> W x -> tanh -> ... -> mean of squares, written out."""
     weights = [lc.randn(5, 5, dtype=lc.float64) / math.sqrt(5) for _ in range(6)]
     activations = [lc.randn(8, 5, dtype=lc.float64)]
+    forward, backward = Products(), Products()
     for w in weights:
-        activations.append((activations[-1] @ w.mT).tanh())
+        activations.append(forward.of(activations[-1], w.mT).tanh())
     gradient = 2 * activations[-1] / activations[-1].numel()  # with respect to the last activation
     by_layer: list[Tensor] = []
     for w, x, y in reversed(list(zip(weights, activations, activations[1:], strict=False))):
         gradient = gradient * (1 - y.square())  # through tanh
-        by_layer.insert(0, gradient.mT @ x)  # with respect to the weights
-        gradient = gradient @ w  # with respect to the layer's input
+        by_layer.insert(0, backward.of(gradient.mT, x))  # with respect to the weights
+        gradient = backward.of(gradient, w)  # with respect to the layer's input
 
     x, leaves = activations[0], [w.requires_grad_() for w in weights]
     for w in leaves:
@@ -50,6 +61,8 @@ def by_hand(demo: Demo) -> None:
     x.square().mean().backward()
     distances = [(w.grad - g).abs().max().item() for w, g in zip(leaves, by_layer, strict=True) if w.grad is not None]
     demo.metric("gradients of six layers, distance to the formulas", max(distances), at_most=1e-15)
+    ratio = backward.flops / forward.flops
+    demo.metric("FLOPs of the formulas' products, backward / forward", ratio, within=(1.9, 2.1))
 
 
 def perceptron(depth: int, width: int = WIDTH) -> nn.Sequential:

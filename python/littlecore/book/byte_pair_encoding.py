@@ -51,7 +51,7 @@ def run(demo: Demo) -> None:
     wrong = sum(a != b for a, b in zip(recounted(sample, check), tokenizer.merges[:check], strict=True))
     demo.metric(f"merges unlike those of the plain algorithm, of {check}", wrong, at_most=0)
 
-    strings = demo.pick(20_000, 1_000_000)
+    strings = demo.pick(100_000, 1_000_000)
     lengths = lc.randint(0, 33, (strings,)).tolist()
     noise = bytes(lc.randint(0, 256, (sum(lengths),)).tolist())
     failures, start = 0, 0
