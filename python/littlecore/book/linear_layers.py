@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 
 import littlecore as lc
-from littlecore import Tensor, nn
+from littlecore import Tensor, data, nn
 from littlecore.nn import functional as F
 
 from .demo import BLACK, BLUE, GREEN, GREY, RED, Demo
@@ -25,6 +25,7 @@ WHOLE = 5  # weights and signals are whole numbers up to this where sums shall b
 def run(demo: Demo) -> None:
     sizes_and_adjoints(demo)
     translation(demo)
+    edges(demo)
     receptive_fields(demo)
     variance(demo)
 
@@ -82,6 +83,35 @@ def translation(demo: Demo) -> None:
         moved = F.conv2d(x.roll((down, right), (2, 3)), weight)
         worst = max(worst, (moved[:, :, down:, right:] - y[:, :, : 60 - down, : 60 - right]).abs().max().item())
     demo.metric("input moved, distance to the output moved", worst, at_most=0)
+
+
+def edges(demo: Demo) -> None:
+    """Two kernels that answer where brightness changes to the side, or downwards, and nowhere else (Sobel, 1968)."""
+    to_the_side = lc.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+    kernels = lc.stack([to_the_side, to_the_side.mT]).unsqueeze(1)  # [2, 1, 3, 3]
+    square = lc.zeros(1, 1, 32, 32)
+    square[:, :, 8:24, 8:24] = 1
+    answers = F.conv2d(square, kernels, padding=1)[0]
+    # Two columns at each side, as long as the square and one pixel more at both ends.
+    places = [(answer != 0).sum().item() for answer in answers]
+    demo.metric("edges of a square of 16 x 16, places that answer, to the side", places[0], within=(72, 72))
+    demo.metric("edges of a square of 16 x 16, places that answer, downwards", places[1], within=(72, 72))
+    demo.metric("inside the square, largest answer", answers[:, 9:23, 9:23].abs().max().item(), at_most=0)
+
+    image = lc.from_numpy(data.scenes(1, 96, objects=(3, 3), grain=0.02, seed=5).images).mean(1, keepdim=True)
+    side, down = F.conv2d(image, kernels)[0]
+    figure = demo.figure(
+        "edges",
+        "A scene, and what two kernels of 3 x 3 make of it: brighter to the right (orange) or to the left (violet), "
+        "brighter below or above, and the length of both.",
+        (9.6, 2.7),
+    )
+    panels = {"image": image[0, 0], "to the side": side, "downwards": down, "both": (side**2 + down**2).sqrt()}
+    for axes, (name, values) in zip(figure.subplots(1, 4), panels.items(), strict=True):
+        signed = name in ("to the side", "downwards")
+        axes.imshow(values.numpy(), **({"cmap": "PuOr_r", "vmin": -2, "vmax": 2} if signed else {"cmap": "gray"}))
+        axes.set_title(name)
+        axes.axis("off")
 
 
 Layer = tuple[int, int, int]  # kernel, stride, dilation
