@@ -20,6 +20,7 @@ from littlecore import Tensor, data, models, nn
 from littlecore.data.gguf import BLOCK, BYTES
 from littlecore.nn import functional as F
 
+from .batches_and_roofline import shortest
 from .demo import BLUE, GREEN, GREY, RED, Demo, plain_numbers
 from .fit import fit
 from .gpt import CONTEXT, windows
@@ -40,6 +41,7 @@ def run(demo: Demo) -> None:
     learn(demo, model, train, demo.pick(450, 10000), demo.pick(4e-3, 1e-3), "reading")
     curve = formats(demo, model, held_out)
     aware(demo, model, train, held_out, curve)
+    one_token(demo)
 
 
 # ---- blocks ----------------------------------------------------------------------------------------------------------
@@ -175,7 +177,8 @@ def aware(
     figure = demo.figure(
         "formats",
         "Perplexity on unseen text against the bytes of the model: rounded after training to each format (blue), and "
-        "its blocks in 2 bits after some more training without (red) and with the rounding inside (green).",
+        "its blocks in 2 bits after some more training without (red) and with the rounding inside (green). "
+        "Dotted: float32, before (blue) and after (grey) that training.",
     )
     axes = figure.subplots()
     ordered = dict(sorted(curve.items(), key=lambda item: item[1]))
@@ -187,8 +190,24 @@ def aware(
         axes.annotate(name, (x, y), (3, 7), textcoords="offset points", rotation=40, fontsize=9)
     inside = sum(p.numel() for p in model.transformer["h"].parameters() if p.dim() == 2)
     size = (curve["float32"][0] - (4 - 12 / BLOCK) * inside) / 1000
-    for value, colour, name in ((rounded, RED, "2 bits"), (trained, GREEN, "2 bits, trained so")):
+    for value, colour, name, down in ((rounded, RED, "2 bits", -13), (trained, GREEN, "2 bits, trained so", 5)):
         axes.plot(size, value, "s", color=colour)
-        axes.annotate(name, (size, value), (7, -4), textcoords="offset points", color=colour, fontsize=9)
+        axes.annotate(name, (size, value), (6, down), textcoords="offset points", color=colour, fontsize=9)
     axes.set(xlabel="kilobytes", ylabel="perplexity", ylim=(None, 1.03 * reached.max()))
     plain_numbers(axes.xaxis)
+
+
+# ---- what it saves ---------------------------------------------------------------------------------------------------
+
+
+def one_token(demo: Demo) -> None:
+    """A layer of one input, as for one token: all the time goes into reading the weights."""
+    layer, x = nn.Linear(2048, 2048), lc.randn(1, 2048)
+    layers = {bits: nn.QuantizedLinear.from_float(layer, bits) for bits in (8, 4)}
+    with lc.no_grad():
+        actions: dict[str, Callable[[], object]] = {"float32": lambda: layer(x)}
+        actions |= {f"{bits} bits": lambda own=own: own(x) for bits, own in layers.items()}  # type: ignore[misc]
+        seconds = shortest(actions, range(50))
+    for bits, gate in ((8, 1.0), (4, None)):
+        time = seconds[f"{bits} bits"] / seconds["float32"]
+        demo.metric(f"batch of 1, weights in {bits} bits, time / float32's", time, at_most=gate)

@@ -192,8 +192,8 @@ def draw_errors(demo: Demo, losses: list[float], errors: dict[str, list[float]])
         right.bar([0.4 * k - 0.2, 0.4 * k + 0.8], errors[name], 0.36, color=colour, label=f"{name} voices")
     right.axhline(0.05, color=GREY, linewidth=0.8)
     right.set_xticks((0, 1), ("written down", "in English"))
-    right.set(ylabel="word error rate", ylim=(0, None))
-    right.legend()
+    right.set(ylabel="word error rate", ylim=(0, 1.3 * max(0.05, *map(max, errors.values()))))
+    right.legend(ncols=2, loc="upper center")
 
 
 # ---- where it listens ------------------------------------------------------------------------------------------------
