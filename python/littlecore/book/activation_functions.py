@@ -66,7 +66,10 @@ def _error(ours: Array, exact: Array) -> float:
 
 
 def depth(demo: Demo) -> None:
-    """Gradients of a plain network of 20 layers whose weights have deviation sqrt(2 / width) (He et al., ICCV 2015)."""
+    """Gradients of a plain network of 20 layers whose weights have deviation sqrt(2 / width) (He et al., ICCV 2015).
+
+    Random shifts, of deviation 1, push tanh to where it is flat.
+    """
     width, count = 64, demo.pick(20, 100)
     figure = demo.figure("depth", "The gradient's norm at every layer of a plain network, over that at the last layer.")
     axes = figure.subplots()
@@ -76,13 +79,14 @@ def depth(demo: Demo) -> None:
         weights = [(lc.randn(width, width) * math.sqrt(2 / width)).requires_grad_() for _ in range(count)]
         x = lc.randn(256, width)
         for w in weights:
-            x = ours(x @ w)
+            x = ours(x @ w + lc.randn(width))
         (x * lc.randn(256, width)).sum().backward()
         norms = [w.grad.square().sum().sqrt().item() for w in weights if w.grad is not None]
         first[name] = norms[0] / norms[-1]
         demo.metric(f"{name}, gradient at layer 1 / at layer {count}", first[name])
         axes.semilogy(range(1, count + 1), [norm / norms[-1] for norm in norms], color=colour, label=name)
-    demo.metric("gradient at layer 1 / at the last, ReLU", first["ReLU"], within=(0.2, 5))
-    axes.set(xlabel="layer", ylabel="gradient norm, relative")
+    demo.metric("gradient at layer 1 / at the last, ReLU", first["ReLU"], within=demo.pick((0.1, 5), (0.02, 5)))
+    demo.metric("tanh's part of the gradient / ReLU's", first["tanh"] / first["ReLU"], at_most=0.2)
+    axes.set(xlabel="layer", ylabel="gradient norm, relative", xticks=range(0, count + 1, count // 5))
     plain_numbers(axes.yaxis)
     axes.legend()
