@@ -19,6 +19,7 @@ from .demo import BLACK, BLUE, GREEN, RED, Demo, plain_numbers
 WIDTH = 1536  # of a fully connected layer whose weights exceed the caches near the cores
 LONG = 16 << 20  # elements of a vector that no cache holds
 SQUARES = (64, 256, 768)  # of matrix products
+FORMATS = {"float64": lc.float64, "float32": lc.float32, "bfloat16": lc.bfloat16, "float16": lc.float16}
 
 
 def shortest(actions: Mapping[str, Callable[[], object]], rounds: Iterable[int]) -> dict[str, float]:
@@ -44,6 +45,9 @@ def run(demo: Demo) -> None:
     for size in SQUARES:
         m = lc.randn(size, size)
         actions[f"matmul {size}"] = lambda m=m: m @ m  # type: ignore[misc]
+    for name, dtype in FORMATS.items():
+        m = lc.randn(SQUARES[-1], SQUARES[-1]).to(dtype)
+        actions[name] = lambda m=m: m @ m  # type: ignore[misc]
     limits = []
 
     def rounds() -> Iterator[int]:
@@ -54,6 +58,7 @@ def run(demo: Demo) -> None:
     with lc.no_grad():
         seconds = shortest(actions, rounds())
     batching(demo, batches, seconds)
+    formats(demo, seconds)
     roofline(demo, batches, seconds, max(peak for peak, _ in limits), max(width for _, width in limits))
 
 
@@ -68,6 +73,20 @@ def batching(demo: Demo, batches: list[int], seconds: dict[str, float]) -> None:
     axes.set_xscale("log", base=2)
     plain_numbers(axes.yaxis)
     axes.legend()
+
+
+def formats(demo: Demo, seconds: dict[str, float]) -> None:
+    """Numbers of 16 bits halve the memory; they are faster where the processor can multiply them as they are."""
+    size = SQUARES[-1]
+    reached = {name: 2 * size**3 / seconds[name] / 1e9 for name in FORMATS}
+    for name in ("float64", "bfloat16", "float16"):
+        demo.metric(f"matrix product in {name}, speed / float32's", reached[name] / reached["float32"])
+    figure = demo.figure("formats", f"Products of matrices of {size} x {size} in four formats of numbers.", (6.4, 2.4))
+    axes = figure.subplots()
+    axes.barh(range(len(reached)), list(reached.values()), color=BLUE)
+    axes.set_yticks(range(len(reached)), list(reached))
+    axes.invert_yaxis()
+    axes.set(xlabel="achieved (GFLOP/s)")
 
 
 def roofline(demo: Demo, batches: list[int], seconds: dict[str, float], peak: float, bandwidth: float) -> None:
