@@ -13,17 +13,39 @@ struct Problem {
     bool training;
 };
 
+// f<T>(): 16-bit elements are normalized on CUDA alone.
+template <class F> void visit(const Tensor& x, F&& f) {
+    if (x.device().is_cpu()) visit_float(x.dtype(), "batch_norm", f);
+    else visit_float_storage(x.dtype(), "batch_norm", f);
+}
+
 // statistics: float64, [3, c]: base, rest, var.
 Tensors backward(const Grads& dy, const Problem& p, const Tensor& x, const Tensor& w, const Tensor& statistics) {
-    const double* base = statistics.data<double>();
+    const Device d = x.device();
+    const double* base = statistics.data_on<double>(d);
     const Tensor g = contiguous(dy[0]);
     const Tensor dx = dy.needs(0) ? Tensor::empty_like(x) : Tensor();
-    const Tensor dw = dy.needs(1) ? Tensor::empty({p.c}, x.dtype()) : Tensor(), db = dy.needs(2) ? Tensor::empty({p.c}, x.dtype()) : Tensor();
-    visit_float(x.dtype(), "batch_norm", [&]<class T>() {
-        cpu::batch_norm_backward<T>({p.n, p.c, p.s, p.eps, p.training, g.data<T>(), x.data<T>(), optional_data<T>(w), base, base + p.c,
-                                     base + 2 * p.c, optional_mutable_data<T>(dx), optional_mutable_data<T>(dw), optional_mutable_data<T>(db)});
+    const Tensor dw = dy.needs(1) ? Tensor::empty({p.c}, x.dtype(), d) : Tensor(), db = dy.needs(2) ? Tensor::empty({p.c}, x.dtype(), d) : Tensor();
+    visit(x, [&]<class T>() {
+        on::batch_norm_backward<T>(d, {p.n, p.c, p.s, p.eps, p.training, g.data_on<T>(d), x.data_on<T>(d), optional_data_on<T>(w, d), base, base + p.c, base + 2 * p.c, optional_mutable_data_on<T>(dx, d), optional_mutable_data_on<T>(dw, d), optional_mutable_data_on<T>(db, d)});
     });
     return {dx, dw, db};
+}
+
+void update_running(const Problem& p, const Tensor& running_mean, const Tensor& running_var, const double* base, double momentum, Device d) {
+    const double count = double(p.n) * double(p.s);
+    if (d.is_cpu()) return update_running_statistics(running_mean, running_var, base, 1, count, momentum);
+    check_inplace("running statistics", running_mean);
+    check_inplace("running statistics", running_var);
+    LC_CHECK(running_mean.dtype() == running_var.dtype(), TypeError, "batch_norm: running_mean is ", running_mean.dtype(), ", running_var ", running_var.dtype());
+    visit_float_storage(running_mean.dtype(), "batch_norm", [&]<class T>() {
+        const BatchNormRunning<T> a{p.c, count, momentum, base, base + p.c, base + 2 * p.c, running_mean.mutable_data_on<T>(d), running_var.mutable_data_on<T>(d),
+                                    running_mean.stride(0), running_var.stride(0)};
+        replayable([d, a] {
+            cuda::use(d);
+            cuda::batch_norm_running<T>(a);
+        });
+    });
 }
 
 }  // namespace
@@ -45,19 +67,18 @@ Tensor batch_norm(const Tensor& x_any, const Tensor& running_mean, const Tensor&
         w = optional_contiguous(w_any);
         b = optional_contiguous(b_any);
         y = Tensor::empty_like(x);
-        statistics = Tensor::zeros({3, p.c}, DType::float64);
+        statistics = Tensor::zeros({3, p.c}, DType::float64, x.device());
         if (!training) {
             copy_(select(statistics, 0, 0), running_mean);
             copy_(select(statistics, 0, 2), running_var);
         }
-        double *const base = statistics.mutable_data<double>(), *const rest = base + p.c, *const var = rest + p.c;
-        visit_float(x.dtype(), "batch_norm", [&]<class T>() {
+        const Device d = x.device();
+        double *const base = statistics.mutable_data_on<double>(d), *const rest = base + p.c, *const var = rest + p.c;
+        visit(x, [&]<class T>() {
             if (x.numel() > 0)
-                cpu::batch_norm_forward<T>({p.n, p.c, p.s, eps, training, x.data<T>(), optional_data<T>(w), optional_data<T>(b),
-                                            base, rest, var, y.mutable_data<T>()});
+                on::batch_norm_forward<T>(d, {p.n, p.c, p.s, eps, training, x.data_on<T>(d), optional_data_on<T>(w, d), optional_data_on<T>(b, d), base, rest, var, y.mutable_data_on<T>(d)});
         });
-        if (training && running_mean && x.numel() > 0)
-            update_running_statistics(running_mean, running_var, base, 1, double(p.n) * double(p.s), momentum);
+        if (training && running_mean && x.numel() > 0) update_running(p, running_mean, running_var, base, momentum, d);
     }
     if (wants_grad({x_any, w_any, b_any}))
         record("batch_norm", {x_any, w_any, b_any}, {y}, [p, x = Saved(x), w = Saved(w), statistics](const Grads& dy) {

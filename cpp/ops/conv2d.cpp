@@ -5,6 +5,7 @@
 #include "cpp/core/log.h"
 #include "cpp/ops/conv2d_plan.h"
 #include "cpp/ops/copy.h"
+#include "cpp/ops/norm_check.h"
 #include "cpp/ops/views.h"
 
 namespace lc {
@@ -61,7 +62,8 @@ Conv2dShape check(const char* op, const Tensor& x, const Tensor& w, const Tensor
 }
 
 using Plan = ConvScheme(const Conv2dShape&, size_t bytes, bool exact);
-ConvScheme choose(Plan plan, const char* what, const Conv2dShape& s, DType dtype) {
+ConvScheme choose(Device device, Plan plan, const char* what, const Conv2dShape& s, DType dtype) {
+    if (!device.is_cpu()) return ConvScheme::direct;
     const ConvScheme scheme = plan(s, item_size(dtype), exact());
     if (LC_UNLIKELY(log_enabled()))
         log(text("[conv2d] ", what, " ", name(scheme), " ", name(isa()), " ", dtype, " n=", s.n, " c=", s.c, " ", s.h, "x", s.w, " k=", s.k, " taps=", s.r, "x", s.s,
@@ -69,36 +71,43 @@ ConvScheme choose(Plan plan, const char* what, const Conv2dShape& s, DType dtype
     return scheme;
 }
 
-template <class T> T* data_or_null(const Tensor& x) { return x ? const_cast<T*>(x.data<T>()) : nullptr; }
+// f<T>(): 16-bit elements are convolved on CUDA alone.
+template <class F> void visit(const Tensor& x, F&& f) {
+    if (x.device().is_cpu()) visit_float(x.dtype(), "conv2d", f);
+    else visit_float_storage(x.dtype(), "conv2d", f);
+}
 
 }  // namespace
 
 namespace detail {
 
 Tensor conv2d_run(const Conv2dShape& s, const Tensor& x, const Tensor& w, const Tensor& b) {
-    const ConvScheme scheme = choose(conv2d_scheme, "forward", s, x.dtype());
-    const Tensor y = Tensor::empty({s.n, s.k, s.oh, s.ow}, x.dtype());
-    visit_float(x.dtype(), "conv2d", [&]<class T>() {
-        cpu::conv2d_forward<T>({s, scheme, x.data<T>(), w.data<T>(), data_or_null<T>(b), y.mutable_data<T>()});
+    const Device d = x.device();
+    const ConvScheme scheme = choose(d, conv2d_scheme, "forward", s, x.dtype());
+    const Tensor y = Tensor::empty({s.n, s.k, s.oh, s.ow}, x.dtype(), d);
+    visit(x, [&]<class T>() {
+        on::conv2d_forward<T>(d, {s, scheme, x.data_on<T>(d), w.data_on<T>(d), optional_data_on<T>(b, d), y.mutable_data_on<T>(d)});
     });
     return y;
 }
 
 Tensor conv2d_run_backward_data(const Conv2dShape& s, const Tensor& dy, const Tensor& w, const Tensor& b) {
-    const ConvScheme scheme = choose(conv2d_scheme, "backward_data", s, dy.dtype());
-    const Tensor dx = Tensor::empty({s.n, s.c, s.h, s.w}, dy.dtype());
-    visit_float(dy.dtype(), "conv2d", [&]<class T>() {
-        cpu::conv2d_backward_data<T>({s, scheme, dy.data<T>(), w.data<T>(), data_or_null<T>(b), dx.mutable_data<T>()});
+    const Device d = dy.device();
+    const ConvScheme scheme = choose(d, conv2d_scheme, "backward_data", s, dy.dtype());
+    const Tensor dx = Tensor::empty({s.n, s.c, s.h, s.w}, dy.dtype(), d);
+    visit(dy, [&]<class T>() {
+        on::conv2d_backward_data<T>(d, {s, scheme, dy.data_on<T>(d), w.data_on<T>(d), optional_data_on<T>(b, d), dx.mutable_data_on<T>(d)});
     });
     return dx;
 }
 
 Tensors conv2d_run_backward_weight(const Conv2dShape& s, const Tensor& dy, const Tensor& x, bool want_dw, bool want_db) {
-    const ConvScheme scheme = choose(conv2d_weight_scheme, "backward_weight", s, dy.dtype());
-    const Tensor dw = want_dw ? Tensor::empty({s.k, s.group_c(), s.r, s.s}, dy.dtype()) : Tensor();
-    const Tensor db = want_db ? Tensor::empty({s.k}, dy.dtype()) : Tensor();
-    visit_float(dy.dtype(), "conv2d", [&]<class T>() {
-        cpu::conv2d_backward_weight<T>({s, scheme, dy.data<T>(), x.data<T>(), data_or_null<T>(dw), data_or_null<T>(db)});
+    const Device d = dy.device();
+    const ConvScheme scheme = choose(d, conv2d_weight_scheme, "backward_weight", s, dy.dtype());
+    const Tensor dw = want_dw ? Tensor::empty({s.k, s.group_c(), s.r, s.s}, dy.dtype(), d) : Tensor();
+    const Tensor db = want_db ? Tensor::empty({s.k}, dy.dtype(), d) : Tensor();
+    visit(dy, [&]<class T>() {
+        on::conv2d_backward_weight<T>(d, {s, scheme, dy.data_on<T>(d), x.data_on<T>(d), optional_mutable_data_on<T>(dw, d), optional_mutable_data_on<T>(db, d)});
     });
     return {dw, db};
 }

@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -64,6 +65,9 @@ template <class T> struct Conv2dBackwardWeight {
 LC_CPU_KERNEL(conv2d_forward, Conv2dForward)
 LC_CPU_KERNEL(conv2d_backward_data, Conv2dBackwardData)
 LC_CPU_KERNEL(conv2d_backward_weight, Conv2dBackwardWeight)
+LC_CUDA_WIDER_KERNEL(conv2d_forward, Conv2dForward)
+LC_CUDA_WIDER_KERNEL(conv2d_backward_data, Conv2dBackwardData)
+LC_CUDA_WIDER_KERNEL(conv2d_backward_weight, Conv2dBackwardWeight)
 namespace lc {
 
 // A pair of ints given as one or two, as PyTorch takes them: stride=2 or stride=(2, 1).

@@ -106,20 +106,27 @@ void hold(const SharedGeometry& g) {
     if (Plan* plan = recording()) plan->add([g] {});
 }
 
+// f<T>(): 16-bit elements are pooled on CUDA alone.
+template <class F> void visit(const char* op, const Tensor& x, F&& f) {
+    if (x.device().is_cpu()) visit_float(x.dtype(), op, f);
+    else visit_float_storage(x.dtype(), op, f);
+}
+
 Tensors run_max(const char* op, const Tensor& x, const SharedGeometry& g, bool want_index) {
     LC_CHECK(g->h * g->w <= INT32_MAX, ValueError, op, ": planes of ", g->h, " x ", g->w, " elements are too large; at most 2^31 - 1");
     const bool grad = wants_grad({x});
-    const Tensor in = contiguous(x.detach()), y = Tensor::empty(g->out, x.dtype());
-    const Tensor index = grad || want_index ? Tensor::empty(g->out, DType::int64) : Tensor();
-    visit_float(x.dtype(), op, [&]<class T>() {
-        cpu::max_pool2d_forward<T>({g->shape(), in.data<T>(), y.mutable_data<T>(), index ? index.mutable_data<int64_t>() : nullptr});
+    const Device d = x.device();
+    const Tensor in = contiguous(x.detach()), y = Tensor::empty(g->out, x.dtype(), d);
+    const Tensor index = grad || want_index ? Tensor::empty(g->out, DType::int64, d) : Tensor();
+    visit(op, x, [&]<class T>() {
+        on::max_pool2d_forward<T>(d, {g->shape(), in.data_on<T>(d), y.mutable_data_on<T>(d), index ? index.mutable_data_on<int64_t>(d) : nullptr});
     });
     hold(g);
     if (grad)
-        record(op, {x}, {y}, [op, g, sizes = x.sizes(), index = Saved(index)](const Grads& grads) -> Tensors {
-            const Tensor dy = contiguous(grads[0]), dx = Tensor::empty(sizes, dy.dtype());
-            visit_float(dy.dtype(), op, [&]<class T>() {
-                cpu::max_pool2d_backward<T>({g->shape(), dy.data<T>(), index().template data<int64_t>(), dx.mutable_data<T>()});
+        record(op, {x}, {y}, [op, d, g, sizes = x.sizes(), index = Saved(index)](const Grads& grads) -> Tensors {
+            const Tensor dy = contiguous(grads[0]), dx = Tensor::empty(sizes, dy.dtype(), d);
+            visit(op, dy, [&]<class T>() {
+                on::max_pool2d_backward<T>(d, {g->shape(), dy.data_on<T>(d), index().template data_on<int64_t>(d), dx.mutable_data_on<T>(d)});
             });
             return {dx};
         });
@@ -127,13 +134,14 @@ Tensors run_max(const char* op, const Tensor& x, const SharedGeometry& g, bool w
 }
 
 Tensor run_avg(const char* op, const Tensor& x, const SharedGeometry& g) {
-    const Tensor in = contiguous(x.detach()), y = Tensor::empty(g->out, x.dtype());
-    visit_float(x.dtype(), op, [&]<class T>() { cpu::avg_pool2d_forward<T>({g->shape(), in.data<T>(), y.mutable_data<T>()}); });
+    const Device d = x.device();
+    const Tensor in = contiguous(x.detach()), y = Tensor::empty(g->out, x.dtype(), d);
+    visit(op, x, [&]<class T>() { on::avg_pool2d_forward<T>(d, {g->shape(), in.data_on<T>(d), y.mutable_data_on<T>(d)}); });
     hold(g);
     if (wants_grad({x}))
-        record(op, {x}, {y}, [op, g, sizes = x.sizes()](const Grads& grads) -> Tensors {
-            const Tensor dy = contiguous(grads[0]), dx = Tensor::empty(sizes, dy.dtype());
-            visit_float(dy.dtype(), op, [&]<class T>() { cpu::avg_pool2d_backward<T>({g->shape(), dy.data<T>(), dx.mutable_data<T>()}); });
+        record(op, {x}, {y}, [op, d, g, sizes = x.sizes()](const Grads& grads) -> Tensors {
+            const Tensor dy = contiguous(grads[0]), dx = Tensor::empty(sizes, dy.dtype(), d);
+            visit(op, dy, [&]<class T>() { on::avg_pool2d_backward<T>(d, {g->shape(), dy.data_on<T>(d), dx.mutable_data_on<T>(d)}); });
             return {dx};
         });
     return y;

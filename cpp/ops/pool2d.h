@@ -13,6 +13,7 @@
 #pragma once
 #include <vector>
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -56,6 +57,10 @@ LC_CPU_KERNEL(max_pool2d_forward, MaxPool2dForward)
 LC_CPU_KERNEL(max_pool2d_backward, MaxPool2dBackward)
 LC_CPU_KERNEL(avg_pool2d_forward, AvgPool2dForward)
 LC_CPU_KERNEL(avg_pool2d_backward, AvgPool2dBackward)
+LC_CUDA_WIDER_KERNEL(max_pool2d_forward, MaxPool2dForward)
+LC_CUDA_WIDER_KERNEL(max_pool2d_backward, MaxPool2dBackward)
+LC_CUDA_WIDER_KERNEL(avg_pool2d_forward, AvgPool2dForward)
+LC_CUDA_WIDER_KERNEL(avg_pool2d_backward, AvgPool2dBackward)
 namespace lc {
 
 // Pooled over the last `axes` (1 or 2) dims of x, which may have a batch or not. An empty stride is the kernel.

@@ -1,4 +1,5 @@
 // The plans of CUDA kernels are pure functions of shape and chip; the compiler itself checks these.
+#include "cuda/kernels/conv2d_plan.h"
 #include "cuda/kernels/matmul_plan.h"
 #include "cuda/kernels/row_plan.h"
 #include "cuda/kernels/reduce_plan.h"

@@ -87,3 +87,24 @@ def test_clipping(order):
         results.append((norm.item(), np.concatenate([p.grad.cpu().numpy() for p in params])))
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-6)
     np.testing.assert_allclose(results[1][1], results[0][1], rtol=2e-6, atol=1e-9)
+
+
+def test_a_convolutional_network_learns_as_on_the_cpu():
+    rng = np.random.default_rng(0)
+    images, labels = lc.tensor(rng.normal(0, 1, (2, 1, 8, 8))).float(), lc.tensor([3, 1])
+    losses = []
+    for at in ("cpu", "cuda"):
+        lc.manual_seed(0)
+        middle = [nn.BatchNorm2d(3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.ReLU()]
+        model = nn.Sequential(nn.Conv2d(1, 3, 3), *middle, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)).to(
+            at
+        )
+        step = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        losses.append([])
+        for _ in range(3):
+            loss = F.cross_entropy(model(images.to(at)), labels.to(at))
+            step.zero_grad()
+            loss.backward()
+            step.step()
+            losses[-1].append(loss.item())
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)

@@ -1,0 +1,70 @@
+"""conv2d on a device: exact in integers at odd sizes, strides, paddings, dilations and groups; and beside the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from compare import FLOATS, both, normal
+
+import littlecore as lc
+import littlecore.nn.functional as F
+
+IDS = {"ids": lambda d: d.name}
+CASES = [  # x, w, options
+    ((2, 3, 9, 7), (5, 3, 3, 3), {"padding": 1}),
+    ((1, 4, 11, 13), (6, 2, 3, 2), {"groups": 2, "stride": (2, 3), "padding": (2, 1), "dilation": (2, 1)}),
+    ((2, 1, 4, 4), (65, 1, 3, 3), {}),
+    ((2, 6, 5, 5), (6, 1, 3, 3), {"groups": 6, "padding": 1, "stride": 2}),
+    ((3, 19, 13, 13), (2, 19, 1, 1), {"stride": 2}),
+    ((0, 2, 4, 4), (3, 2, 3, 3), {}),
+]
+
+
+def integers(shape: tuple[int, ...], dtype: lc.dtype, seed: int, most: int = 2) -> lc.Tensor:
+    return lc.tensor(np.random.default_rng(seed).integers(-most, most + 1, shape)).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, **IDS)
+@pytest.mark.parametrize("x, w, options", CASES)
+def test_conv2d_is_exact(x, w, options, dtype):
+    """Sums of small integers have no rounding error until they are stored."""
+    tensors = integers(x, dtype, 0), integers(w, dtype, 1, 1), integers(w[:1], dtype, 2)
+    here = [t.double().detach().requires_grad_(True) for t in tensors]
+    there = [t.cuda().requires_grad_(True) for t in tensors]
+    want, got = F.conv2d(*here, **options), F.conv2d(*there, **options)
+    assert got.dtype is dtype and got.tolist() == want.to(dtype).tolist()
+    dy = integers(want.shape, dtype, 3, 1)
+    want.backward(dy.double())
+    got.backward(dy.cuda())
+    for a, b in zip(here, there, strict=True):
+        assert b.grad.tolist() == a.grad.to(dtype).tolist()
+
+
+@pytest.mark.parametrize("dtype", [lc.float32, lc.float64], **IDS)
+def test_conv2d_beside_the_cpu(dtype):
+    both(lambda x, w: F.conv2d(x, w, padding=1), normal((2, 5, 8, 7), dtype), normal((7, 5, 3, 3), dtype, 1), units=4)
+    x, w = normal((2, 4, 31), dtype), normal((3, 4, 3), dtype, 1)
+    both(lambda x, w: F.conv1d(x, w, padding=2, dilation=2), x, w, units=4)
+    x, w, b = normal((2, 5, 4, 3), dtype), normal((5, 3, 3, 3), dtype, 1), normal((3,), dtype, 2)
+    both(lambda x, w, b: F.conv_transpose2d(x, w, b, stride=2, padding=1), x, w, b, units=4)
+
+
+@pytest.mark.parametrize("dtype", [lc.float32, lc.float16], **IDS)
+def test_a_weight_gradient_in_parts(dtype):
+    x, dy = integers((2, 1, 24, 24), dtype, 0), integers((2, 2, 23, 23), dtype, 1, 1)
+    grads = []
+    for at in (lc.float64, "cpu"), (dtype, "cuda"):
+        w = lc.zeros(2, 1, 2, 2, dtype=at[0], device=at[1]).requires_grad_(True)
+        F.conv2d(x.to(*at[::-1]), w).backward(dy.to(*at[::-1]))
+        grads.append(w.grad.to("cpu", dtype).tolist())
+    assert grads[0] == grads[1]
+
+
+def test_an_image_does_not_depend_on_its_batch():
+    x, w = normal((5, 3, 9, 9), lc.bfloat16, grad=False).cuda(), normal((4, 3, 3, 3), lc.bfloat16, 1, grad=False).cuda()
+    assert F.conv2d(x, w)[3].tolist() == F.conv2d(x[3:4], w)[0].tolist()
+
+
+def test_16_bits_are_refused_on_the_cpu():
+    with pytest.raises(TypeError, match="conv2d"):
+        F.conv2d(lc.zeros(1, 1, 3, 3, dtype=lc.bfloat16), lc.zeros(1, 1, 1, 1, dtype=lc.bfloat16))
