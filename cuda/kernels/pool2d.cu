@@ -92,6 +92,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void avg_backward_kern
     A sum = 0;
     for (int i = rows.begin; i < rows.end; ++i) {
         A line = 0;
+#pragma unroll 1                                      // a division is a call: more at once only spill
         for (int j = cols.begin; j < cols.end; ++j) line += widen(dy[i * p.cols.outputs + j]) / p.divided_by<A>(i, j);
         sum += line;
     }
