@@ -42,7 +42,7 @@ constexpr bool conv_fits(const Conv2dShape& s) {
     constexpr int64_t kMost = int64_t(1) << 30;
     const auto fits = [](int64_t v) { return v < kMost; };
     return fits(s.n * s.h * s.w) && fits(s.n * s.oh * s.ow) && fits(s.c * s.h * s.w) && fits(s.k * s.oh * s.ow) && fits(s.k * (s.c / s.groups) * s.r * s.s) &&
-           fits(s.h + s.pad_h) && fits(s.w + s.pad_w) && fits(s.r * s.dilation_h) && fits(s.s * s.dilation_w) && fits(s.oh * s.stride_h) && fits(s.ow * s.stride_w);
+        fits(s.h + s.pad_h) && fits(s.w + s.pad_w) && fits(s.r * s.dilation_h) && fits(s.s * s.dilation_w) && fits(s.oh * s.stride_h) && fits(s.ow * s.stride_w);
 }
 
 constexpr ConvWalk conv_walk(const Conv2dShape& s, ConvProduct product, int bytes) {
@@ -51,8 +51,10 @@ constexpr ConvWalk conv_walk(const Conv2dShape& s, ConvProduct product, int byte
     const bool data = product == ConvProduct::data, weight = product == ConvProduct::weight;
     ConvWalk w{};
     w.m = int(data ? gc : gk);
-    w.n = int(data ? s.n * in : weight ? gc * taps : s.n * out);
-    w.k = int(data ? gk * taps : weight ? s.n * out : gc * taps);
+    w.n = int(data ? s.n * in : weight ? gc * taps
+                                       : s.n * out);
+    w.k = int(data ? gk * taps : weight ? s.n * out
+                                        : gc * taps);
     w.groups = int(s.groups);
     w.tiles_m = int(tiles(w.m, conv_tile_m));
     w.tiles_n = int(tiles(w.n, conv_tile_n(bytes)));
