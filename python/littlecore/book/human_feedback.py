@@ -132,13 +132,17 @@ class Scorer(nn.Module):
         return self(tokens)[:, 2:].sum(1)
 
 
+def ranking_loss(reward: Scorer, better: Tensor, worse: Tensor) -> Tensor:
+    """The better response gets the higher score: -log of the probability that Bradley and Terry give to it."""
+    return F.softplus(reward.whole(worse) - reward.whole(better)).mean()
+
+
 def learn_rewards(demo: Demo, model: models.GPT, better: Tensor, worse: Tensor) -> Scorer:
-    """The better response gets the higher score."""
     reward, kept = Scorer(model), len(better) // 10
 
     def loss() -> Tensor:
         rows = lc.randint(kept, len(better), (BATCH,))
-        return F.softplus(reward.whole(worse[rows]) - reward.whole(better[rows])).mean()
+        return ranking_loss(reward, better[rows], worse[rows])
 
     fit(demo, reward, loss, demo.pick(300, 3000), 1e-3, "reward model")
     with lc.no_grad():
@@ -174,9 +178,15 @@ def advantages(rewards: Tensor, values: Tensor, decay: float = 0.95) -> Tensor:
     return lc.stack(columns[::-1], 1)
 
 
+def clipped_loss(policy: models.GPT, tokens: Tensor, before: Tensor, gain: Tensor, clip: float = 0.2) -> Tensor:
+    """PPO's: what went well becomes likelier, but by no more than `clip` at a time.    before, gain [N, LENGTH]"""
+    ratio = (log_likelihood(policy, tokens) - before).exp()
+    return -lc.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain).mean()
+
+
 def optimize_policy(demo: Demo, start: models.GPT, reward: Scorer) -> list[tuple[float, float]]:
     """PPO; what `examined` says from time to time."""
-    policy, critic, penalty, clip = copy.deepcopy(start), Scorer(start), 0.2, 0.2
+    policy, critic, penalty = copy.deepcopy(start), Scorer(start), 0.2
     optimizer = optim.Adam([*policy.parameters(), *critic.parameters()], lr=1e-3)
     path = [examined(policy, start)]
     rounds = demo.pick(30, 200)
@@ -191,11 +201,9 @@ def optimize_policy(demo: Demo, start: models.GPT, reward: Scorer) -> list[tuple
             goal = gain + values
             gain = (gain - gain.mean()) / (gain.std() + 1e-6)
         for _ in range(4):
-            ratio = (log_likelihood(policy, tokens) - before).exp()
-            policy_loss = -lc.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain).mean()
             value_loss = F.mse_loss(critic(tokens[:, :-1])[:, 1:], goal)
             optimizer.zero_grad()
-            (policy_loss + 0.5 * value_loss).backward()
+            (clipped_loss(policy, tokens, before, gain) + 0.5 * value_loss).backward()
             optimizer.step()
         if k % (rounds // 10) == 0:
             path.append(examined(policy, start))
@@ -203,11 +211,21 @@ def optimize_policy(demo: Demo, start: models.GPT, reward: Scorer) -> list[tuple
     return path
 
 
+def preference(model: models.GPT, better: Tensor, worse: Tensor) -> Tensor:
+    """By how many nats the better response is likelier.    2 x [N, 2 + LENGTH] -> [N]"""
+    return (log_likelihood(model, better) - log_likelihood(model, worse)).sum(1)
+
+
+def direct_loss(policy: models.GPT, better: Tensor, worse: Tensor, before: Tensor, strength: float = 0.15) -> Tensor:
+    """DPO's: `preference` shall rise above what it was before.    before [N]"""
+    return F.softplus(-strength * (preference(policy, better, worse) - before)).mean()
+
+
 def optimize_directly(demo: Demo, start: models.GPT, better: Tensor, worse: Tensor) -> list[tuple[float, float]]:
     """DPO; what `examined` says from time to time."""
-    policy, strength, path = copy.deepcopy(start), 0.15, [examined(start, start)]
+    policy, path = copy.deepcopy(start), [examined(start, start)]
     with lc.no_grad():
-        before = (log_likelihood(start, better) - log_likelihood(start, worse)).sum(1)
+        before = preference(start, better, worse)
     steps, done = demo.pick(250, 4000), 0
 
     def loss() -> Tensor:
@@ -216,8 +234,7 @@ def optimize_directly(demo: Demo, start: models.GPT, better: Tensor, worse: Tens
         if done % (steps // 10) == 0:
             path.append(examined(policy, start))
         rows = lc.randint(0, len(better), (BATCH,))
-        now = (log_likelihood(policy, better[rows]) - log_likelihood(policy, worse[rows])).sum(1)
-        return F.softplus(-strength * (now - before[rows])).mean()
+        return direct_loss(policy, better[rows], worse[rows], before[rows])
 
     fit(demo, policy, loss, steps, 5e-4, "DPO")
     path[-1] = examined(policy, start)

@@ -162,17 +162,21 @@ class Encoder(nn.Module):
             return self(lc.from_numpy(index.bag(questions))) @ self(lc.from_numpy(np.sqrt(index.counts))).mT
 
 
+def matching_loss(encoder: Encoder, some: Tensor, others: Tensor) -> Tensor:
+    """Each row of `some` belongs to the same row of `others`.    2 x [N, words]"""
+    logits, own = encoder.scale.exp() * encoder(some) @ encoder(others).mT, lc.arange(len(some))
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.mT, own)) / 2
+
+
 def learn(demo: Demo, index: Index, text: str) -> Encoder:
     """Some words of a passage shall come to lie close to the others of it, and far from those of the other passages."""
     encoder, random = Encoder(index.rarity), np.random.default_rng(demo.seed)
     counts = np.sqrt(index.counts)
-    own = lc.arange(64)
 
     def loss() -> Tensor:
         rows = counts[random.choice(len(counts), 64, replace=False)]
         few = random.random(rows.shape) < 0.3
-        logits = encoder.scale.exp() * encoder(lc.from_numpy(rows * few)) @ encoder(lc.from_numpy(rows * ~few)).mT
-        return (F.cross_entropy(logits, own) + F.cross_entropy(logits.mT, own)) / 2
+        return matching_loss(encoder, lc.from_numpy(rows * few), lc.from_numpy(rows * ~few))
 
     fit(demo, encoder, loss, demo.pick(150, 3000), 2e-2, f"vectors, {text}")
     return encoder
