@@ -33,8 +33,8 @@ Tensor arange_of(const Operand& first, const std::optional<Operand>& second, con
     const Tensor by = step ? step->tensor : full({}, 1.0, DType::int64);
     for (const Tensor& x : {start, end, by}) LC_CHECK(x.numel() == 1, ValueError, "arange: start, end and step must be numbers, got shape ", x.sizes());
     if (is_integral(start.dtype()) && is_integral(end.dtype()) && is_integral(by.dtype()))
-        return leaf(to(arange(integer(start), integer(end), integer(by), dtype.value_or(DType::int64)), device), requires_grad);
-    return leaf(to(arange(number(start), number(end), number(by), dtype.value_or(DType::float32)), device), requires_grad);
+        return leaf(arange(integer(start), integer(end), integer(by), dtype.value_or(DType::int64), device), requires_grad);
+    return leaf(arange(number(start), number(end), number(by), dtype.value_or(DType::float32), device), requires_grad);
 }
 
 // data of the dtype asked for, in memory of its own
@@ -69,7 +69,7 @@ void bind_creation(Module& m) {
     m.function("arange", [](const Operand& end, std::optional<DType> dtype, Device d, bool g) { return arange_of(end, {}, {}, dtype, d, g); }, "end"_a, py::kw_only(), "dtype"_a = py::none(), "device"_a = Device{}, "requires_grad"_a = false);
     m.function("arange", [](const Operand& start, const Operand& end, const std::optional<Operand>& step, std::optional<DType> dtype, Device d, bool g) { return arange_of(start, end, step, dtype, d, g); }, "start"_a, "end"_a, "step"_a = py::none(), py::kw_only(), "dtype"_a = py::none(), "device"_a = Device{}, "requires_grad"_a = false, "start, start + step, ... up to but without end: int64 if all three are integers, else float32.");
     m.function("linspace", [](double start, double end, int64_t steps, DType dtype, Device d, bool g) { return leaf(to(linspace(start, end, steps, dtype), d), g); }, "start"_a, "end"_a, "steps"_a, py::kw_only(), "dtype"_a = DType::float32, "device"_a = Device{}, "requires_grad"_a = false, "steps numbers from start to end, both included.");
-    m.function("eye", [](int64_t n, std::optional<int64_t> cols, DType dtype, Device d, bool g) { return leaf(to(eye(n, cols.value_or(n), dtype), d), g); }, "n"_a, "m"_a = py::none(), py::kw_only(), "dtype"_a = DType::float32, "device"_a = Device{}, "requires_grad"_a = false, "1 on the diagonal, 0 elsewhere.");
+    m.function("eye", [](int64_t n, std::optional<int64_t> cols, DType dtype, Device d, bool g) { return leaf(eye(n, cols.value_or(n), dtype, d), g); }, "n"_a, "m"_a = py::none(), py::kw_only(), "dtype"_a = DType::float32, "device"_a = Device{}, "requires_grad"_a = false, "1 on the diagonal, 0 elsewhere.");
 }
 
 }  // namespace lc::python

@@ -15,9 +15,9 @@ using G = OptionalGenerator;
 const auto kDefault = "generator"_a = py::none();
 
 // rand, randn: name(*size) and name_like(x)
-template <Tensor (*make)(const Dims&, DType, Generator*)> void family(Module& m, const char* name, const char* doc) {
-    m.function(name, [](const py::args& size, G generator, DType dtype, Device device, bool requires_grad) { return leaf(to(make(sizes_of(size), dtype, generator), device), requires_grad); }, kDefault, "dtype"_a = DType::float32, "device"_a = Device{}, "requires_grad"_a = false, doc);
-    m.function((std::string(name) + "_like").c_str(), [](const Tensor& x, G generator, std::optional<DType> dtype, bool requires_grad) { return leaf(to(make(x.sizes(), dtype.value_or(x.dtype()), generator), x.device()), requires_grad); }, "input"_a, py::kw_only(), kDefault, "dtype"_a = py::none(), "requires_grad"_a = false, "The same in the shape and dtype of input.");
+template <Tensor (*make)(const Dims&, DType, Generator*, Device)> void family(Module& m, const char* name, const char* doc) {
+    m.function(name, [](const py::args& size, G generator, DType dtype, Device device, bool requires_grad) { return leaf(make(sizes_of(size), dtype, generator, device), requires_grad); }, kDefault, "dtype"_a = DType::float32, "device"_a = Device{}, "requires_grad"_a = false, doc);
+    m.function((std::string(name) + "_like").c_str(), [](const Tensor& x, G generator, std::optional<DType> dtype, bool requires_grad) { return leaf(make(x.sizes(), dtype.value_or(x.dtype()), generator, x.device()), requires_grad); }, "input"_a, py::kw_only(), kDefault, "dtype"_a = py::none(), "requires_grad"_a = false, "The same in the shape and dtype of input.");
 }
 
 // ---- generators ------------------------------------------------------------------------------------------------------
@@ -72,12 +72,12 @@ void bind_random(Module& m) {
     bind_generator(m);
     family<rand>(m, "rand", "rand(*size): uniform in [0, 1).");
     family<randn>(m, "randn", "randn(*size): normal with mean 0 and standard deviation 1.");
-    m.function("randint", [](int64_t low, int64_t high, const Dims& size, G generator, DType dtype, Device device) { return to(randint(low, high, size, dtype, generator), device); }, "low"_a, "high"_a, "size"_a, py::kw_only(), kDefault, "dtype"_a = DType::int64, "device"_a = Device{}, "Integers in [low, high).");
-    m.function("randint", [](int64_t high, const Dims& size, G generator, DType dtype, Device device) { return to(randint(0, high, size, dtype, generator), device); }, "high"_a, "size"_a, py::kw_only(), kDefault, "dtype"_a = DType::int64, "device"_a = Device{}, "Integers in [0, high).");
+    m.function("randint", [](int64_t low, int64_t high, const Dims& size, G generator, DType dtype, Device device) { return randint(low, high, size, dtype, generator, device); }, "low"_a, "high"_a, "size"_a, py::kw_only(), kDefault, "dtype"_a = DType::int64, "device"_a = Device{}, "Integers in [low, high).");
+    m.function("randint", [](int64_t high, const Dims& size, G generator, DType dtype, Device device) { return randint(0, high, size, dtype, generator, device); }, "high"_a, "size"_a, py::kw_only(), kDefault, "dtype"_a = DType::int64, "device"_a = Device{}, "Integers in [0, high).");
     m.function("randperm", [](int64_t n, G generator, DType dtype, Device device) { return to(randperm(n, dtype, generator), device); }, "n"_a, py::kw_only(), kDefault, "dtype"_a = DType::int64, "device"_a = Device{}, "0 .. n - 1 in random order.");
     m.function("normal", [](const Operand& mean, const Operand& std, const std::optional<Dims>& size, G generator) {
         const Tensor shape = add(mean.tensor.detach(), std.tensor.detach());
-        const Tensor z = randn(size.value_or(shape.sizes()), is_floating(shape.dtype()) && !mean.tensor.impl()->weak ? shape.dtype() : DType::float32, generator);
+        const Tensor z = randn(size.value_or(shape.sizes()), is_floating(shape.dtype()) && !mean.tensor.impl()->weak ? shape.dtype() : DType::float32, generator, shape.device());
         return add(mul(z, std.tensor), mean.tensor); }, "mean"_a = 0.0, "std"_a = 1.0, "size"_a = py::none(), py::kw_only(), kDefault, "Normal numbers; mean and std may be tensors.");
     m.both("bernoulli", [](const Tensor& p, G g) { return bernoulli(p, g); }, "1 with the probability that input gives, else 0.", "input"_a, py::kw_only(), kDefault);
     m.both("multinomial", [](const Tensor& weights, int64_t samples, bool replacement, G g) { return multinomial(weights, samples, replacement, g); }, "num_samples indices drawn by the weights in the last dimension.", "input"_a, "num_samples"_a, "replacement"_a = false, py::kw_only(), kDefault);

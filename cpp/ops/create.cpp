@@ -9,9 +9,9 @@
 namespace lc {
 namespace {
 
-template <class T> Tensor range(T start, T step, int64_t n, DType dtype) {
-    const Tensor y = Tensor::empty({n}, dtype_of<T>);
-    cpu::create_range<T>({start, step, n, y.mutable_data<T>()});
+template <class T> Tensor range(T start, T step, int64_t n, DType dtype, Device d) {
+    const Tensor y = Tensor::empty({n}, dtype_of<T>, d);
+    on::create_range<T>(d, {start, step, n, y.mutable_data_on<T>(d)});
     return detail::converted(y, dtype);
 }
 
@@ -35,22 +35,22 @@ Tensor full(const Dims& sizes, double value, DType dtype, Device device) {
 
 Tensor ones(const Dims& sizes, DType dtype, Device device) { return full(sizes, 1.0, dtype, device); }
 
-Tensor arange(int64_t start, int64_t end, int64_t step, DType dtype) {
+Tensor arange(int64_t start, int64_t end, int64_t step, DType dtype, Device device) {
     LC_CHECK(step != 0, ValueError, "arange: step is 0");
     LC_CHECK(step > 0 ? start <= end : start >= end, ValueError, "arange: a step of ", step, " does not lead from ", start, " to ", end);
     const uint64_t span = step > 0 ? uint64_t(end) - uint64_t(start) : uint64_t(start) - uint64_t(end);
     const uint64_t stride = step > 0 ? uint64_t(step) : -uint64_t(step), count = span / stride + (span % stride != 0);
     LC_CHECK(count <= uint64_t(1) << 58, ValueError, "arange: ", count, " elements are more than memory can hold");
-    return range(start, step, int64_t(count), dtype);
+    return range(start, step, int64_t(count), dtype, device);
 }
 
-Tensor arange(double start, double end, double step, DType dtype) {
+Tensor arange(double start, double end, double step, DType dtype, Device device) {
     LC_CHECK(step != 0 && std::isfinite(start) && std::isfinite(end) && !std::isnan(step), ValueError, "arange: start ", start, ", end ", end, " and step ", step,
              " must be finite, and step not 0");
     LC_CHECK(step > 0 ? start <= end : start >= end, ValueError, "arange: a step of ", step, " does not lead from ", start, " to ", end);
     const double count = std::ceil((end - start) / step);
     LC_CHECK(count <= 0x1p58, ValueError, "arange: ", count, " elements are more than memory can hold");
-    return range(start, step, int64_t(count), dtype);
+    return range(start, step, int64_t(count), dtype, device);
 }
 
 Tensor linspace(double start, double end, int64_t steps, DType dtype) {
@@ -66,9 +66,9 @@ Tensor linspace(double start, double end, int64_t steps, DType dtype) {
     return detail::converted(y, dtype);
 }
 
-Tensor eye(int64_t rows, int64_t cols, DType dtype) {
+Tensor eye(int64_t rows, int64_t cols, DType dtype, Device device) {
     LC_CHECK(rows >= 0 && cols >= 0, ValueError, "eye: sizes must not be negative, got ", rows, " and ", cols);
-    const Tensor y = Tensor::zeros({rows, cols}, dtype);
+    const Tensor y = Tensor::zeros({rows, cols}, dtype, device);
     fill_(diagonal(y), 1);
     return y;
 }

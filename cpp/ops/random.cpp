@@ -15,10 +15,11 @@ void fill(const Tensor& x, RandomKind kind, double a, double b, Generator* gener
     if (x.numel() == 0) return void(next_random_key(generator));
     const DType t = x.dtype() == DType::float64 ? DType::float64 : DType::float32;
     const bool direct = x.is_contiguous() && x.dtype() == t;
-    const Tensor y = direct ? x : Tensor::empty(x.sizes(), t);
+    const Device d = x.device();
+    const Tensor y = direct ? x : Tensor::empty(x.sizes(), t, d);
     visit_float(t, "random", [&]<class T>() {
-        replayable([=, from = Ref<Generator>(generator), out = static_cast<T*>(const_cast<void*>(y.raw())), n = y.numel()] {
-            cpu::random_fill<T>({kind, next_random_key(from.get()), a, b, out, n});
+        replayable([=, from = Ref<Generator>(generator), out = static_cast<T*>(const_cast<void*>(y.raw_on(d))), n = y.numel()] {
+            on::random_fill<T>(d, {kind, next_random_key(from.get()), a, b, out, n});
         });
     });
     if (!direct) detail::copy_into(x, y);
@@ -27,7 +28,7 @@ void fill(const Tensor& x, RandomKind kind, double a, double b, Generator* gener
 void check_target(const char* name, const Tensor& x) {
     check_inplace(name, x);
     if (!is_floating(x.dtype())) throw_dtype(name, x.dtype(), "a floating-point dtype");
-    x.mutable_raw();                                  // refuses read-only memory
+    x.mutable_raw_on(x.device());                     // refuses read-only memory
 }
 
 // Words of one key, one after the other.
@@ -64,36 +65,37 @@ void normal_(const Tensor& x, double mean, double std, Generator* generator) {
 void bernoulli_(const Tensor& x, double p, Generator* generator) {
     check_inplace("bernoulli_", x);
     LC_CHECK(p >= 0 && p <= 1, ValueError, "bernoulli_: p must lie in [0, 1], is ", p);
-    x.mutable_raw();                                  // refuses read-only memory
-    detail::copy_into(x, lt(rand(x.sizes(), DType::float64, generator), number(p)));
+    x.mutable_raw_on(x.device());                     // refuses read-only memory
+    detail::copy_into(x, lt(rand(x.sizes(), DType::float64, generator, x.device()), number(p)));
 }
 
 void randint_(const Tensor& x, int64_t low, int64_t high, Generator* generator) {
     check_inplace("randint", x);
     LC_CHECK(low < high, ValueError, "randint: low must be below high: ", low, ", ", high);
-    x.mutable_raw();
+    x.mutable_raw_on(x.device());
     if (x.numel() == 0) return void(next_random_key(generator));
-    const Tensor y = Tensor::empty(x.sizes(), DType::int64);
-    replayable([=, from = Ref<Generator>(generator), out = y.mutable_data<int64_t>(), n = y.numel()] {
-        cpu::random_integers<int64_t>({next_random_key(from.get()), low, uint64_t(high) - uint64_t(low), out, n});
+    const Device d = x.device();
+    const Tensor y = Tensor::empty(x.sizes(), DType::int64, d);
+    replayable([=, from = Ref<Generator>(generator), out = y.mutable_data_on<int64_t>(d), n = y.numel()] {
+        on::random_integers<int64_t>(d, {next_random_key(from.get()), low, uint64_t(high) - uint64_t(low), out, n});
     });
     detail::copy_into(x, y);
 }
 
-Tensor rand(const Dims& sizes, DType dtype, Generator* generator) {
-    const Tensor x = Tensor::empty(sizes, dtype);
+Tensor rand(const Dims& sizes, DType dtype, Generator* generator, Device device) {
+    const Tensor x = Tensor::empty(sizes, dtype, device);
     uniform_(x, 0, 1, generator);
     return x;
 }
 
-Tensor randn(const Dims& sizes, DType dtype, Generator* generator) {
-    const Tensor x = Tensor::empty(sizes, dtype);
+Tensor randn(const Dims& sizes, DType dtype, Generator* generator, Device device) {
+    const Tensor x = Tensor::empty(sizes, dtype, device);
     normal_(x, 0, 1, generator);
     return x;
 }
 
-Tensor randint(int64_t low, int64_t high, const Dims& sizes, DType dtype, Generator* generator) {
-    const Tensor x = Tensor::empty(sizes, dtype);
+Tensor randint(int64_t low, int64_t high, const Dims& sizes, DType dtype, Generator* generator, Device device) {
+    const Tensor x = Tensor::empty(sizes, dtype, device);
     randint_(x, low, high, generator);
     return x;
 }
@@ -112,7 +114,7 @@ Tensor randperm(int64_t n, DType dtype, Generator* generator) {
 Tensor bernoulli(const Tensor& p, Generator* generator) {
     no_gradient("bernoulli", p);
     if (!is_floating(p.dtype())) throw_dtype("bernoulli", p.dtype(), "probabilities of a floating-point dtype");
-    return detail::converted(lt(rand(p.sizes(), p.dtype() == DType::float64 ? DType::float64 : DType::float32, generator), p), p.dtype());
+    return detail::converted(lt(rand(p.sizes(), p.dtype() == DType::float64 ? DType::float64 : DType::float32, generator, p.device()), p), p.dtype());
 }
 
 Tensor multinomial(const Tensor& weights, int64_t samples, bool replacement, Generator* generator) {
@@ -121,7 +123,7 @@ Tensor multinomial(const Tensor& weights, int64_t samples, bool replacement, Gen
     LC_CHECK(rank == 1 || rank == 2, ValueError, "multinomial: weights must be [n] or [rows, n], they are ", weights.sizes());
     const int64_t n = weights.size(-1), rows = rank == 2 ? weights.size(0) : 1;
     LC_CHECK(samples > 0 && (replacement || samples <= n), ValueError, "multinomial: ", samples, " samples of ", n, replacement ? "" : " without replacement");
-    const Tensor wide = detail::dense(detail::converted(weights, DType::float64));
+    const Tensor wide = to(detail::dense(detail::converted(weights.detach(), DType::float64)), Device{});
     const Tensor y = Tensor::empty(rank == 2 ? Dims{rows, samples} : Dims{samples}, DType::int64);
     Words words(next_random_key(generator));
     std::vector<double> weight(n, 0.0), cumulative(n, 0.0);
@@ -146,7 +148,7 @@ Tensor multinomial(const Tensor& weights, int64_t samples, bool replacement, Gen
             if (s + 1 < samples) accumulate();
         }
     }
-    return y;
+    return to(y, weights.device());
 }
 
 }  // namespace lc

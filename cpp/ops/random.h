@@ -8,6 +8,7 @@
 // No gradients: the results are leaves. randperm, multinomial: one draw after the other from the words of one key.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/random.h"
 #include "cpp/core/tensor.h"
 
@@ -34,6 +35,8 @@ template <class T> struct RandomIntegers {            // T: int64
 }  // namespace lc
 LC_CPU_KERNEL(random_fill, RandomFill)
 LC_CPU_KERNEL(random_integers, RandomIntegers)
+LC_CUDA_KERNEL(random_fill, RandomFill)
+LC_CUDA_KERNEL(random_integers, RandomIntegers)
 namespace lc {
 
 // In place, any strides. generator: null is the default one.
@@ -42,9 +45,9 @@ LC_API void normal_(const Tensor& x, double mean = 0, double std = 1, Generator*
 LC_API void bernoulli_(const Tensor& x, double p = 0.5, Generator* generator = nullptr);     // 0 or 1
 LC_API void randint_(const Tensor& x, int64_t low, int64_t high, Generator* generator = nullptr);
 
-LC_API Tensor rand(const Dims& sizes, DType = DType::float32, Generator* generator = nullptr);
-LC_API Tensor randn(const Dims& sizes, DType = DType::float32, Generator* generator = nullptr);
-LC_API Tensor randint(int64_t low, int64_t high, const Dims& sizes, DType = DType::int64, Generator* generator = nullptr);
+LC_API Tensor rand(const Dims& sizes, DType = DType::float32, Generator* generator = nullptr, Device = {});
+LC_API Tensor randn(const Dims& sizes, DType = DType::float32, Generator* generator = nullptr, Device = {});
+LC_API Tensor randint(int64_t low, int64_t high, const Dims& sizes, DType = DType::int64, Generator* generator = nullptr, Device = {});
 LC_API Tensor randperm(int64_t n, DType = DType::int64, Generator* generator = nullptr);
 LC_API Tensor bernoulli(const Tensor& p, Generator* generator = nullptr);                    // 1 with probability p, else 0
 // Indices of the last dimension.

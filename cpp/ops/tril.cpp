@@ -14,7 +14,8 @@ Tensor side(const char* op, const Tensor& given, int64_t diagonal, bool upper) {
     const int64_t rows = x.size(-2), cols = x.size(-1), reach = std::max(rows, cols);
     diagonal = std::clamp(diagonal, -reach - 1, reach + 1);
     visit_bits(x.dtype(), [&]<class T>() {
-        cpu::tril_forward<T>(TrilForward<T>{x.data<T>(), x.numel() ? x.numel() / (rows * cols) : 0, rows, cols, diagonal, upper, y.mutable_data<T>()});
+        const Device d = x.device();
+        on::tril_forward<T>(d, {x.data_on<T>(d), x.numel() ? x.numel() / (rows * cols) : 0, rows, cols, diagonal, upper, y.mutable_data_on<T>(d)});
     });
     if (wants_grad({x})) {
         const auto tril_backward = [op, diagonal, upper](const Grads& dy) -> Tensors { return {side(op, dy[0], diagonal, upper)}; };

@@ -4,6 +4,7 @@
 //   backward   dx = the same side of dy
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -21,3 +22,4 @@ LC_API Tensor triu(const Tensor& x, int64_t diagonal = 0);
 }  // namespace lc
 
 LC_CPU_KERNEL(tril_forward, TrilForward)              // any T of 1, 2, 4, 8 bytes
+LC_CUDA_KERNEL(tril_forward, TrilForward)

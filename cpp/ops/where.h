@@ -8,6 +8,7 @@
 // Only bits move, so one kernel serves all dtypes of a size.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/strided.h"
 #include "cpp/core/tensor.h"
 
@@ -22,6 +23,7 @@ template <class T> struct WhereForward {              // T: an unsigned integer 
 
 }  // namespace lc
 LC_CPU_KERNEL(where_forward, WhereForward)
+LC_CUDA_KERNEL(where_forward, WhereForward)
 namespace lc {
 
 LC_API Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
