@@ -21,7 +21,7 @@ from littlecore.data.scenes import SHAPES
 
 pytest.importorskip("matplotlib")
 BOOK = Path(sections.__file__).parent
-SHARED = {"__init__", "demo", "fit", "least_squares", "page", "sections"}
+SHARED = {"__init__", "demo", "diagrams", "fit", "least_squares", "page", "sections"}
 
 
 @pytest.fixture(scope="session")

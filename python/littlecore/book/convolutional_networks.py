@@ -9,6 +9,7 @@ a perceptron must have seen them there.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from littlecore import Tensor, data, models, nn
 from littlecore.nn import functional as F
 
 from .demo import BLUE, GREEN, GREY, RED, Demo
+from .diagrams import STEP, Column, Part, Repeated, by_shape, draw_column, finish, height, parameters
 from .fit import fit
 from .training_protocols import flat
 
@@ -57,6 +59,57 @@ def resnet50(demo: Demo) -> None:
     flops.set(xlabel="GFLOP")
     counts.barh(places, [rows[name].parameters / 1e6 if name in rows else 0 for name in names], color=RED)
     counts.set(xlabel="parameters (millions)")
+    blocks(demo, {row.path: row for row in table.rows})
+
+
+def blocks(demo: Demo, rows: dict[str, Any]) -> None:
+    """The parts of ResNet-50, from what a forward pass went through."""
+
+    def box(name: str, path: str) -> Part:
+        return Part(name, by_shape(*rows[path].shape[1:]), rows[path].parameters)
+
+    def block(path: str, stride: int) -> list[Part]:
+        parts = []
+        for k, (size, step) in enumerate(((1, 1), (3, stride), (1, 1)), 1):
+            parts.append(box(f"Conv {size} x {size}{f', stride {step}' if step > 1 else ''}", f"{path}.conv{k}"))
+            parts.append(box("BatchNorm", f"{path}.bn{k}"))
+            parts.append(Part("ReLU", parts[-1].shape))
+        skip = f"{path}.downsample"
+        beside = (
+            []
+            if skip not in rows
+            else [box(f"Conv 1 x 1, stride {stride}", f"{skip}.0"), box("BatchNorm", f"{skip}.1")]
+        )
+        return [*parts[:-1], Part("+", parts[-1].shape, 0, 8, tuple(beside)), parts[-1]]
+
+    whole = [
+        box("Conv 7 x 7, stride 2", "conv1"),
+        box("BatchNorm", "bn1"),
+        box("ReLU", "relu"),
+        box("MaxPool", "maxpool"),
+    ]
+    column: list[Part | Repeated] = list(whole)
+    for stage, count in enumerate((3, 4, 6, 3), 1):
+        column.append(box("Downscaling block" if stage > 1 else "Widening block", f"layer{stage}.0"))
+        column.append(Repeated((box("Residual block", f"layer{stage}.1"),), count - 1))
+    column += [box("AvgPool", "avgpool"), box("Linear", "fc")]
+    demo.metric("parameters of ResNet-50's boxes", parameters(column), within=(25_557_032, 25_557_032))
+
+    figure = demo.figure(
+        "blocks",
+        "A residual block, one that halves the maps and doubles their number, and ResNet-50, which is made of them. "
+        "Layers with parameters are filled; beside the arrows, the shape of what flows.",
+        (10.4, STEP * (height(column) + 2)),
+    )
+    panels: tuple[tuple[str, str, Column, float], ...] = (
+        ("residual block", by_shape(*rows["layer2.0"].shape[1:]), block("layer2.1", 1), -2),
+        ("downscaling block", by_shape(*rows["layer1.2"].shape[1:]), block("layer2.0", 2), -3.5),
+        ("ResNet-50", "3 x 224 x 224", column, -2),
+    )
+    widths = [2.2 - left for *_, left in panels]
+    for axes, (name, start, parts, left) in zip(figure.subplots(1, 3, width_ratios=widths), panels, strict=True):
+        draw_column(axes, start, parts)
+        finish(axes, name, left, 2.2, height(column))
 
 
 # ---- small ones, on digits -------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from typing import Any
 import littlecore as lc
 from littlecore import Tensor, models, nn
 
-from .demo import BLACK, BLUE, GREY, Demo
+from .demo import Demo
+from .diagrams import STEP, Column, Part, Repeated, by_shape, draw_column, finish, height
 
 TRANSPARENT = ("Sequential", "ModuleList")  # they hold layers and are none
 
@@ -66,50 +67,18 @@ def text(boxes: Sequence[Box], indent: str = "  ") -> Iterator[str]:
     """A line for every layer: its name (* with parameters), the shape behind it, its parameters."""
     for box in boxes:
         name = f"{indent}{box.kind}{' *' if box.parameters else ''}{f'  x{box.times}' if box.times > 1 else ''}"
-        yield f"{name:<36}{_times(box.shape):<16}{f'{box.total:,}' if box.parameters else '':>12}"
+        yield f"{name:<36}{by_shape(*box.shape):<16}{f'{box.total:,}' if box.parameters else '':>12}"
         if box.times > 1:
             yield from text(box.inside, indent + "    ")
 
 
-def _times(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))
+def drawn(boxes: Sequence[Box]) -> Column:
+    """The boxes as diagrams draws them."""
 
+    def part(box: Box) -> Part:
+        return Part(box.kind, by_shape(*box.shape), box.parameters)
 
-def draw(axes: Any, title: str, start: Sequence[int], boxes: Sequence[Box], height: float) -> None:
-    """From the bottom up, as data flow: a box for every layer, a frame around what repeats."""
-    from matplotlib.patches import FancyBboxPatch, Rectangle
-
-    def box(layer: Box, y: float) -> None:
-        face = BLUE if layer.parameters else "white"
-        patch = FancyBboxPatch(
-            (-1, y - 0.26), 2, 0.52, boxstyle="round,pad=0,rounding_size=0.12", facecolor=face, edgecolor=BLUE
-        )
-        axes.add_patch(patch)
-        colour = "white" if layer.parameters else BLUE
-        axes.text(0, y, layer.kind, ha="center", va="center", fontsize=9, color=colour)
-
-    def arrow(y: float, shape: Sequence[int]) -> None:
-        axes.annotate(
-            "", (0, y + 0.74), (0, y + 0.26), arrowprops={"arrowstyle": "->", "color": BLACK, "linewidth": 1.1}
-        )
-        axes.text(0.12, y + 0.5, _times(shape), va="center", fontsize=8, color=BLACK)
-
-    arrow(-1.0, start)
-    y = 0.0
-    for layer in boxes:
-        parts = layer.inside if layer.times > 1 else [layer]
-        if layer.times > 1:
-            axes.add_patch(
-                Rectangle((-1.25, y - 0.35), 2.5, len(parts) - 0.3, fill=False, edgecolor=GREY, linestyle="--")
-            )
-            axes.text(1.35, y + len(parts) / 2 - 0.5, f"x {layer.times}", va="center", fontsize=11, color=GREY)
-        for part in parts:
-            box(part, y)
-            arrow(y, part.shape)
-            y += 1
-    axes.set(xlim=(-1.5, 2.1), ylim=(-1.2, height))
-    axes.set_title(title)
-    axes.axis("off")
+    return [Repeated(tuple(map(part, b.inside)), b.times) if b.times > 1 else part(b) for b in boxes]
 
 
 def lenet() -> nn.Sequential:
@@ -128,14 +97,14 @@ def run(demo: Demo) -> None:
         ("LeNet", lenet(), (1, 28, 28), 105_506),
         ("Transformer encoder", encoder, (16, 64), 299_904),
     ]
-    drawn = []
+    columns = []
     for name, model, start, parameters in shown:
         boxes = diagram(model, (1, *start))
-        demo.say(f"\n  {name}, of a sample {_times(start)} (* has parameters)")
+        demo.say(f"\n  {name}, of a sample {by_shape(*start)} (* has parameters)")
         for line in text(boxes):
             demo.say(line)
         demo.metric(f"{name}, parameters in the diagram", sum(b.total for b in boxes), within=(parameters, parameters))
-        drawn.append((name, start, boxes))
+        columns.append((name, start, drawn(boxes)))
 
     # A model is its layers, one after the other, and what is frozen stays as it is.
     model, x = lenet(), lc.randn(8, 1, 28, 28)
@@ -148,12 +117,13 @@ def run(demo: Demo) -> None:
     without = [name for name, p in model.named_parameters() if p.grad is None]
     demo.metric("frozen first layer, parameters without a gradient", len(without), within=(2, 2))
 
-    height = max(sum(len(b.inside) if b.times > 1 else 1 for b in boxes) for _, _, boxes in drawn)
+    tallest = max(height(column) for _, _, column in columns)
     figure = demo.figure(
         "diagrams",
         "Three models, drawn from a forward pass of each: layers with parameters are filled, shapes of a sample stand "
         "beside the arrows, the framed block repeats. Functions called inside a layer, such as skips, are not drawn.",
-        (9.6, 0.56 * (height + 1)),
+        (9.6, STEP * (tallest + 2)),
     )
-    for axes, (name, start, boxes) in zip(figure.subplots(1, len(drawn)), drawn, strict=True):
-        draw(axes, name, start, boxes, height)
+    for axes, (name, start, column) in zip(figure.subplots(1, len(columns)), columns, strict=True):
+        draw_column(axes, by_shape(*start), column)
+        finish(axes, name, -2, 2, tallest)

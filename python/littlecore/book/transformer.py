@@ -8,16 +8,18 @@ to add. Cross-attention, the weights with which each output looks at the inputs,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import littlecore as lc
 from littlecore import Tensor, models, nn
 from littlecore.nn import functional as F
 
-from .demo import BLUE, Demo
+from .demo import BLACK, BLUE, Demo
+from .diagrams import STEP, Column, Part, Repeated, draw_column, finish, height, layer, parameters
 from .fit import fit
 
-SYMBOLS, LENGTH = 16, 8  # of the sequences to rewrite
+SYMBOLS, LENGTH = 16, 6  # of the sequences to rewrite
 TASKS = ("copy", "reverse", "sort")  # tokens SYMBOLS, SYMBOLS + 1, SYMBOLS + 2
 DIGITS, PLUS = 3, 10
 Pairs = tuple[Tensor, Tensor]
@@ -26,6 +28,61 @@ Pairs = tuple[Tensor, Tensor]
 def run(demo: Demo) -> None:
     rewriting(demo)
     addition(demo)
+    diagram(demo)
+
+
+# ---- how it is built -------------------------------------------------------------------------------------------------
+
+
+def diagram(demo: Demo) -> None:
+    """The paper's base model, with layer norm first as in the book's figure 5.6; S words are read, T are written."""
+    model = models.transformer(37_000, 37_000)
+    encoder, decoder = model.transformer.encoder, model.transformer.decoder
+    read, write = encoder.layers[0], decoder.layers[0]
+
+    def feed_forward(block: Any, norm: nn.Module, shape: str, hidden: str) -> tuple[Part, ...]:
+        parts = [layer("LayerNorm", norm), layer("Linear", block.linear1), Part("ReLU"), layer("Linear", block.linear2)]
+        shapes = (shape, hidden, hidden, shape)
+        return (*(replace(p, shape=s) for p, s in zip(parts, shapes, strict=True)), Part("+", shape, skip=4))
+
+    def attention(name: str, norm: nn.Module, module: nn.Module, shape: str) -> tuple[Part, ...]:
+        parts = (layer("LayerNorm", norm), layer(name, module), Part("+", skip=2))
+        return tuple(replace(part, shape=shape) for part in parts)
+
+    s, t = f"S x {model.dim}", f"T x {model.dim}"
+    reader: Column = [
+        replace(layer("Embedding", model.source_embedding), shape=s), Part("+ positions", s),
+        Repeated((
+            *attention("Self-attention", read.norm1, read.self_attn, s), *feed_forward(read, read.norm2, s, "S x 2048"),
+        ), len(encoder.layers)),
+        replace(layer("LayerNorm", encoder.norm), shape=s),
+    ]  # fmt: skip
+    writer: Column = [
+        replace(layer("Embedding", model.target_embedding), shape=t), Part("+ positions", t),
+        Repeated((
+            *attention("Causal attention", write.norm1, write.self_attn, t),
+            *attention("Cross-attention", write.norm2, write.multihead_attn, t),
+            *feed_forward(write, write.norm3, t, "T x 2048"),
+        ), len(decoder.layers)),
+        replace(layer("LayerNorm", decoder.norm), shape=t), replace(layer("Linear", model.readout), shape="T x 37000"),
+    ]  # fmt: skip
+    counted = sum(p.numel() for p in model.parameters())
+    drawn = parameters(reader) + parameters(writer)
+    demo.metric("the paper's base model, parameters in the diagram", drawn, within=(counted, counted))
+    figure = demo.figure(
+        "diagram",
+        "The Transformer that translates: the encoder (left) reads, the decoder (right) writes and looks at what the "
+        "encoder made of all that it read. Layers with parameters are filled, the framed blocks repeat.",
+        (7.2, STEP * (height(writer) + 2)),
+    )
+    axes, apart = figure.subplots(), 5.6
+    draw_column(axes, "S tokens", reader)
+    places = draw_column(axes, "T tokens", writer, apart, 1)
+    top, across = height(reader) - 0.24, places["Cross-attention"]
+    axes.plot((0, apart / 2, apart / 2), (top, top, across), color=BLACK, linewidth=1.1)
+    arrow = {"arrowstyle": "->", "color": BLACK, "linewidth": 1.1}
+    axes.annotate("", (apart - 1, across), (apart / 2, across), arrowprops=arrow)
+    finish(axes, "", -2.2, apart + 2.2, height(writer))
 
 
 # ---- what both share -------------------------------------------------------------------------------------------------
@@ -98,8 +155,8 @@ def rewritten(count: int) -> Pairs:
 
 def rewriting(demo: Demo) -> None:
     begin = SYMBOLS + len(TASKS)
-    model, _ = trained(demo, rewritten, begin, demo.pick(1000, 5000), "copy, reverse, sort")
-    source, target = rewritten(3000)
+    model, _ = trained(demo, rewritten, begin, demo.pick(800, 5000), "copy, reverse, sort")
+    source, target = rewritten(1500)
     right = exact(model, source, target, begin)
     for k, task in enumerate(TASKS):
         accuracy = right[source[:, 0] == SYMBOLS + k].float().mean().item()
@@ -111,7 +168,7 @@ def rewriting(demo: Demo) -> None:
         "is the token that names the task. The decoder's last layer, mean of its heads.",
         (10.4, 3.8),
     )
-    sequence = lc.tensor([[7, 2, 15, 0, 9, 4, 12, 5]])
+    sequence = lc.tensor([[7, 2, 15, 0, 9, 4]])
     targets = (sequence, sequence.flip(1), sequence.sort(1)[0])
     for k, (axes, task, wanted) in enumerate(zip(figure.subplots(1, 3), TASKS, targets, strict=True)):
         asked = lc.cat([lc.tensor([[SYMBOLS + k]]), sequence], 1)
@@ -135,7 +192,7 @@ def addition(demo: Demo) -> None:
     begin = PLUS + 1
     steps = demo.pick(1500, 6000)
     model, losses = trained(demo, additions, begin, steps, "addition")
-    source, target = additions(4000)
+    source, target = additions(2000)
     right = exact(model, source, target, begin)
     demo.metric("additions seen in training, share of all", 64 * steps / 100**DIGITS, at_most=0.5)
     demo.metric("addition, sums without a mistake", right.float().mean().item(), at_least=0.99)
@@ -147,7 +204,7 @@ def addition(demo: Demo) -> None:
     figure = demo.figure(
         "addition",
         "Learning to add, units first. Left: loss. Right: what each digit of the sum (row) looks at in the two "
-        "numbers (columns): its own place in both, and the place below, whose carry it needs. Mean over 4,000 sums, "
+        "numbers (columns): its own place in both, and the place below, whose carry it needs. Mean over 2,000 sums, "
         "all layers and heads.",
         (9.6, 3.4),
     )

@@ -14,6 +14,7 @@ from littlecore import Tensor, data, models
 from littlecore.nn import functional as F
 
 from .demo import BLUE, GREY, Demo, plain_numbers
+from .diagrams import STEP, Column, Part, Repeated, by_shape, draw_column, finish, height, layer, parameters
 from .fit import fit
 from .transformer import attention_of
 
@@ -24,6 +25,7 @@ SIDE = SIZE // PATCH  # patches in a row
 def run(demo: Demo) -> None:
     patches(demo)
     classification(demo)
+    diagram(demo, network())
 
 
 def cut(x: Tensor) -> Tensor:
@@ -128,3 +130,32 @@ def rollout(model: models.VisionTransformer, x: Tensor) -> Tensor:
     for weights in attention_of(modules, lambda: model(x)):
         flow = (weights + lc.eye(SIDE**2 + 1)) / 2 @ flow
     return flow[:, 0, 1:]
+
+
+def diagram(demo: Demo, model: models.VisionTransformer) -> None:
+    """From the patches of an image to its class."""
+    block, d, n = model.encoder.layers[0], model.hidden_dim, SIDE**2
+    t, hidden = n + 1, block.mlp[0].out_features
+    column: Column = [
+        layer("Linear", model.conv_proj, n, d), Part("Class token in front", by_shape(t, d), model.class_token.numel()),
+        Part("+ positions", by_shape(t, d), model.encoder.pos_embedding.numel()),
+        Repeated((
+            layer("LayerNorm", block.ln_1, t, d), layer("Attention", block.self_attention, t, d),
+            Part("+", by_shape(t, d), skip=2), layer("LayerNorm", block.ln_2, t, d),
+            layer("Linear", block.mlp[0], t, hidden), Part("GELU", by_shape(t, hidden)),
+            layer("Linear", block.mlp[3], t, d), Part("+", by_shape(t, d), skip=4),
+        ), len(model.encoder.layers)),
+        layer("LayerNorm", model.encoder.ln, t, d), Part("Class token", by_shape(d)),
+        layer("Linear", model.heads[0], d), Part("GELU", by_shape(d)),
+        layer("Linear", model.heads[2], d), Part("GELU", by_shape(d)), layer("Linear", model.heads[4], 10),
+    ]  # fmt: skip
+    counted = sum(p.numel() for p in model.parameters())
+    demo.metric("parameters, those in the diagram", parameters(column), within=(counted, counted))
+    figure = demo.figure(
+        "diagram",
+        f"The Vision Transformer of this section, on {n} patches of {PATCH} x {PATCH} pixels.",
+        (3.6, STEP * (height(column) + 2)),
+    )
+    axes = figure.subplots()
+    draw_column(axes, by_shape(n, PATCH**2), column)
+    finish(axes, "", -2.2, 2.2, height(column))
