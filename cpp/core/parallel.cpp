@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 #include "cpp/core/error.h"
+#include "cpp/core/parallel_steps.h"
 #include "cpp/core/thread_pool.h"
 #include "cpp/core/workspace.h"
 
@@ -20,6 +21,8 @@ namespace {
 constexpr int kMaxThreads = 256;
 constexpr int64_t kParallelWork = 20'000;             // ns: below this waking a thread costs more than it brings
 constexpr int64_t kLongCall = 20'000;                 // ns: from here the caller's language is told
+constexpr int64_t kParallelStep = 2'000;              // ns: below this a thread waits longer than it works
+constexpr int64_t kStepsTogether = 4'000'000;         // ns: until signals are looked for
 constexpr auto kPollEvery = std::chrono::milliseconds(10);
 
 LongCallHooks hooks{};
@@ -219,6 +222,42 @@ private:
     std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
+// Steps [begin, end) of parallel_steps. A part is claimed by moving its step on by one, and a step's parts only when all
+// before are done: whoever claims one is running, so that nobody waits for a thread that has not come.
+struct Steps {
+    detail::StepFunction f;
+    void* context;
+    int parts;
+    int64_t end;
+    alignas(64) std::atomic<int64_t> done;            // parts, of all steps
+    alignas(64) std::atomic<int64_t> step_of[kMostParts];
+
+    Steps(detail::StepFunction f, void* context, int parts, int64_t begin, int64_t end) : f(f), context(context), parts(parts), end(end), done(begin * parts) {
+        for (int i = 0; i < parts; ++i) step_of[i].store(begin, std::memory_order_relaxed);
+    }
+
+    void walk(int thread, int threads) {
+        const int own = parts * thread / threads, count = parts * (thread + 1) / threads - own;
+        for (;;) {
+            const int64_t step = done.load(std::memory_order_acquire) / parts;
+            if (step >= end) return;
+            int64_t here = 0;
+            for (int i = 0; i < parts; ++i) {         // its own, then others', from their end
+                const int part = (own + (i < count ? i : parts - 1 - (i - count))) % parts;
+                int64_t expected = step;
+                if (step_of[part].load(std::memory_order_relaxed) != step ||
+                    !step_of[part].compare_exchange_strong(expected, step + 1, std::memory_order_relaxed)) continue;
+                f(context, step, part);
+                ++here;
+            }
+            if (here) done.fetch_add(here, std::memory_order_acq_rel);
+            for (int spin = 0; done.load(std::memory_order_acquire) < (step + 1) * parts; ++spin)
+                if (spin < kSpins) relax();
+                else std::this_thread::yield();
+        }
+    }
+};
+
 // The embedder's threads take part; what they leave undone, this thread does.
 template <class Poll> void run_on_embedder(Job& job, Poll poll) {
     const int participants = int(std::min<int64_t>(num_threads(), job.tasks));
@@ -283,6 +322,16 @@ void detail::run_tasks(int64_t tasks, int64_t work_ns, TaskFunction f, void* con
         in_task = false;
     }
     if (job.error) std::rethrow_exception(job.error);
+}
+
+void detail::run_steps(int64_t steps, int parts, int64_t step_ns, StepFunction f, void* context) {
+    const int threads = step_ns < kParallelStep ? 1 : std::min(num_threads(), parts);
+    const int64_t together = std::max<int64_t>(1, kStepsTogether / (step_ns + 1));
+    for (int64_t begin = 0; begin < steps; begin += together) {
+        const int64_t end = std::min(begin + together, steps);
+        Steps job(f, context, parts, begin, end);
+        parallel_for(threads, (end - begin) * step_ns, [&](int64_t, int worker) { job.walk(worker % threads, threads); });
+    }
 }
 
 }  // namespace lc

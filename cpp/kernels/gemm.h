@@ -233,6 +233,11 @@ LC_INLINE void multiply_tile(int64_t k, Rows a, const T* b, int64_t ldb, TileOut
 // to three rows, 8 for one. Compiled in cpp/kernels/matmul.cpp, as is multiply_panels, for float and double.
 template <class T> void multiply_any_tile(int rows, int vecs, int64_t k, StridedRows<T> a, const T* b, int64_t ldb, TileOut<T> out);
 
+// A panel for it: b[k, n] with strides (depth, col), zeros from n to `width` columns; chains one after the other. Compiled
+// there for elements as they are.
+template <class A, class T>
+void pack_columns(const T* b, int64_t depth, int64_t col, int64_t n, Depths k, A* panel, int64_t width);
+
 // c[m, n] = a b, or c += a b, from panels of depth k; rows of c are ldc apart. b's panel stays in L1 while the panels
 // of a pass by: keep m * k within half of L2.
 template <class T> struct PanelProduct {

@@ -57,6 +57,19 @@ template <class T> void multiply_panels(const PanelProduct<T>& p) {
     }
 }
 
+template <class A, class T>
+LC_NOINLINE void pack_columns(const T* b, int64_t depth, int64_t col, int64_t n, Depths k, A* panel, int64_t width) {
+    for (int64_t g = 0; g < width; g += lanes<A>) {
+        const int count = int(smaller(lanes<A>, n - g));
+        A* chain[part_lanes<A>];
+        for (int r = 0; r < k.chains; ++r) chain[r] = panel + k.begin(r) * width + g;
+        if (depth == 1) detail::pack_lines<lanes<A>>(b + g * col, col, count, k, chain, width);
+        else
+            for (int r = 0; r < k.chains; ++r)
+                detail::pack_panel<lanes<A>>(b + g * col + r * depth, col, k.chains * depth, count, k.length(r), chain[r], width);
+    }
+}
+
 namespace {
 
 // ---- finishing: bias, activation, conversion ----------------------------------------------------------------------
@@ -136,20 +149,6 @@ StridedRows<acc_t<T>> widen_rows(const MatmulForward<T>& p, const T* a, int64_t 
             for (int64_t j = 0; j < length; ++j) to[j] = to_float(from[j * step]);
     }
     return by_depth ? StridedRows<A>{wide, 1, length} : StridedRows<A>{wide, length, 1};
-}
-
-// b[k, n] as one panel of `width` columns, zeros beyond n.
-template <class A, class T>
-LC_NOINLINE void pack_columns(const T* b, int64_t depth, int64_t col, int64_t n, Depths k, A* panel, int64_t width) {
-    for (int64_t g = 0; g < width; g += lanes<A>) {
-        const int count = int(smaller(lanes<A>, n - g));
-        A* chain[part_lanes<A>];
-        for (int r = 0; r < k.chains; ++r) chain[r] = panel + k.begin(r) * width + g;
-        if (depth == 1) detail::pack_lines<lanes<A>>(b + g * col, col, count, k, chain, width);
-        else
-            for (int r = 0; r < k.chains; ++r)
-                detail::pack_panel<lanes<A>>(b + g * col + r * depth, col, k.chains * depth, count, k.length(r), chain[r], width);
-    }
 }
 
 // c[rows, n] from columns b[.., n] along their depth and rows of a, over all of k; lane r of a part sums chain r. Columns of
@@ -323,7 +322,7 @@ template <class T> void panel_task(const MatmulForward<T>& p, int64_t item, cons
     const auto complete = [&](int64_t i, int64_t m, int64_t j, int64_t n) {
         const TileOut<A> out = result(i, j, n, true);
         const int64_t to = at + i * p.y_row + j;
-        finish<T>({out.c, out.ldc, m, n, p.y + to, p.before ? p.before + to : nullptr, p.y_row, p.bias ? p.bias + item * p.bias_batch + w.j + j : nullptr},
+        finish<T>({out.c, out.ldc, m, n, p.y + to, p.before ? p.before + to : nullptr, p.y_row, p.bias ? p.bias + w.j + j : nullptr},
                   p.activation);
     };
 
@@ -472,6 +471,7 @@ template <class T> void matmul_forward(const MatmulForward<T>& p) {
 
 #define LC_INSTANTIATE(T) \
     template void multiply_any_tile(int, int, int64_t, StridedRows<T>, const T*, int64_t, TileOut<T>); \
+    template void pack_columns(const T*, int64_t, int64_t, int64_t, Depths, T*, int64_t); \
     template void multiply_panels(const PanelProduct<T>&);
 LC_INSTANTIATE(float)
 LC_INSTANTIATE(double)

@@ -228,23 +228,8 @@ void multiply(DType dtype, const Product& p, Device device) {
         f.before = static_cast<T*>(p.before);
         f.activation = p.activation;
         f.add = p.add;
-        if (p.b_panels) {                                         // each a batch entry
-            f.batch = p.b_panels;
-            f.n = f.b_depth = f.y_batch = f.bias_batch = p.n / p.b_panels;
-            f.b_col = 1;
-            f.b_batch = f.k * f.n;
-        }
         run(f, device);
     });
-}
-
-Tensor in_panels(const Tensor& w, int64_t m) {
-    const int64_t n = w.size(0), k = w.size(1);
-    const int64_t cols = visit_float_storage(w.dtype(), "matmul", [&]<class T>() { return panel_cols(m, tile_size(isa(), int(sizeof(acc_t<T>)))); });
-    if (n % cols != 0) return {};
-    const Tensor panels = Tensor::empty({n / cols, k, cols}, w.dtype());
-    copy_into(panels, Tensor::view_of(w, panels.sizes(), {cols * w.stride(0), w.stride(1), w.stride(0)}, w.offset()));
-    return panels;
 }
 
 }  // namespace detail

@@ -32,8 +32,7 @@ template <class T> struct MatmulForward {
     int64_t a_row, a_depth, b_depth, b_col, y_row;                // strides; y's columns are adjacent
     int64_t a_batch, b_batch, y_batch;                            // strides between batch entries,
     const int64_t *a_offsets, *b_offsets;                         // or where each entry begins, if not null
-    const T* bias;                                                // [n] or null; at bias_batch from one batch entry to the next
-    int64_t bias_batch;
+    const T* bias;                                                // [n] or null
     T* before;                                                    // [batch, m, n] as y: the sum with its bias; or null
     Activation activation;
     bool add;                                                     // y += instead; without bias and activation
@@ -71,13 +70,8 @@ struct Product {
     const void* bias = nullptr;
     void* before = nullptr;
     Activation activation = Activation::none;
-    int64_t b_panels = 0;                             // in_panels() made b of so many panels
 };
 LC_API void multiply(DType dtype, const Product& p, Device device = {});
-
-// The transpose of w [n, k] as products of m rows read it fastest: panels [panels, k, columns]. For many products with one w;
-// null where n is no whole number of panels.
-LC_API Tensor in_panels(const Tensor& w, int64_t m);
 
 // a b as matmul defines it, without history.
 LC_API Tensor product(const char* op, const Tensor& a, const Tensor& b);

@@ -49,7 +49,8 @@ struct Order {
     int64_t step(int64_t i) const { return reverse ? steps - 1 - i : i; }
 };
 
-constexpr int64_t kManySteps = 8;                     // repay a copy of w_hh that each of them reads faster
+// Enough steps to repay a copy of w_hh that each of them reads faster.
+bool runs_together(const Sizes& s, const Tensor& w_hr) { return s.steps >= 8 && s.batch * s.hidden > 0 && !w_hr; }
 
 // ---- forward ------------------------------------------------------------------------------------------------------
 
@@ -74,16 +75,22 @@ template <class T> Run forward(RnnMode mode, const Sizes& s, const Tensor& x, co
                                                 : sum_of_biases<T>(w);
     const Tensor b_q = w.b_hh && gru ? contiguous(w.b_hh) : Tensor();
     const Tensor q = gru ? Tensor::empty({s.batch, G}, dtype) : Tensor();
-    const Tensor panels = s.steps >= kManySteps ? detail::in_panels(r.w_hh, s.batch) : Tensor();
 
     T* z = r.gates.mutable_data<T>();
     detail::multiply(dtype, {.a = matrix(r.x.raw(), s.in), .b = transposed(r.w_ih.raw(), s.in), .y = z, .y_row = G, .m = s.steps * s.batch, .n = G, .k = s.in, .bias = b_p ? b_p.raw() : nullptr});
     T *y = r.y.mutable_data<T>(), *whole = r.whole.mutable_data<T>(), *extra = r.extra ? r.extra.mutable_data<T>() : nullptr;
     const T *h = r.h0.template data<T>(), *c = lstm ? r.c0.template data<T>() : nullptr;
+    const auto step = [&](int64_t t) -> RnnForward<T> {
+        return {.mode = mode, .batch = s.batch, .hidden = H, .z = z + t * width, .q = gru ? q.template data<T>() : nullptr, .b_q = b_q ? b_q.template data<T>() : nullptr, .h_before = h, .c_before = c, .q_n = gru ? extra + t * state : nullptr, .h = whole + t * state, .c = lstm ? extra + t * state : nullptr};
+    };
+    if (runs_together(s, w.w_hr)) {
+        cpu::rnn_steps_forward<T>({step(order.step(0)), s.steps, order.reverse ? -1 : 1, r.w_hh.template data<T>(), gru ? q.mutable_data<T>() : nullptr});
+        return r;
+    }
     for (int64_t i = 0; i < s.steps; ++i) {
         const int64_t t = order.step(i);
-        detail::multiply(dtype, {.a = matrix(h, s.out), .b = panels ? matrix(panels.raw(), panels.size(2)) : transposed(r.w_hh.raw(), s.out), .y = gru ? q.mutable_raw() : z + t * width, .y_row = G, .m = s.batch, .n = G, .k = s.out, .add = !gru, .bias = b_q ? b_q.raw() : nullptr, .b_panels = panels ? panels.size(0) : 0});
-        cpu::rnn_forward<T>({.mode = mode, .batch = s.batch, .hidden = H, .z = z + t * width, .q = gru ? q.template data<T>() : nullptr, .h_before = h, .c_before = c, .q_n = gru ? extra + t * state : nullptr, .h = whole + t * state, .c = lstm ? extra + t * state : nullptr});
+        detail::multiply(dtype, {.a = matrix(h, s.out), .b = transposed(r.w_hh.raw(), s.out), .y = gru ? q.mutable_raw() : z + t * width, .y_row = G, .m = s.batch, .n = G, .k = s.out, .add = !gru});
+        cpu::rnn_forward<T>(step(t));
         if (r.w_hr)
             detail::multiply(dtype, {.a = matrix(whole + t * state, H), .b = transposed(r.w_hr.raw(), H), .y = y + t * out, .y_row = s.out, .m = s.batch, .n = s.out, .k = H});
         h = y + t * out;
@@ -134,7 +141,13 @@ template <class T> Tensors backward(RnnMode mode, const Sizes& s, const Run& r, 
     const Tensor dp = r.w_hr ? Tensor::empty_like(r.y) : Tensor(), d_whole = r.w_hr ? Tensor::empty({s.batch, H}, dtype) : dh;     // dp: all that reaches y
 
     const T *y = r.whole.template data<T>(), *extra = r.extra ? r.extra.template data<T>() : nullptr;
-    for (int64_t i = s.steps - 1; i >= 0; --i) {
+    const T *h0 = r.h0.template data<T>(), *c0 = lstm ? r.c0.template data<T>() : nullptr;
+    const auto step = [&](int64_t t) -> RnnBackward<T> {
+        return {.mode = mode, .batch = s.batch, .hidden = H, .gates = r.gates.template data<T>() + t * width, .q_n = gru ? extra + t * state : nullptr, .h = y + t * state, .c = lstm ? extra + t * state : nullptr, .dy = dy && !r.w_hr ? dy.template data<T>() + t * state : nullptr, .dh = d_whole.template mutable_data<T>(), .dc = lstm ? dc.template mutable_data<T>() : nullptr, .dz = dz.template mutable_data<T>() + t * width, .dq = gru ? dq.template mutable_data<T>() + t * width : nullptr};
+    };
+    const bool together = runs_together(s, r.w_hr);
+    if (together) cpu::rnn_steps_backward<T>({step(order.step(s.steps - 1)), s.steps, order.reverse ? 1 : -1, r.w_hh.template data<T>(), h0, c0});
+    for (int64_t i = together ? -1 : s.steps - 1; i >= 0; --i) {
         const int64_t t = order.step(i), before = i > 0 ? order.step(i - 1) : 0;
         if (r.w_hr) {
             T* sum = dp.template mutable_data<T>() + t * out;
@@ -143,13 +156,10 @@ template <class T> Tensors backward(RnnMode mode, const Sizes& s, const Run& r, 
             });
             detail::multiply(dtype, {.a = matrix(sum, s.out), .b = matrix(r.w_hr.raw(), H), .y = d_whole.mutable_raw(), .y_row = H, .m = s.batch, .n = H, .k = s.out});
         }
-        cpu::rnn_backward<T>({.mode = mode, .batch = s.batch, .hidden = H, .gates = r.gates.template data<T>() + t * width, .q_n = gru ? extra + t * state : nullptr, .h = y + t * state, .h_before = i > 0 ? y + before * state : r.h0.template data<T>(), .c = lstm ? extra + t * state : nullptr, .c_before = !lstm ? nullptr : i > 0 ? extra + before * state
-                                                                                                                                                                                                                                                                                                                                         : r.c0.template data<T>(),
-                              .dy = dy && !r.w_hr ? dy.template data<T>() + t * state : nullptr,
-                              .dh = d_whole.template mutable_data<T>(),
-                              .dc = lstm ? dc.template mutable_data<T>() : nullptr,
-                              .dz = dz.template mutable_data<T>() + t * width,
-                              .dq = gru ? dq.template mutable_data<T>() + t * width : nullptr});
+        RnnBackward<T> p = step(t);
+        p.h_before = i > 0 ? y + before * state : h0;
+        p.c_before = lstm && i > 0 ? extra + before * state : c0;
+        cpu::rnn_backward<T>(p);
         detail::multiply(dtype, {.a = matrix(dq.template data<T>() + t * width, G), .b = matrix(r.w_hh.raw(), s.out), .y = dh.mutable_raw(), .y_row = s.out, .m = s.batch, .n = s.out, .k = G, .add = gru});
     }
 

@@ -32,12 +32,12 @@ constexpr int rnn_gates(RnnMode mode) { return mode == RnnMode::lstm ? 4 : mode 
                                                                                                 : 1; }
 
 // The pointwise part of one step. Rows are batch entries: z, q, dz, dq are [batch, gates * hidden], all else
-// [batch, hidden].
+// [batch, hidden], but b_q [gates * hidden].
 template <class T> struct RnnForward {
     RnnMode mode;
     int64_t batch, hidden;
     T* z;                                             // in: p (gru), else p + q; out: the gates
-    const T *q, *h_before, *c_before;                 // q: gru; c_before: lstm
+    const T *q, *b_q, *h_before, *c_before;           // q: gru, without its bias b_q, which may be null; c_before: lstm
     T *q_n, *h, *c;                                   // q_n: gru, saved; c: lstm
 };
 template <class T> struct RnnBackward {
@@ -49,9 +49,24 @@ template <class T> struct RnnBackward {
     T *dz, *dq;                                       // dq: gru, where it differs from dz in the n gate
 };
 
+// All steps of a layer without w_hr, with the product of each.
+template <class T> struct RnnStepsForward {
+    RnnForward<T> first;                              // the step computed first
+    int64_t steps, next;                              // next: 1 or -1, how many steps further the next one lies
+    const T* w_hh;                                    // [gates * hidden, hidden]
+    T* q;                                             // first.q, which every step writes
+};
+template <class T> struct RnnStepsBackward {
+    RnnBackward<T> last;                              // the step computed first here
+    int64_t steps, next;
+    const T *w_hh, *h0, *c0;
+};
+
 }  // namespace lc
 LC_CPU_KERNEL(rnn_forward, RnnForward)
 LC_CPU_KERNEL(rnn_backward, RnnBackward)
+LC_CPU_KERNEL(rnn_steps_forward, RnnStepsForward)
+LC_CPU_KERNEL(rnn_steps_backward, RnnStepsBackward)
 namespace lc {
 
 struct RnnWeights {

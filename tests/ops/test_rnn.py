@@ -71,12 +71,12 @@ def test_forward(case: Case):
     return got
 
 
-@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("steps, bias", [(3, True), (3, False), (9, True)])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("kind", ["rnn", "gru", "lstm", "projected"])
-def test_gradients(kind, reverse, bias):
+def test_gradients(kind, reverse, steps, bias):
     random = np.random.default_rng(0)
-    x_shape, state_shapes, weight_shapes = shapes(kind, 3, 2, 3, 2, bias)
+    x_shape, state_shapes, weight_shapes = shapes(kind, steps, 2, 3, 2, bias)
     values = [random.standard_normal(s) for s in (x_shape, *state_shapes, *weight_shapes)]
     n = len(state_shapes)
     for output in range(n + 1):
@@ -117,7 +117,9 @@ def test_a_sequence_does_not_depend_on_its_batch(kind, threads):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("steps, batch, hidden", [(6, 3, 5), (20, 1, 64), (20, 3, 64), (20, 7, 64), (20, 33, 64)])
+@pytest.mark.parametrize(
+    "steps, batch, hidden", [(6, 3, 5), (20, 1, 64), (20, 3, 64), (20, 7, 64), (20, 33, 64), (10, 4, 1100)]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_last_state_carries_on(kind, steps, batch, hidden, dtype):
     """20 steps of 64 units read a copy of the weights, in panels; the first 2 of them do not."""
@@ -133,6 +135,28 @@ def test_the_last_state_carries_on(kind, steps, batch, hidden, dtype):
     second = run(kind, x[2:], first[1:], weights)
     check.same_bits(second[0], whole[0][2:])
     check.same_bits(second[1], whole[1])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("batch, hidden", [(1, 70), (3, 65), (33, 64), (4, 1100)])
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+def test_gradients_through_many_steps_are_those_through_few(kind, batch, hidden, reverse, threads):
+    """10 steps read a copy of the weights, twice 5 do not."""
+    random = np.random.default_rng(4)
+    x_shape, state_shapes, weight_shapes = shapes(kind, 10, batch, 4, hidden)
+    arrays = [random.standard_normal(s).astype(np.float32) * 0.2 for s in (x_shape, *state_shapes, *weight_shapes)]
+    dy = lc.from_numpy(random.standard_normal((10, batch, hidden)).astype(np.float32))
+    n, found = len(state_shapes), []
+    for parts in ([slice(0, 10)], [slice(5, 10), slice(0, 5)] if reverse else [slice(0, 5), slice(5, 10)]):
+        x, *rest = (lc.from_numpy(a).requires_grad_() for a in arrays)
+        states, weights, outputs = rest[:n], rest[n:], []
+        for part in parts:
+            y, *states = run(kind, x[part], states, weights, reverse)
+            outputs.append((y * dy[part]).sum())
+        sum(outputs[1:], outputs[0]).backward()
+        found.append([x.grad, *(state.grad for state in rest[:n])])
+    for many, few in zip(*found, strict=True):
+        check.same_bits(many, few)
 
 
 @pytest.mark.vacuous
