@@ -88,6 +88,24 @@ def test_what_it_writes_is_the_likeliest_up_to_the_end():
         assert model.generate(mel[:1], lc.tensor([[1]]), end=end, most=5).shape == (1, 2)
 
 
+@pytest.mark.parametrize("prompt", [1, 3])
+def test_a_cache_changes_no_bit(prompt):
+    model = models.whisper(**(SMALL | {"decoder_layers": 2}))
+    mel, tokens = lc.randn(3, 8, 20), lc.randint(0, 20, (3, 7))
+    with lc.no_grad():
+        memory = model.encode(mel)
+        cache = model.make_cache(memory)
+        parts = [model.decode(tokens[:, :prompt], memory, cache)]
+        parts += [model.decode(tokens[:, t : t + 1], memory, cache) for t in range(prompt, 7)]
+        check.same_bits(lc.cat(parts, 1), model(mel, tokens))
+        with pytest.raises(ValueError, match="8 tokens are more than text_length 7"):
+            model.decode(tokens[:, :1], memory, cache)
+        cache = model.make_cache(memory)
+        model.decode(tokens[:, :2], memory, cache)
+        with pytest.raises(ValueError, match="a cache of 2 tokens takes one more at a time, got 3"):
+            model.decode(tokens[:, 2:5], memory, cache)
+
+
 def test_files_without_the_readout_load(tmp_path):
     model, copy = models.whisper(**SMALL), models.whisper(**SMALL)
     state = {k: v.numpy().copy() for k, v in model.state_dict().items() if k != "proj_out.weight"}

@@ -17,6 +17,7 @@ from ..autograd import no_grad
 from ..nn import functional as F
 from ..nn.linear import linear_activation
 from ..nn.state import IncompatibleKeys, as_tensor
+from .gpt import KVCache
 
 
 class Attention(nn.Module):
@@ -34,10 +35,17 @@ class Attention(nn.Module):
         """[N, T, D] -> [N, H, T, D/H]"""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def forward(self, x: Tensor, memory: Tensor, causal: bool = False) -> Tensor:
-        q, k, v = self.split(self.q_proj(x)), self.split(self.k_proj(memory)), self.split(self.v_proj(memory))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, S, D] -> 2 x [N, H, S, D/H]"""
+        return self.split(self.k_proj(memory)), self.split(self.v_proj(memory))
+
+    def attend(self, x: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
+        """[N, T, D], 2 x [N, H, S, D/H] -> [N, T, D]"""
+        y = F.scaled_dot_product_attention(self.split(self.q_proj(x)), k, v, is_causal=causal)
         return self.out_proj(y.transpose(1, 2).flatten(2))
+
+    def forward(self, x: Tensor, memory: Tensor, causal: bool = False) -> Tensor:
+        return self.attend(x, *self.keys_values(memory), causal)
 
     def weights(self, x: Tensor, memory: Tensor) -> Tensor:
         """How much each place of x attends to each of memory, not causal.    [N, T, D], [N, S, D] -> [N, H, T, S]"""
@@ -72,6 +80,19 @@ class EncoderLayer(Layer):
         return self.feed(self.attend(x, False))
 
 
+class TextCache:
+    """What the decoder need not compute again: keys and values of what was heard and, as it grows, of the text.
+
+    memory [N, S, D]; room for `length` tokens. Tokens come all at once at first, then one at a time.
+    """
+
+    def __init__(self, decoder: Decoder, memory: Tensor, length: int) -> None:
+        layers, (batch, _, width) = decoder.layers, memory.shape
+        heads = layers[0].self_attn.heads
+        self.text = KVCache(len(layers), batch, heads, length, width // heads, memory.dtype)
+        self.heard = [layer.encoder_attn.keys_values(memory) for layer in layers]
+
+
 class DecoderLayer(Layer):
     """Attention to the text so far and to what was heard, and MLP.    [N, T, D], [N, S, D] -> [N, T, D]"""
 
@@ -80,9 +101,15 @@ class DecoderLayer(Layer):
         self.encoder_attn = Attention(width, heads)
         self.encoder_attn_layer_norm = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
-        x = self.attend(x, True)
-        x = x + self.encoder_attn(self.encoder_attn_layer_norm(x), memory)
+    def forward(self, x: Tensor, memory: Tensor, cache: TextCache | None = None, number: int = 0) -> Tensor:
+        if cache is None:
+            x = self.attend(x, True)
+            x = x + self.encoder_attn(self.encoder_attn_layer_norm(x), memory)
+        else:
+            y = self.self_attn_layer_norm(x)
+            k, v = cache.text.extend(number, *self.self_attn.keys_values(y))
+            x = x + self.self_attn.attend(y, k, v, causal=y.shape[1] > 1)
+            x = x + self.encoder_attn.attend(self.encoder_attn_layer_norm(x), *cache.heard[number])
         return self.feed(x)
 
 
@@ -121,13 +148,18 @@ class Decoder(nn.Module):
         nn.init.normal_(self.embed_tokens.weight, std=0.02)
         nn.init.normal_(self.embed_positions.weight, std=0.02)
 
-    def forward(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        length, most = tokens.shape[1], self.embed_positions.weight.shape[0]
-        if length > most:
-            raise ValueError(f"whisper: {length} tokens are more than text_length {most}")
-        x = self.embed_tokens(tokens) + self.embed_positions.weight[:length]
-        for layer in self.layers:
-            x = layer(x, memory)
+    def forward(self, tokens: Tensor, memory: Tensor, cache: TextCache | None = None) -> Tensor:
+        start, most = 0 if cache is None else cache.text.length, self.embed_positions.weight.shape[0]
+        end = start + tokens.shape[1]
+        if end > most:
+            raise ValueError(f"whisper: {end} tokens are more than text_length {most}")
+        if start > 0 and tokens.shape[1] > 1:
+            raise ValueError(f"whisper: a cache of {start} tokens takes one more at a time, got {tokens.shape[1]}")
+        x = self.embed_tokens(tokens) + self.embed_positions.weight[start:end]
+        for number, layer in enumerate(self.layers):
+            x = layer(x, memory, cache, number)
+        if cache is not None:
+            cache.text.length = end
         return self.layer_norm(x)
 
 
@@ -153,9 +185,14 @@ class Whisper(nn.Module):
         """[N, mels, 2S] -> [N, S, D]"""
         return self.model["encoder"](mel)
 
-    def decode(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        """[N, T], [N, S, D] -> [N, T, vocab_size]"""
-        return self.proj_out(self.model["decoder"](tokens, memory))
+    def make_cache(self, memory: Tensor) -> TextCache:
+        """For `decode`, of what `encode` gave.    [N, S, D]"""
+        decoder = self.model["decoder"]
+        return TextCache(decoder, memory, decoder.embed_positions.weight.shape[0])
+
+    def decode(self, tokens: Tensor, memory: Tensor, cache: TextCache | None = None) -> Tensor:
+        """`tokens` are those behind what the cache has had.    [N, T], [N, S, D] -> [N, T, vocab_size]"""
+        return self.proj_out(self.model["decoder"](tokens, memory, cache))
 
     def forward(self, mel: Tensor, tokens: Tensor) -> Tensor:
         return self.decode(tokens, self.encode(mel))
@@ -167,10 +204,12 @@ class Whisper(nn.Module):
         Rows that have had `end` get more of it.
         """
         memory, tokens = self.encode(mel), prompt
+        cache, unseen = self.make_cache(memory), prompt
         done = _core.zeros((len(prompt),), dtype=_core.bool_)
         for _ in range(most):
-            following = _core.where(done, end, self.decode(tokens, memory)[:, -1].argmax(-1))  # [N]
-            tokens = _core.cat([tokens, following.unsqueeze(1)], 1)
+            following = _core.where(done, end, self.decode(unseen, memory, cache)[:, -1].argmax(-1))  # [N]
+            unseen = following.unsqueeze(1)
+            tokens = _core.cat([tokens, unseen], 1)
             done = done | (following == end)
             if bool(done.all()):
                 break
