@@ -40,7 +40,7 @@ def run(demo: Demo) -> None:
     train, test, classes = load(demo)
     size = train.images.shape[-1]
     model = models.ssd(image_size=size, classes=len(classes), sides=[side * size / SIZE for side in (10, 16, 26)])
-    losses = learn(demo, model, train, demo.pick(700, 8000))
+    losses = learn(demo, model, train, demo.pick(420, 8000))
     found = detected(model, test)
     precision(demo, test, found, classes, losses)
     if demo.data is None:
@@ -56,7 +56,7 @@ def load(demo: Demo) -> tuple[data.Scenes, data.Scenes, tuple[str, ...]]:
         train, test = (part.scenes(PHOTOGRAPH) for part in photographs)
         return train, test, photographs[0].classes
     train, test = (
-        data.scenes(count, SIZE, radius=RADIUS, seed=seed) for count, seed in ((demo.pick(3000, 20000), 0), (300, 1))
+        data.scenes(count, SIZE, radius=RADIUS, seed=seed) for count, seed in ((demo.pick(2000, 20000), 0), (300, 1))
     )
     return train, test, SHAPES
 
@@ -203,7 +203,7 @@ def learn_names(demo: Demo, model: models.SSD) -> float:
     """Which of PAIRS the only object is; the share of unseen scenes whose object is named right."""
     (images, labels), (unseen, true) = (
         (lc.from_numpy(s.images), lc.from_numpy(s.colours[:, 0] * len(SHAPES) + s.shapes[:, 0]))
-        for s in (data.scenes(n, SIZE, objects=(1, 1), radius=RADIUS, seed=k) for n, k in ((3000, 3), (300, 4)))
+        for s in (data.scenes(n, SIZE, objects=(1, 1), radius=RADIUS, seed=k) for n, k in ((2500, 3), (300, 4)))
     )
     names = nn.Sequential(*model.stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(96, len(PAIRS)))
 

@@ -2,6 +2,11 @@
 
 The loss on the training set says how well a model remembers, the loss on a validation set how well it generalizes; the
 two part at some epoch. A model trained on one task is a better start for a related one than random weights.
+
+Large models do not follow the rule that more parameters than examples are too many. Beyond the point at which a model
+can remember every example its error falls a second time, often below the first minimum: there are many models without
+training error then, and the smallest of them is smooth (Belkin et al., Reconciling Modern Machine-Learning Practice and
+the Classical Bias-Variance Trade-Off, PNAS 2019).
 """
 
 from __future__ import annotations
@@ -49,6 +54,7 @@ def run(demo: Demo) -> None:
     train, test = (flat(part) for part in data.digits(8))
     overfitting(demo, train, test)
     fine_tuning(demo, train, test)
+    double_descent(demo, train, test)
 
 
 def overfitting(demo: Demo, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> None:
@@ -131,4 +137,40 @@ def fine_tuning(demo: Demo, train: tuple[Tensor, Tensor], test: tuple[Tensor, Te
         axes.semilogx(counts, [100 * a for a in curve], "o-", color=colour, label=name)
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.set(xlabel="examples of each class", ylabel="test accuracy (%)")
+    axes.legend()
+
+
+def double_descent(demo: Demo, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> None:
+    """Least squares on random features, the solution of least norm where there are many; a tenth of labels is wrong."""
+    examples, draws = 200, demo.pick(5, 20)
+    counts = [5, 10, 20, 40, 70, 100, 130, 160, 180, 190, 200, 210, 220, 250, 300, 400, 600, 1000, 2000]
+    x, y = train[0][:examples].flatten(1), train[1][:examples].numpy()
+    test_x, test_y = test[0].flatten(1), np.eye(10)[test[1].numpy()]
+    errors = np.zeros((2, draws, len(counts)))  # of training and test
+    for draw in demo.progress(range(draws), "double descent"):
+        labels = np.eye(10)[np.where(lc.rand(examples).numpy() < 0.1, (y + 1) % 10, y)]
+        direction = lc.randn(64, counts[-1]) / 8
+        seen, unseen = ((F.relu((part - 0.3) @ direction)).double().numpy() for part in (x, test_x))
+        for k, count in enumerate(counts):
+            weight = np.linalg.lstsq(seen[:, :count], labels, rcond=None)[0]
+            errors[0, draw, k] = np.square(seen[:, :count] @ weight - labels).mean()
+            errors[1, draw, k] = np.square(unseen[:, :count] @ weight - test_y).mean()
+    fitted, found = np.median(errors, 1)
+    peak, few = counts.index(examples), min(found[: counts.index(examples)])
+    remembered = fitted[counts.index(400)] / fitted[counts.index(100)]
+    demo.metric("training error, 400 features / 100", remembered, at_most=1e-6)
+    demo.metric("features at the largest test error", counts[int(found.argmax())], within=(190, 210))
+    demo.metric(f"test error, {examples} features / least of fewer", found[peak] / few, at_least=3)
+    demo.metric(f"test error, {counts[-1]} features / least of fewer than {examples}", found[-1] / few, at_most=1)
+
+    figure = demo.figure(
+        "double_descent",
+        f"{examples} digits, a tenth of them with a wrong label: error against the number of random features that a "
+        f"linear model sees, medians of {draws} draws. Dotted: as many features as digits.",
+    )
+    axes = figure.subplots()
+    axes.loglog(counts, fitted.clip(1e-4), color=BLUE, label="train")
+    axes.loglog(counts, found, color=RED, label="test")
+    axes.axvline(examples, color=GREY, linestyle=":")
+    axes.set(xlabel="features", ylabel="mean squared error", ylim=(1e-3, None))
     axes.legend()
