@@ -6,10 +6,12 @@
 //              dx = rstd[n,g] (t - mean t - h * mean(t h)), means over the group
 //              dw[c] = sum_{n,s} dy h      db[c] = sum_{n,s} dy
 //
-// mean is kept as base + rest, so x - mean is right at mean/std = 1e4. float32 and float64; w and b are optional.
+// mean is kept as base + rest, so x - mean is right at mean/std = 1e4. w and b are optional. float32 and
+// float64, on CUDA 16-bit types too.
 // instance_norm is the case of one channel a group.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -41,3 +43,5 @@ LC_API GroupNormResult group_norm_with_statistics(const char* op, const Tensor& 
 
 LC_CPU_KERNEL(group_norm_forward, GroupNormForward)
 LC_CPU_KERNEL(group_norm_backward, GroupNormBackward)
+LC_CUDA_WIDER_KERNEL(group_norm_forward, GroupNormForward)
+LC_CUDA_WIDER_KERNEL(group_norm_backward, GroupNormBackward)

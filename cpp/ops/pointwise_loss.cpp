@@ -1,7 +1,9 @@
 #include "cpp/ops/pointwise_loss.h"
 #include "cpp/autograd/node.h"
+#include "cpp/ops/binary.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/norm_check.h"
+#include "cpp/ops/reduce.h"
 #include "cpp/ops/reduction.h"
 #include "cpp/ops/views.h"
 
@@ -18,22 +20,25 @@ struct Problem {
 Tensor forward(const Problem& p, const Tensor& x, const Tensor& t, const Tensor& w, const Tensor& pos_weight) {
     const int64_t n = x.numel(), chunks = (n + kLossChunk - 1) / kLossChunk;
     const bool each = p.reduction == Reduction::none;
-    const Tensor y = each ? Tensor::empty_like(x) : Tensor(), sums = each ? Tensor() : Tensor::empty({chunks}, DType::float64);
+    const Device d = x.device();
+    const Tensor y = each ? Tensor::empty_like(x) : Tensor(), sums = each ? Tensor() : Tensor::empty({chunks}, DType::float64, d);
     visit_float(x.dtype(), p.op, [&]<class T>() {
-        cpu::pointwise_loss_forward<T>({p.kind, n, T(p.beta), x.data<T>(), t.data<T>(), optional_data<T>(w), optional_data<T>(pos_weight),
-                                        optional_mutable_data<T>(y), optional_mutable_data<double>(sums)});
+        on::pointwise_loss_forward<T>(d, {p.kind, n, T(p.beta), x.data_on<T>(d), t.data_on<T>(d), optional_data_on<T>(w, d), optional_data_on<T>(pos_weight, d), optional_mutable_data_on<T>(y, d), optional_mutable_data_on<double>(sums, d)});
     });
-    return each ? y : to(sum_over_total(sums, p.divisor), x.dtype());
+    if (each) return y;
+    return to(d.is_cpu() ? sum_over_total(sums, p.divisor) : div(sum(sums), number(p.divisor)), x.dtype());
 }
 
 Tensors backward(const Grads& dy, const Problem& p, const Tensor& x, const Tensor& t, const Tensor& w, const Tensor& pos_weight) {
     const Tensor dx = dy.needs(0) ? Tensor::empty_like(x) : Tensor(), dt = dy.needs(1) ? Tensor::empty_like(t) : Tensor();
-    const Tensor upstream = contiguous(dy[0]);
+    const Device d = x.device();
+    Tensor upstream = contiguous(dy[0]);
     const bool each = p.reduction == Reduction::none;
+    if (!each && !d.is_cpu()) upstream = div(upstream.detach(), number(p.divisor));
     visit_float(x.dtype(), p.op, [&]<class T>() {
-        const PointwiseLossBackward<T> a{p.kind, x.numel(), T(p.beta), x.data<T>(), t.data<T>(), optional_data<T>(w), optional_data<T>(pos_weight),
-                                         upstream.data<T>(), each ? 1 : 0, optional_mutable_data<T>(dx), optional_mutable_data<T>(dt)};
-        if (each) return cpu::pointwise_loss_backward<T>(a);
+        const PointwiseLossBackward<T> a{p.kind, x.numel(), T(p.beta), x.data_on<T>(d), t.data_on<T>(d), optional_data_on<T>(w, d), optional_data_on<T>(pos_weight, d),
+                                         upstream.data_on<T>(d), each ? 1 : 0, optional_mutable_data_on<T>(dx, d), optional_mutable_data_on<T>(dt, d)};
+        if (each || !d.is_cpu()) return on::pointwise_loss_backward<T>(d, a);
         replayable([a, divisor = p.divisor] {
             const T scaled = T(double(*a.g) / divisor);
             PointwiseLossBackward<T> b = a;
@@ -46,6 +51,7 @@ Tensors backward(const Grads& dy, const Problem& p, const Tensor& x, const Tenso
 
 // x and t of one shape.
 Tensor run(Problem p, const Tensor& x_any, const Tensor& t_any, const Tensor& w_any = {}, const Tensor& pos_weight_any = {}) {
+    check_same_device(p.op, x_any.device(), t_any.device());
     LC_CHECK(x_any.dtype() == t_any.dtype(), TypeError, p.op, ": input is ", x_any.dtype(), ", target is ", t_any.dtype());
     for (const Tensor& w : {w_any, pos_weight_any}) {
         LC_CHECK(!w || w.dtype() == x_any.dtype(), TypeError, p.op, ": weight is ", w.dtype(), ", input is ", x_any.dtype());
@@ -110,7 +116,7 @@ Tensor binary_cross_entropy(const Tensor& x, const Tensor& t, const Tensor& weig
     constexpr const char* op = "binary_cross_entropy";
     check_same_shape(op, x, t);
     const Tensor dense = contiguous(x.detach());
-    visit_float(x.dtype(), op, [&]<class T>() {
+    if (x.device().is_cpu()) visit_float(x.dtype(), op, [&]<class T>() {
         replayable([op, p = dense.data<T>(), n = dense.numel()] {
             for (int64_t i = 0; i < n; ++i)
                 LC_CHECK(!(p[i] < 0 || p[i] > 1), ValueError, op, ": input must lie in [0, 1], found ", p[i], "; for logits use binary_cross_entropy_with_logits");

@@ -15,6 +15,7 @@
 #pragma once
 #include <string>
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -61,3 +62,5 @@ LC_API Tensor kl_div(const Tensor& x, const Tensor& t, const std::string& reduct
 
 LC_CPU_KERNEL(pointwise_loss_forward, PointwiseLossForward)
 LC_CPU_KERNEL(pointwise_loss_backward, PointwiseLossBackward)
+LC_CUDA_KERNEL(pointwise_loss_forward, PointwiseLossForward)     // which checks that probabilities are
+LC_CUDA_KERNEL(pointwise_loss_backward, PointwiseLossBackward)

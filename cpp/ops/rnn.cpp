@@ -1,6 +1,7 @@
 // rnn, gru and lstm over a sequence. Contract: cpp/ops/rnn.h
 #include "cpp/ops/rnn.h"
 #include "cpp/autograd/node.h"
+#include "cpp/ops/binary.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/linear.h"
 
@@ -28,8 +29,10 @@ Sizes check(RnnMode mode, const Tensor& x, const Tensor& h0, const Tensor& c0, c
         LC_CHECK(!*b || b->sizes() == Dims({s.gates * s.hidden}), ValueError, op, ": a bias is ", b->sizes(), ", must be ", Dims({s.gates * s.hidden}));
     for (const auto& [state, width] : {std::pair{&h0, s.out}, std::pair{&c0, s.hidden}})
         LC_CHECK(!*state || state->sizes() == Dims({s.batch, width}), ValueError, op, ": a state is ", state->sizes(), ", must be ", Dims({s.batch, width}));
-    for (const Tensor* t : {&h0, &c0, &w.w_ih, &w.w_hh, &w.b_ih, &w.b_hh, &w.w_hr})
+    for (const Tensor* t : {&h0, &c0, &w.w_ih, &w.w_hh, &w.b_ih, &w.b_hh, &w.w_hr}) {
         LC_CHECK(!*t || t->dtype() == x.dtype(), TypeError, op, ": input is ", x.dtype(), " but a state or weight is ", t->dtype());
+        if (*t) check_same_device(op, x.device(), t->device());
+    }
     return s;
 }
 
@@ -50,49 +53,42 @@ struct Order {
 };
 
 // Enough steps to repay a copy of w_hh that each of them reads faster.
-bool runs_together(const Sizes& s, const Tensor& w_hr) { return s.steps >= 8 && s.batch * s.hidden > 0 && !w_hr; }
+bool runs_together(const Sizes& s, const Tensor& w_hh, const Tensor& w_hr) { return w_hh.device().is_cpu() && s.steps >= 8 && s.batch * s.hidden > 0 && !w_hr; }
 
 // ---- forward ------------------------------------------------------------------------------------------------------
-
-template <class T> Tensor sum_of_biases(const RnnWeights& w) {
-    const Tensor a = contiguous(w.b_ih), b = contiguous(w.b_hh), y = Tensor::empty_like(a);
-    replayable([n = y.numel(), a = a.data<T>(), b = b.data<T>(), y = y.mutable_data<T>()] {
-        for (int64_t i = 0; i < n; ++i) y[i] = a[i] + b[i];
-    });
-    return y;
-}
 
 template <class T> Run forward(RnnMode mode, const Sizes& s, const Tensor& x, const Tensor& h0, const Tensor& c0, const RnnWeights& w, Order order) {
     const int64_t H = s.hidden, G = s.gates * H, state = s.batch * H, width = s.batch * G, out = s.batch * s.out;
     const bool gru = mode == RnnMode::gru, lstm = mode == RnnMode::lstm;
     const DType dtype = x.dtype();
+    const Device d = x.device();
     const auto dense = [](const Tensor& a) { return a ? contiguous(a) : a; };
-    const auto sequence = [&](int64_t cols) { return Tensor::empty({s.steps, s.batch, cols}, dtype); };
+    const auto sequence = [&](int64_t cols) { return Tensor::empty({s.steps, s.batch, cols}, dtype, d); };
     const Tensor all = sequence(s.out);
     const Run r{dense(x), dense(h0), dense(c0), dense(w.w_ih), dense(w.w_hh), dense(w.w_hr), all, w.w_hr ? sequence(H) : all, sequence(G),
                 lstm || gru ? sequence(H) : Tensor()};
     const Tensor b_p = !w.b_ih ? Tensor() : gru ? contiguous(w.b_ih)
-                                                : sum_of_biases<T>(w);
+                                                : contiguous(add(w.b_ih.detach(), w.b_hh.detach()));
     const Tensor b_q = w.b_hh && gru ? contiguous(w.b_hh) : Tensor();
-    const Tensor q = gru ? Tensor::empty({s.batch, G}, dtype) : Tensor();
+    const Tensor q = gru ? Tensor::empty({s.batch, G}, dtype, d) : Tensor();
 
-    T* z = r.gates.mutable_data<T>();
-    detail::multiply(dtype, {.a = matrix(r.x.raw(), s.in), .b = transposed(r.w_ih.raw(), s.in), .y = z, .y_row = G, .m = s.steps * s.batch, .n = G, .k = s.in, .bias = b_p ? b_p.raw() : nullptr});
-    T *y = r.y.mutable_data<T>(), *whole = r.whole.mutable_data<T>(), *extra = r.extra ? r.extra.mutable_data<T>() : nullptr;
-    const T *h = r.h0.template data<T>(), *c = lstm ? r.c0.template data<T>() : nullptr;
+    T* z = r.gates.mutable_data_on<T>(d);
+    detail::multiply(dtype, {.a = matrix(r.x.raw_on(d), s.in), .b = transposed(r.w_ih.raw_on(d), s.in), .y = z, .y_row = G, .m = s.steps * s.batch, .n = G, .k = s.in, .bias = b_p ? b_p.raw_on(d) : nullptr}, d);
+    T *y = r.y.mutable_data_on<T>(d), *whole = r.whole.mutable_data_on<T>(d), *extra = r.extra ? r.extra.mutable_data_on<T>(d) : nullptr;
+    const T *h = r.h0.template data_on<T>(d), *c = lstm ? r.c0.template data_on<T>(d) : nullptr;
     const auto step = [&](int64_t t) -> RnnForward<T> {
-        return {.mode = mode, .batch = s.batch, .hidden = H, .z = z + t * width, .q = gru ? q.template data<T>() : nullptr, .b_q = b_q ? b_q.template data<T>() : nullptr, .h_before = h, .c_before = c, .q_n = gru ? extra + t * state : nullptr, .h = whole + t * state, .c = lstm ? extra + t * state : nullptr};
+        return {.mode = mode, .batch = s.batch, .hidden = H, .z = z + t * width, .q = gru ? q.template data_on<T>(d) : nullptr, .b_q = b_q ? b_q.template data_on<T>(d) : nullptr, .h_before = h, .c_before = c, .q_n = gru ? extra + t * state : nullptr, .h = whole + t * state, .c = lstm ? extra + t * state : nullptr};
     };
-    if (runs_together(s, w.w_hr)) {
-        cpu::rnn_steps_forward<T>({step(order.step(0)), s.steps, order.reverse ? -1 : 1, r.w_hh.template data<T>(), gru ? q.mutable_data<T>() : nullptr});
+    if (runs_together(s, r.w_hh, r.w_hr)) {
+        cpu::rnn_steps_forward<T>({step(order.step(0)), s.steps, order.reverse ? -1 : 1, r.w_hh.template data_on<T>(d), gru ? q.mutable_data_on<T>(d) : nullptr});
         return r;
     }
     for (int64_t i = 0; i < s.steps; ++i) {
         const int64_t t = order.step(i);
-        detail::multiply(dtype, {.a = matrix(h, s.out), .b = transposed(r.w_hh.raw(), s.out), .y = gru ? q.mutable_raw() : z + t * width, .y_row = G, .m = s.batch, .n = G, .k = s.out, .add = !gru});
-        cpu::rnn_forward<T>(step(t));
+        detail::multiply(dtype, {.a = matrix(h, s.out), .b = transposed(r.w_hh.raw_on(d), s.out), .y = gru ? q.mutable_raw_on(d) : z + t * width, .y_row = G, .m = s.batch, .n = G, .k = s.out, .add = !gru}, d);
+        on::rnn_forward<T>(d, step(t));
         if (r.w_hr)
-            detail::multiply(dtype, {.a = matrix(whole + t * state, H), .b = transposed(r.w_hr.raw(), H), .y = y + t * out, .y_row = s.out, .m = s.batch, .n = s.out, .k = H});
+            detail::multiply(dtype, {.a = matrix(whole + t * state, H), .b = transposed(r.w_hr.raw_on(d), H), .y = y + t * out, .y_row = s.out, .m = s.batch, .n = s.out, .k = H}, d);
         h = y + t * out;
         if (lstm) c = extra + t * state;
     }
@@ -108,20 +104,22 @@ Tensor step_of(const Tensor& sequence, int64_t t, const Tensor& none) {
 // ---- backward -----------------------------------------------------------------------------------------------------
 
 template <class T> Tensor column_sums(const Tensor& dz, int64_t cols) {
-    const Tensor db = Tensor::empty({cols}, dz.dtype());
-    cpu::linear_backward<T>({dz.data<T>(), nullptr, nullptr, db.mutable_data<T>(), cols ? dz.numel() / cols : 0, cols, Activation::none});
+    const Device d = dz.device();
+    const Tensor db = Tensor::empty({cols}, dz.dtype(), d);
+    on::linear_backward<T>(d, {dz.data_on<T>(d), nullptr, nullptr, db.mutable_data_on<T>(d), cols ? dz.numel() / cols : 0, cols, Activation::none});
     return db;
 }
 
 // dw_hh = sum over steps of dq' h[before]: all steps but the first at once, then the first, whose h is h0.
 Tensor recurrent_weight_gradient(const Run& r, const Sizes& s, const Tensor& dq, Order order) {
     const int64_t H = s.out, G = s.gates * s.hidden, size = int64_t(item_size(dq.dtype()));
-    const Tensor dw = Tensor::zeros({G, H}, dq.dtype());
+    const Device d = dq.device();
+    const Tensor dw = Tensor::zeros({G, H}, dq.dtype(), d);
     if (s.steps == 0) return dw;
     const int64_t later = order.reverse ? 0 : 1, earlier = 1 - later, first = order.step(0);
-    const char *rows = static_cast<const char*>(dq.raw()), *states = static_cast<const char*>(r.y.raw());
-    detail::multiply(dq.dtype(), {.a = transposed(rows + later * s.batch * G * size, G), .b = matrix(states + earlier * s.batch * H * size, H), .y = dw.mutable_raw(), .y_row = H, .m = G, .n = H, .k = (s.steps - 1) * s.batch});
-    detail::multiply(dq.dtype(), {.a = transposed(rows + first * s.batch * G * size, G), .b = matrix(r.h0.raw(), H), .y = dw.mutable_raw(), .y_row = H, .m = G, .n = H, .k = s.batch, .add = true});
+    const char *rows = static_cast<const char*>(dq.raw_on(d)), *states = static_cast<const char*>(r.y.raw_on(d));
+    detail::multiply(dq.dtype(), {.a = transposed(rows + later * s.batch * G * size, G), .b = matrix(states + earlier * s.batch * H * size, H), .y = dw.mutable_raw_on(d), .y_row = H, .m = G, .n = H, .k = (s.steps - 1) * s.batch}, d);
+    detail::multiply(dq.dtype(), {.a = transposed(rows + first * s.batch * G * size, G), .b = matrix(r.h0.raw_on(d), H), .y = dw.mutable_raw_on(d), .y_row = H, .m = G, .n = H, .k = s.batch, .add = true}, d);
     return dw;
 }
 
@@ -133,45 +131,44 @@ template <class T> Tensors backward(RnnMode mode, const Sizes& s, const Run& r, 
     const int64_t H = s.hidden, G = s.gates * H, state = s.batch * H, width = s.batch * G, out = s.batch * s.out;
     const bool gru = mode == RnnMode::gru, lstm = mode == RnnMode::lstm;
     const DType dtype = r.x.dtype();
+    const Device d = r.x.device();
     const Tensor dy = dys[0] ? contiguous(dys[0]) : Tensor();
-    const Tensor dh = dys[1] ? clone(dys[1]) : Tensor::zeros({s.batch, s.out}, dtype);
+    const Tensor dh = dys[1] ? clone(dys[1]) : Tensor::zeros({s.batch, s.out}, dtype, d);
     const Tensor dc = !lstm ? Tensor() : dys[2] ? clone(dys[2])
-                                                : Tensor::zeros({s.batch, H}, dtype);
+                                                : Tensor::zeros({s.batch, H}, dtype, d);
     const Tensor dz = Tensor::empty_like(r.gates), dq = gru ? Tensor::empty_like(r.gates) : dz;
-    const Tensor dp = r.w_hr ? Tensor::empty_like(r.y) : Tensor(), d_whole = r.w_hr ? Tensor::empty({s.batch, H}, dtype) : dh;     // dp: all that reaches y
+    const Tensor dp = r.w_hr ? Tensor::empty_like(r.y) : Tensor(), d_whole = r.w_hr ? Tensor::empty({s.batch, H}, dtype, d) : dh;     // dp: all that reaches y
 
-    const T *y = r.whole.template data<T>(), *extra = r.extra ? r.extra.template data<T>() : nullptr;
-    const T *h0 = r.h0.template data<T>(), *c0 = lstm ? r.c0.template data<T>() : nullptr;
+    const T *y = r.whole.template data_on<T>(d), *extra = r.extra ? r.extra.template data_on<T>(d) : nullptr;
+    const T *h0 = r.h0.template data_on<T>(d), *c0 = lstm ? r.c0.template data_on<T>(d) : nullptr;
     const auto step = [&](int64_t t) -> RnnBackward<T> {
-        return {.mode = mode, .batch = s.batch, .hidden = H, .gates = r.gates.template data<T>() + t * width, .q_n = gru ? extra + t * state : nullptr, .h = y + t * state, .c = lstm ? extra + t * state : nullptr, .dy = dy && !r.w_hr ? dy.template data<T>() + t * state : nullptr, .dh = d_whole.template mutable_data<T>(), .dc = lstm ? dc.template mutable_data<T>() : nullptr, .dz = dz.template mutable_data<T>() + t * width, .dq = gru ? dq.template mutable_data<T>() + t * width : nullptr};
+        return {.mode = mode, .batch = s.batch, .hidden = H, .gates = r.gates.template data_on<T>(d) + t * width, .q_n = gru ? extra + t * state : nullptr, .h = y + t * state, .c = lstm ? extra + t * state : nullptr, .dy = dy && !r.w_hr ? dy.template data_on<T>(d) + t * state : nullptr, .dh = d_whole.template mutable_data_on<T>(d), .dc = lstm ? dc.template mutable_data_on<T>(d) : nullptr, .dz = dz.template mutable_data_on<T>(d) + t * width, .dq = gru ? dq.template mutable_data_on<T>(d) + t * width : nullptr};
     };
-    const bool together = runs_together(s, r.w_hr);
-    if (together) cpu::rnn_steps_backward<T>({step(order.step(s.steps - 1)), s.steps, order.reverse ? 1 : -1, r.w_hh.template data<T>(), h0, c0});
+    const bool together = runs_together(s, r.w_hh, r.w_hr);
+    if (together) cpu::rnn_steps_backward<T>({step(order.step(s.steps - 1)), s.steps, order.reverse ? 1 : -1, r.w_hh.template data_on<T>(d), h0, c0});
     for (int64_t i = together ? -1 : s.steps - 1; i >= 0; --i) {
         const int64_t t = order.step(i), before = i > 0 ? order.step(i - 1) : 0;
         if (r.w_hr) {
-            T* sum = dp.template mutable_data<T>() + t * out;
-            replayable([=, from_later = dh.template data<T>(), own = dy ? dy.template data<T>() + t * out : nullptr] {
-                for (int64_t j = 0; j < out; ++j) sum[j] = from_later[j] + (own ? own[j] : T(0));
-            });
-            detail::multiply(dtype, {.a = matrix(sum, s.out), .b = matrix(r.w_hr.raw(), H), .y = d_whole.mutable_raw(), .y_row = H, .m = s.batch, .n = H, .k = s.out});
+            const Tensor sum = Tensor::view_of(dp, {s.batch, s.out}, {s.out, 1}, t * out);
+            detail::copy_into(sum, dy ? add(dh, Tensor::view_of(dy, {s.batch, s.out}, {s.out, 1}, dy.offset() + t * out)) : dh);
+            detail::multiply(dtype, {.a = matrix(sum.raw_on(d), s.out), .b = matrix(r.w_hr.raw_on(d), H), .y = d_whole.mutable_raw_on(d), .y_row = H, .m = s.batch, .n = H, .k = s.out}, d);
         }
         RnnBackward<T> p = step(t);
         p.h_before = i > 0 ? y + before * state : h0;
         p.c_before = lstm && i > 0 ? extra + before * state : c0;
-        cpu::rnn_backward<T>(p);
-        detail::multiply(dtype, {.a = matrix(dq.template data<T>() + t * width, G), .b = matrix(r.w_hh.raw(), s.out), .y = dh.mutable_raw(), .y_row = s.out, .m = s.batch, .n = s.out, .k = G, .add = gru});
+        on::rnn_backward<T>(d, p);
+        detail::multiply(dtype, {.a = matrix(dq.template data_on<T>(d) + t * width, G), .b = matrix(r.w_hh.raw_on(d), s.out), .y = dh.mutable_raw_on(d), .y_row = s.out, .m = s.batch, .n = s.out, .k = G, .add = gru}, d);
     }
 
     Tensor dx, dw_ih, dw_hh, db_ih, db_hh, dw_hr;
     const int64_t rows = s.steps * s.batch;
     if (needs.x) {
         dx = Tensor::empty_like(r.x);
-        detail::multiply(dtype, {.a = matrix(dz.raw(), G), .b = matrix(r.w_ih.raw(), s.in), .y = dx.mutable_raw(), .y_row = s.in, .m = rows, .n = s.in, .k = G});
+        detail::multiply(dtype, {.a = matrix(dz.raw_on(d), G), .b = matrix(r.w_ih.raw_on(d), s.in), .y = dx.mutable_raw_on(d), .y_row = s.in, .m = rows, .n = s.in, .k = G}, d);
     }
     if (needs.w_ih) {
         dw_ih = Tensor::empty_like(r.w_ih);
-        detail::multiply(dtype, {.a = transposed(dz.raw(), G), .b = matrix(r.x.raw(), s.in), .y = dw_ih.mutable_raw(), .y_row = s.in, .m = G, .n = s.in, .k = rows});
+        detail::multiply(dtype, {.a = transposed(dz.raw_on(d), G), .b = matrix(r.x.raw_on(d), s.in), .y = dw_ih.mutable_raw_on(d), .y_row = s.in, .m = G, .n = s.in, .k = rows}, d);
     }
     if (needs.w_hh) dw_hh = recurrent_weight_gradient(r, s, dq, order);
     if (needs.bias) {
@@ -180,7 +177,7 @@ template <class T> Tensors backward(RnnMode mode, const Sizes& s, const Run& r, 
     }
     if (needs.w_hr) {
         dw_hr = Tensor::empty_like(r.w_hr);
-        detail::multiply(dtype, {.a = transposed(dp.raw(), s.out), .b = matrix(r.whole.raw(), H), .y = dw_hr.mutable_raw(), .y_row = H, .m = s.out, .n = H, .k = rows});
+        detail::multiply(dtype, {.a = transposed(dp.raw_on(d), s.out), .b = matrix(r.whole.raw_on(d), H), .y = dw_hr.mutable_raw_on(d), .y_row = H, .m = s.out, .n = H, .k = rows}, d);
     }
     Tensors grads{dx, dh, dw_ih, dw_hh, db_ih, db_hh};
     if (lstm) {

@@ -20,6 +20,7 @@
 // nonlinearity, c and o tanh(c) before w_hr (lstm), q_n (gru). float32 and float64; sums as in matmul.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -65,6 +66,8 @@ template <class T> struct RnnStepsBackward {
 }  // namespace lc
 LC_CPU_KERNEL(rnn_forward, RnnForward)
 LC_CPU_KERNEL(rnn_backward, RnnBackward)
+LC_CUDA_KERNEL(rnn_forward, RnnForward)
+LC_CUDA_KERNEL(rnn_backward, RnnBackward)
 LC_CPU_KERNEL(rnn_steps_forward, RnnStepsForward)
 LC_CPU_KERNEL(rnn_steps_backward, RnnStepsBackward)
 namespace lc {

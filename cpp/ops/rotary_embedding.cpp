@@ -10,10 +10,11 @@ Tensor turn(const Tensor& x_any, const Tensor& cos, const Tensor& sin, bool inte
     if (x.numel() == 0) return y;
     visit_float_storage(x.dtype(), "rotary_embedding", [&]<class T>() {
         using A = acc_t<T>;
-        const RotaryEmbeddingForward<T> a{x.numel() / (x.size(-2) * x.size(-1)), x.size(-2), x.size(-1), cos.size(1), interleaved, x.data<T>(),
-                                          cos.data<A>(), sin.data<A>(), y.mutable_data<T>()};
-        if (back) cpu::rotary_embedding_backward<T>(a);
-        else cpu::rotary_embedding_forward<T>(a);
+        const Device d = x.device();
+        const RotaryEmbeddingForward<T> a{x.numel() / (x.size(-2) * x.size(-1)), x.size(-2), x.size(-1), cos.size(1), interleaved, x.data_on<T>(d),
+                                          cos.data_on<A>(d), sin.data_on<A>(d), y.mutable_data_on<T>(d)};
+        if (back) on::rotary_embedding_backward<T>(d, a);
+        else on::rotary_embedding_forward<T>(d, a);
     });
     return y;
 }

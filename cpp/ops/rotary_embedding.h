@@ -8,6 +8,7 @@
 // float32 otherwise; they have no gradient. float32, float64, and 16-bit storage with float32 arithmetic.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -27,3 +28,5 @@ LC_API Tensor rotary_embedding(const Tensor& x, const Tensor& cos, const Tensor&
 
 LC_CPU_KERNEL(rotary_embedding_forward, RotaryEmbeddingForward)
 LC_CPU_KERNEL(rotary_embedding_backward, RotaryEmbeddingBackward)
+LC_CUDA_KERNEL(rotary_embedding_forward, RotaryEmbeddingForward)
+LC_CUDA_KERNEL(rotary_embedding_backward, RotaryEmbeddingBackward)

@@ -16,7 +16,8 @@ ScanShape shape_of(const Tensor& x, int dim, bool product) {
 Tensor scan_backward(const Tensor& gradient, const Tensor& x, const Tensor& y, const ScanShape& shape) {
     const Tensor dy = contiguous(gradient), dx = Tensor::empty_like(dy);
     visit_float_storage(dy.dtype(), "scan", [&]<class T>() {
-        cpu::scan_backward<T>(ScanBackward<T>{dy.data<T>(), x ? x.data<T>() : nullptr, y ? y.data<T>() : nullptr, shape, dx.mutable_data<T>()});
+        const Device d = dy.device();
+        on::scan_backward<T>(d, {dy.data_on<T>(d), x ? x.data_on<T>(d) : nullptr, y ? y.data_on<T>(d) : nullptr, shape, dx.mutable_data_on<T>(d)});
     });
     return dx;
 }
@@ -25,10 +26,9 @@ Tensor scan(const char* op, const Tensor& given, int64_t dim, bool product) {
     const int d = wrap_dim(op, dim, given.dim());
     const Tensor x = contiguous(is_integral(given.dtype()) ? to(given, DType::int64) : given), y = Tensor::empty_like(x);
     const ScanShape shape = shape_of(x, d, product);
-    if (x.dtype() == DType::int64)
-        cpu::scan_forward<int64_t>(ScanForward<int64_t>{x.data<int64_t>(), shape, y.mutable_data<int64_t>()});
-    else
-        visit_float_storage(x.dtype(), op, [&]<class T>() { cpu::scan_forward<T>(ScanForward<T>{x.data<T>(), shape, y.mutable_data<T>()}); });
+    const auto go = [&]<class T>() { on::scan_forward<T>(x.device(), {x.data_on<T>(x.device()), shape, y.mutable_data_on<T>(x.device())}); };
+    if (x.dtype() == DType::int64) go.operator()<int64_t>();
+    else visit_float_storage(x.dtype(), op, go);
     if (wants_grad({x})) {
         if (product)
             record(op, {x}, {y}, [shape, x = Saved(x), y = Saved(y)](const Grads& dy) -> Tensors { return {scan_backward(dy[0], x(), y(), shape)}; });

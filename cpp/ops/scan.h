@@ -9,6 +9,7 @@
 // gradient is dy * y / x summed from the right, and exact where x holds zeros: see the kernel.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -35,3 +36,5 @@ LC_API Tensor cumprod(const Tensor& x, int64_t dim);
 
 LC_CPU_KERNEL(scan_forward, ScanForward)              // the floating-point types and int64
 LC_CPU_KERNEL(scan_backward, ScanBackward)            // the floating-point types
+LC_CUDA_KERNEL(scan_forward, ScanForward)
+LC_CUDA_KERNEL(scan_backward, ScanBackward)
