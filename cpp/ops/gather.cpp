@@ -1,8 +1,11 @@
 // gather, take_along_dim, scatter, scatter_add. Contract: cpp/ops/gather.h
 #include "cpp/ops/gather.h"
 #include "cpp/autograd/node.h"
+#include "cpp/ops/binary.h"
 #include "cpp/ops/copy.h"
+#include "cpp/ops/create.h"
 #include "cpp/ops/views.h"
+#include "cpp/ops/where.h"
 
 namespace lc {
 namespace {
@@ -15,6 +18,7 @@ Tensor checked(const char* op, const Tensor& x, int dim, const Tensor& given) {
         LC_CHECK(d == dim || given.size(d) <= x.size(d), ValueError, op, ": index of shape ", given.sizes(), " reaches beyond x of shape ",
                  x.sizes(), " in dim ", d);
     LC_CHECK(x.size(dim) > 0 || given.numel() == 0, IndexError, op, ": no index is in range for dim ", dim, " of size 0 (shape ", x.sizes(), ")");
+    check_same_device(op, x.device(), given.device());
     refuse_recording(op, "indices are checked on the host");
     return contiguous(detail::converted(given.detach(), DType::int64));
 }
@@ -22,12 +26,12 @@ Tensor checked(const char* op, const Tensor& x, int dim, const Tensor& given) {
 // What a kernel needs; the kernel finds indices out of range, done() raises.
 struct CheckedPlan : GatherPlan {
     CheckedPlan(const char* op, const Tensor& x, int dim, const Tensor& index)
-        : GatherPlan{index.data<int64_t>(), index.size(dim), x.size(dim), x.stride(dim), {}, {}, &bad_}, op_(op), x_(x), dim_(dim), indices_(index.numel()) {
+        : GatherPlan{index.data_on<int64_t>(x.device()), index.size(dim), x.size(dim), x.stride(dim), {}, {}, &bad_}, op_(op), x_(x), dim_(dim), indices_(index.numel()) {
         for (int d = 0; d < x.dim(); ++d)
             if (d != dim) (d < dim ? lead : tail).add(index.size(d), x.stride(d));
     }
     void done() const {
-        if (!bad_) return;
+        if (!bad_) return;                            // nor on CUDA: there the kernel ends
         for (int64_t i = 0; i < indices_; ++i)
             LC_CHECK(index[i] >= -size && index[i] < size, IndexError, op_, ": index ", index[i], " is out of range for dim ", dim_, " of size ", size,
                      " (shape ", x_.sizes(), ")");
@@ -44,7 +48,7 @@ private:
 Tensor gathered(const char* op, const Tensor& x, int dim, const Tensor& index) {
     const Tensor y = Tensor::empty(index.sizes(), x.dtype(), x.device());
     const CheckedPlan plan(op, x, dim, index);
-    visit_bits(x.dtype(), [&]<class T>() { cpu::gather_forward<T>(GatherForward<T>{x.data<T>(), &plan, y.mutable_data<T>()}); });
+    visit_bits(x.dtype(), [&]<class T>() { on::gather_forward<T>(x.device(), {x.data_on<T>(x.device()), &plan, y.mutable_data_on<T>(x.device())}); });
     plan.done();
     return y;
 }
@@ -52,16 +56,17 @@ Tensor gathered(const char* op, const Tensor& x, int dim, const Tensor& index) {
 // x: new memory, since it is written before all indices have been looked at.
 void scatter_into(const char* op, const Tensor& x, int dim, const Tensor& index, const Tensor& v) {
     const CheckedPlan plan(op, x, dim, index);
-    visit_bits(x.dtype(), [&]<class T>() { cpu::gather_scatter<T>(GatherScatter<T>{v.data<T>(), &plan, x.mutable_data<T>()}); });
+    visit_bits(x.dtype(), [&]<class T>() { on::gather_scatter<T>(x.device(), {v.data_on<T>(x.device()), &plan, x.mutable_data_on<T>(x.device())}); });
     plan.done();
 }
 
 template <class T> void add_as(const char* op, const Tensor& y, const Tensor& from, int dim, const Tensor& index, const Tensor& v) {
     const CheckedPlan plan(op, y, dim, index);
-    const bool rows = index.numel() > 0 && plan.tail.count == 1 && plan.step == 1 && plan.lead.count * plan.size == y.numel();
+    const Device d = y.device();
+    const bool rows = d.is_cpu() && index.numel() > 0 && plan.tail.count == 1 && plan.step == 1 && plan.lead.count * plan.size == y.numel();
     if (!rows && from) detail::copy_into(y, from);
-    else if (!rows) detail::copy_into(y, Tensor::zeros({}, y.dtype()));
-    cpu::gather_backward<T>(GatherScatter<T>{v.data<T>(), &plan, y.mutable_data<T>(), rows, from ? from.data<T>() : nullptr});
+    else if (!rows) detail::copy_into(y, Tensor::zeros({}, y.dtype(), d));
+    on::gather_backward<T>(d, {v.data_on<T>(d), &plan, y.mutable_data_on<T>(d), rows, from ? from.data_on<T>(d) : nullptr});
     plan.done();
 }
 
@@ -83,6 +88,7 @@ Tensor added(const char* op, const Tensor& x, const Dims& sizes, int dim, const 
 
 // The corner of src that index covers.
 Tensor covered(const char* op, const Tensor& x, const Tensor& index, Tensor src) {
+    check_same_device(op, x.device(), src.device());
     LC_CHECK(src.dtype() == x.dtype(), TypeError, op, ": src must have x's dtype ", x.dtype(), ", got ", src.dtype());
     LC_CHECK(src.dim() == index.dim(), ValueError, op, ": src must have as many dims as index, got shapes ", src.sizes(), " and ", index.sizes());
     for (int d = 0; d < src.dim(); ++d) {
@@ -95,18 +101,10 @@ Tensor covered(const char* op, const Tensor& x, const Tensor& index, Tensor src)
 
 // dy at the elements of src that stayed, 0 for those overwritten by a later one
 Tensor stayed(const Tensor& dy, int dim, const Tensor& index) {
-    const Tensor number = Tensor::empty(index.sizes(), DType::int64), winner = Tensor::empty(dy.sizes(), DType::int64);
-    int64_t* p = number.mutable_data<int64_t>();
-    for (int64_t i = 0; i < number.numel(); ++i) p[i] = i;
-    scatter_into("scatter", winner, dim, index, number);
-    const Tensor last = gathered("scatter", winner, dim, index), dsrc = gathered("scatter", dy, dim, index);
-    const int64_t* w = last.data<int64_t>();
-    visit_bits(dsrc.dtype(), [&]<class T>() {
-        T* d = dsrc.mutable_data<T>();
-        for (int64_t i = 0; i < dsrc.numel(); ++i)
-            if (w[i] != i) d[i] = 0;
-    });
-    return dsrc;
+    const Device d = dy.device();
+    const Tensor own = reshape(arange(int64_t(0), index.numel(), int64_t(1), DType::int64, d), index.sizes()), winner = Tensor::empty(dy.sizes(), DType::int64, d);
+    scatter_into("scatter", winner, dim, index, own);
+    return where(eq(gathered("scatter", winner, dim, index), own), gathered("scatter", dy, dim, index), Tensor::zeros({}, dy.dtype(), d));
 }
 
 Tensor one_dim(const Tensor& x) { return x.dim() ? x : reshape(x, {1}); }
@@ -150,7 +148,7 @@ Tensor scatter(const Tensor& x, int64_t dim, const Tensor& given, const Tensor& 
             Tensors grads(2);
             if (dy.needs(0)) {
                 grads[0] = clone(dy[0]);
-                scatter_into("scatter", grads[0], d, index(), Tensor::zeros(index().sizes(), dy[0].dtype()));
+                scatter_into("scatter", grads[0], d, index(), Tensor::zeros(index().sizes(), dy[0].dtype(), dy[0].device()));
             }
             if (dy.needs(1)) grads[1] = stayed(dy[0], d, index());
             return grads;

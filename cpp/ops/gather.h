@@ -11,6 +11,7 @@
 // -size to size - 1. 16-bit types are summed in float32.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 #include "cpp/ops/grid.h"
 
@@ -21,7 +22,7 @@ struct GatherPlan {
     const int64_t* index;
     int64_t count, size, step;                        // along dim: of index, of x, x's stride
     Grid lead, tail;
-    bool* outside;                                    // out   set where an index is out of range; 0 is taken in its place
+    bool* outside;                                    // out   set where an index is out of range, 0 is taken in its place; CUDA's kernels give up
 };
 template <class T> struct GatherForward {
     const T* x;
@@ -32,7 +33,7 @@ template <class T> struct GatherScatter {
     const T* v;                                       // [lead, count, tail]
     const GatherPlan* plan;
     T* x;
-    bool rows = false;                                // each row of x is first made a copy of from's, or 0 without one
+    bool rows = false;                                // CPU: each row of x is first made a copy of from's, or 0 without one
     const T* from = nullptr;
 };
 
@@ -48,3 +49,6 @@ LC_API Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, con
 LC_CPU_KERNEL(gather_forward, GatherForward)          // any T of 1, 2, 4, 8 bytes
 LC_CPU_KERNEL(gather_scatter, GatherScatter)
 LC_CPU_KERNEL(gather_backward, GatherScatter)         // scatter_add: float double int64 int32
+LC_CUDA_KERNEL(gather_forward, GatherForward)
+LC_CUDA_KERNEL(gather_scatter, GatherScatter)
+LC_CUDA_KERNEL(gather_backward, GatherScatter)

@@ -32,10 +32,18 @@ struct Caller {
     }
 };
 
+void check_range(const Caller& caller, const Tensor& given, int d, int64_t size) {
+    const Tensor index = detail::dense(detail::converted(given, DType::int64));
+    const int64_t* i = index.data<int64_t>();
+    for (int64_t p = 0; p < index.numel(); ++p)
+        LC_CHECK(i[p] >= -size && i[p] < size, IndexError, caller.op, ": index ", i[p], " is out of range for dim ", caller.dim(d),
+                 " of size ", size, " (shape ", caller.named.sizes(), ")");
+}
+
 // Masks become the integers they stand for; the result has one index a dim of x.
 Tensors integer_indices(const Caller& caller, const Tensor& x, const Tensors& indices) {
     const char* op = caller.op;
-    refuse_recording(op, "indices are read on the host");
+    if (x.device().is_cpu()) refuse_recording(op, "indices are read on the host");
     Tensors out;
     for (const Tensor& index : indices) {
         const int dim = int(out.size());
@@ -47,10 +55,15 @@ Tensors integer_indices(const Caller& caller, const Tensor& x, const Tensors& in
             for (int k = 0; k < index.dim(); ++k)
                 LC_CHECK(index.size(k) == x.size(dim + k), IndexError, op, ": mask of shape ", index.sizes(), " does not match dim ",
                          caller.dim(dim + k), " of size ", x.size(dim + k), " (shape ", caller.named.sizes(), ")");
-            for (Tensor& column : nonzero_tuple(index)) out.push_back(std::move(column));
+            for (const Tensor& column : nonzero_tuple(index)) out.push_back(to(column, x.device()));
         } else {
             LC_CHECK(is_integral(index.dtype()), IndexError, op, ": indices must be integers or booleans, got ", index.dtype());
-            out.push_back(to(index, DType::int64));
+            if (index.device() != x.device()) {
+                LC_CHECK(index.device().is_cpu(), ValueError, op, ": indices on ", index.device(), " for a tensor on ", x.device(), "; move one with to()");
+                refuse_recording(op, "indices of the CPU are read on the host");
+                if (dim < x.dim()) check_range(caller, index, dim, x.size(dim));
+            }
+            out.push_back(to(to(index, DType::int64), x.device()));
         }
     }
     LC_CHECK(int(out.size()) <= x.dim(), IndexError, op, ": too many indices: ", out.size(), " for shape ", caller.named.sizes());
@@ -85,7 +98,7 @@ Tensors merged(const Tensors& indices, int dim) {
 
 // Where the indexed elements of a tensor of these sizes and strides lie.
 struct Places {
-    Places(const Caller& caller, const Dims& sizes, const Dims& strides, const Tensors& indices) : place(count_of(caller.op, indices)) {
+    Places(const Caller& caller, const Dims& sizes, const Dims& strides, const Tensors& indices, Device device) : on(device), place(count_of(caller.op, indices)) {
         int first = -1, last = -1, indexed = 0;
         for (int d = 0; d < sizes.size(); ++d) {
             if (!indices[size_t(d)]) continue;
@@ -99,15 +112,28 @@ struct Places {
             (left ? lead : tail).add(sizes[d], strides[d]);
             (left ? lead_sizes : tail_sizes).push_back(sizes[d]);
         }
-        for (int64_t p = 0; p < count; ++p) place[p] = 0;
+        if (!device.is_cpu()) place_there = Tensor::empty({count}, DType::int64, device), row = Tensor::empty_like(place_there);
+        else
+            for (int64_t p = 0; p < count; ++p) place[p] = 0;
         for (int d = 0; d < sizes.size(); ++d)
-            if (indices[size_t(d)]) add(caller, contiguous(expand(indices[size_t(d)], shape)), d, sizes[d], strides[d]);
+            if (indices[size_t(d)] && !device.is_cpu()) add_there(contiguous(expand(indices[size_t(d)], shape)), sizes[d], strides[d], d == first);
+            else if (indices[size_t(d)]) add(caller, contiguous(expand(indices[size_t(d)], shape)), d, sizes[d], strides[d]);
     }
 
     int64_t count_of(const char* op, const Tensors& indices) {
         for (const Tensor& index : indices)
             if (index) shape = broadcast(op, shape, index.sizes());
-        return count = element_count(shape);
+        count = element_count(shape);
+        return on.is_cpu() ? count : 0;
+    }
+    const int64_t* data() const { return on.is_cpu() ? place.data() : place_there.data_on<int64_t>(on); }
+
+    void add_there(const Tensor& index, int64_t size, int64_t stride, bool first) {
+        rows *= size;
+        replayable([device = on, a = IndexPlaces<int64_t>{index.data_on<int64_t>(on), count, size, stride, first, place_there.mutable_data_on<int64_t>(on), row.mutable_data_on<int64_t>(on)}] {
+            cuda::use(device);
+            cuda::index_places<int64_t>(a);
+        });
     }
 
     void add(const Caller& caller, const Tensor& index, int d, int64_t size, int64_t stride) {
@@ -122,10 +148,7 @@ struct Places {
             }
             if (bad) outside = true;
         });
-        if (!outside) return;
-        for (int64_t p = 0; p < count; ++p)
-            LC_CHECK(i[p] >= -size && i[p] < size, IndexError, caller.op, ": index ", i[p], " is out of range for dim ", caller.dim(d),
-                     " of size ", size, " (shape ", caller.named.sizes(), ")");
+        if (outside) check_range(caller, index, d, size);
     }
 
     Dims result() const {
@@ -135,12 +158,24 @@ struct Places {
         return sizes;
     }
 
+    Device on;                                        // where x is
     Dims shape;                                       // of the indices together
-    int64_t count = 1;
+    int64_t count = 1, rows = 1;
     Buffer<int64_t> place;
+    Tensor place_there, row;                          // on CUDA instead
     Grid lead, tail;
     Dims lead_sizes, tail_sizes;
 };
+
+template <class T> void run_forward(const Places& at, const T* x, T* y) {
+    const IndexForward<T> a{x, at.data(), at.count, &at.lead, &at.tail, y};
+    if (at.on.is_cpu()) return cpu::index_forward(a);
+    replayable([device = at.on, a = a, lead = at.lead, tail = at.tail]() mutable {      // the grids live as long as the plan
+        a.lead = &lead;
+        a.tail = &tail;
+        on::index_forward(device, a);
+    });
+}
 
 bool none(const Tensors& indices) {
     for (const Tensor& index : indices)
@@ -160,16 +195,24 @@ Tensor fitted(const char* op, Tensor v, const Dims& sizes) {
 
 // v: contiguous, of x's dtype and of the shape that at.result() says
 void put(const Tensor& x, const Places& at, const Tensor& v, bool accumulate) {
-    if (!accumulate)
-        visit_bits(x.dtype(), [&]<class T>() {
-            cpu::index_put<T>(IndexPut<T>{v.data<T>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<T>()});
+    const Device d = x.device();
+    const auto run = [&]<class T>(auto here, auto there) {
+        const IndexPut<T> a{v.data_on<T>(d), at.data(), at.count, &at.lead, &at.tail, x.mutable_data_on<T>(d)};
+        if (d.is_cpu()) return here(a);
+        replayable([=, rows = IndexPutRows<T>{a, at.row.data_on<int64_t>(d), at.rows}, lead = at.lead, tail = at.tail]() mutable {
+            rows.put.lead = &lead;                    // the grids live as long as the plan
+            rows.put.tail = &tail;
+            cuda::use(d);
+            there(rows);
         });
-    else switch (x.dtype()) {
-            case DType::float32: return cpu::index_backward<float>({v.data<float>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<float>()});
-            case DType::float64: return cpu::index_backward<double>({v.data<double>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<double>()});
-            case DType::int64: return cpu::index_backward<int64_t>({v.data<int64_t>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<int64_t>()});
-            default: return cpu::index_backward<int32_t>({v.data<int32_t>(), at.place.data(), at.count, &at.lead, &at.tail, x.mutable_data<int32_t>()});
-        }
+    };
+    if (!accumulate) return visit_bits(x.dtype(), [&]<class T>() { run.template operator()<T>(cpu::index_put<T>, cuda::index_put_rows<T>); });
+    switch (x.dtype()) {
+        case DType::float32: return run.operator()<float>(cpu::index_backward<float>, cuda::index_add_rows<float>);
+        case DType::float64: return run.operator()<double>(cpu::index_backward<double>, cuda::index_add_rows<double>);
+        case DType::int64: return run.operator()<int64_t>(cpu::index_backward<int64_t>, cuda::index_add_rows<int64_t>);
+        default: return run.operator()<int32_t>(cpu::index_backward<int32_t>, cuda::index_add_rows<int32_t>);
+    }
 }
 
 // The dtype sums into x are made in.
@@ -187,9 +230,9 @@ void put(const Caller& caller, const Tensor& x, const Tensors& wanted, const Ten
         put(caller, sum, indices, detail::converted(v, sum.dtype()), true);
         return detail::copy_into(x, sum);
     }
-    const Places at(caller, x.sizes(), x.strides(), indices);
+    const Places at(caller, x.sizes(), x.strides(), indices, x.device());
     const Dims sizes = at.result();
-    Tensor values = detail::converted(fitted(caller.op, v, sizes), x.dtype());
+    Tensor values = to(detail::converted(fitted(caller.op, v, sizes), x.dtype()), x.device());
     if (values.storage() == x.storage()) values = clone(values);       // x[i] = x[j]: read everything before writing
     put(x, at, contiguous(expand(values, sizes)), accumulate);
 }
@@ -204,9 +247,9 @@ bool picks_rows(const Dims& sizes, const Tensors& indices) {
 
 Tensor rows_added(const char* op, const Tensor& index, const Tensor& dy, const Dims& sizes) {
     const int64_t cols = element_count(sizes) / sizes[0];
-    const Places at({op, dy}, {sizes[0], cols}, {1, 1}, {index, Tensor()});                // offsets that are the rows themselves
-    const Tensor numbers = Tensor::empty({at.count}, DType::int64);
-    std::copy_n(at.place.data(), at.count, numbers.mutable_data<int64_t>());
+    const Places at({op, dy}, {sizes[0], cols}, {1, 1}, {index, Tensor()}, dy.device());   // offsets that are the rows themselves
+    const Tensor numbers = at.on.is_cpu() ? Tensor::empty({at.count}, DType::int64) : at.place_there;
+    if (at.on.is_cpu()) std::copy_n(at.place.data(), at.count, numbers.mutable_data<int64_t>());
     return reshape(detail::rows_added(numbers, reshape(dy, {at.count, cols}), sizes[0]), sizes);
 }
 
@@ -225,12 +268,12 @@ Tensor masked(const char* op, const Tensor& given, const Tensor& given_mask) {
 Tensor gathered(const Caller& caller, const Tensor& x, const Tensors& wanted) {
     Dims sizes;
     if (const int dim = merged_dim(x, wanted, sizes); dim >= 0) return gathered(caller, reshape(x, sizes), merged(wanted, dim));
-    if (x.dim() == 1 && wanted[0].dtype() == DType::bool_ && wanted[0].sizes() == x.sizes() && !wants_grad({x})) return masked(caller.op, x, wanted[0]);
+    if (x.device().is_cpu() && x.dim() == 1 && wanted[0].dtype() == DType::bool_ && wanted[0].sizes() == x.sizes() && !wants_grad({x})) return masked(caller.op, x, wanted[0]);
     const Tensors indices = integer_indices(caller, x, wanted);
-    const Places at(caller, x.sizes(), x.strides(), indices);
+    const Places at(caller, x.sizes(), x.strides(), indices, x.device());
     const Tensor y = Tensor::empty(at.result(), x.dtype(), x.device());
     visit_bits(x.dtype(), [&]<class T>() {
-        cpu::index_forward<T>(IndexForward<T>{x.data<T>(), at.place.data(), at.count, &at.lead, &at.tail, y.mutable_data<T>()});
+        run_forward(at, x.data_on<T>(at.on), y.mutable_data_on<T>(at.on));
     });
     if (wants_grad({x})) {
         std::vector<Saved> saved(indices.begin(), indices.end());

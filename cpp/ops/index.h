@@ -9,6 +9,7 @@
 // Sums are made in the order of p, 16-bit types in float32.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 #include "cpp/ops/grid.h"
 #include "cpp/ops/views.h"
@@ -28,6 +29,19 @@ template <class T> struct IndexPut {
     int64_t count;
     const Grid *lead, *tail;
     T* x;
+};
+
+// CUDA finds the places itself, dim after dim: place and row, the number of the place among all that indices can name.
+template <class T> struct IndexPlaces {
+    const T* index;                                   // along one dim
+    int64_t count, size, stride;
+    bool first;                                       // dim
+    int64_t *place, *row;                             // in, out
+};
+template <class T> struct IndexPutRows {
+    IndexPut<T> put;
+    const int64_t* row;                               // [count]
+    int64_t rows;
 };
 
 template <class T> struct IndexMasked {                // y = the elements of x whose mask is set
@@ -57,3 +71,7 @@ LC_CPU_KERNEL(index_forward, IndexForward)            // any T of 1, 2, 4, 8 byt
 LC_CPU_KERNEL(index_masked, IndexMasked)
 LC_CPU_KERNEL(index_put, IndexPut)
 LC_CPU_KERNEL(index_backward, IndexPut)               // accumulate: float double int64 int32
+LC_CUDA_KERNEL(index_forward, IndexForward)
+LC_CUDA_ONLY_KERNEL(index_places, IndexPlaces)        // int64_t; which checks the index too
+LC_CUDA_ONLY_KERNEL(index_put_rows, IndexPutRows)     // as index_put
+LC_CUDA_ONLY_KERNEL(index_add_rows, IndexPutRows)     // as index_backward

@@ -7,7 +7,11 @@
 namespace lc {
 
 int64_t detail::nonzero_starts(const Tensor& x, int64_t* starts) {
-    visit_any(x.dtype(), [&]<class T>() { cpu::nonzero_count<T>(NonzeroCount<T>{x.data<T>(), x.numel(), starts}); });
+    const Device d = x.device();
+    const int64_t blocks = (x.numel() + kNonzeroBlock - 1) / kNonzeroBlock;
+    const Tensor counts = d.is_cpu() ? Tensor() : Tensor::empty({blocks}, DType::int64, d);
+    visit_any(x.dtype(), [&]<class T>() { on::nonzero_count<T>(d, {x.data_on<T>(d), x.numel(), counts ? counts.mutable_data_on<int64_t>(d) : starts}); });
+    if (counts && blocks > 0) cuda::copy(starts, Device{}, counts.address(), d, size_t(blocks) * sizeof(int64_t));
     int64_t count = 0;
     for (int64_t b = 0; b * kNonzeroBlock < x.numel(); ++b) {
         const int64_t here = starts[b];
@@ -23,10 +27,16 @@ Tensor nonzero(const Tensor& input) {
     const Tensor x = contiguous(input);
     Buffer<int64_t> starts(x.numel() / kNonzeroBlock + 1);
     const int64_t count = detail::nonzero_starts(x, starts.data());
-    const Tensor y = Tensor::empty({count, x.dim()}, DType::int64);
+    const Device d = x.device();
+    const Tensor y = Tensor::empty({count, x.dim()}, DType::int64, d);
+    Tensor there;                                     // the starts, for CUDA
+    if (!d.is_cpu() && count > 0) {
+        there = Tensor::empty({x.numel() / kNonzeroBlock + 1}, DType::int64, d);
+        cuda::copy(const_cast<void*>(there.address()), d, starts.data(), Device{}, size_t(there.numel()) * sizeof(int64_t));
+    }
     if (count > 0 && x.dim() > 0)
         visit_any(x.dtype(), [&]<class T>() {
-            cpu::nonzero_forward<T>(NonzeroForward<T>{x.data<T>(), x.numel(), starts.data(), &x.sizes(), y.mutable_data<int64_t>()});
+            on::nonzero_forward<T>(d, {x.data_on<T>(d), x.numel(), there ? there.data_on<int64_t>(d) : starts.data(), &x.sizes(), y.mutable_data_on<int64_t>(d)});
         });
     return y;
 }

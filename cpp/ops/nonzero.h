@@ -3,6 +3,7 @@
 //   y[p, k] = k-th coordinate of the p-th element that is not zero          y: int64 [count, rank of x]
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -34,3 +35,5 @@ LC_API Tensors nonzero_tuple(const Tensor& x);        // a column of it each, co
 
 LC_CPU_KERNEL(nonzero_count, NonzeroCount)
 LC_CPU_KERNEL(nonzero_forward, NonzeroForward)
+LC_CUDA_KERNEL(nonzero_count, NonzeroCount)
+LC_CUDA_KERNEL(nonzero_forward, NonzeroForward)

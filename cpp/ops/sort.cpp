@@ -29,7 +29,10 @@ std::pair<Tensor, Tensor> ordered(const char* op, const Tensor& x, int dim, int6
     Tensor y = Tensor::empty(sizes, x.dtype(), x.device()), index = Tensor::empty(sizes, DType::int64, x.device());
     if (keep > 0 && x.numel() > 0) {
         visit_any(x.dtype(), [&]<class T>() {
-            replayable([a = SortForward<T>{rows.data<T>(), x.numel() / n, n, keep, descending, nullptr, y.mutable_data<T>(), index.mutable_data<int64_t>()}]() mutable {
+            const Device d = x.device();
+            const SortForward<T> args{rows.data_on<T>(d), x.numel() / n, n, keep, descending, nullptr, y.mutable_data_on<T>(d), index.mutable_data_on<int64_t>(d)};
+            if (!d.is_cpu()) return on::sort_forward<T>(d, args);
+            replayable([a = args]() mutable {
                 const Buffer<char> scratch(num_threads() * sort_scratch_bytes(a.n, int64_t(sizeof(T))));
                 a.scratch = scratch.data();
                 cpu::sort_forward<T>(a);
@@ -64,6 +67,10 @@ std::pair<Tensor, Tensor> topk(const Tensor& x, int64_t k, int64_t dim, bool lar
 std::tuple<Tensor, Tensor, Tensor> unique(const Tensor& x) {
     no_gradient("unique", x);
     refuse_recording("unique", "the size of the result depends on values");
+    if (!x.device().is_cpu()) {                       // a count that the host waits for anyway
+        const auto [values, inverse, counts] = unique(to(x, Device{}));
+        return {to(values, x.device()), to(inverse, x.device()), to(counts, x.device())};
+    }
     const auto [sorted, order] = sort(reshape(x, {-1}), 0);
     const int64_t n = x.numel();
     const Tensor inverse = Tensor::empty(x.sizes(), DType::int64);
@@ -90,6 +97,8 @@ std::tuple<Tensor, Tensor, Tensor> unique(const Tensor& x) {
 
 Tensor searchsorted(const Tensor& sorted, const Tensor& values, bool right) {
     refuse_recording("searchsorted", "values are read on the host");
+    check_same_device("searchsorted", sorted.device(), values.device());
+    if (!values.device().is_cpu()) return to(searchsorted(to(sorted.detach(), Device{}), to(values.detach(), Device{}), right), values.device());
     LC_CHECK(sorted.dim() >= 1, ValueError, "searchsorted: the sorted sequence needs a dim to search along");
     const bool shared = sorted.dim() == 1;
     bool fits = shared || sorted.dim() == values.dim();

@@ -7,6 +7,7 @@
 #pragma once
 #include <tuple>
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -35,3 +36,4 @@ LC_API Tensor searchsorted(const Tensor& sorted, const Tensor& values, bool righ
 }  // namespace lc
 
 LC_CPU_KERNEL(sort_forward, SortForward)              // all dtypes
+LC_CUDA_KERNEL(sort_forward, SortForward)             // which needs no scratch

@@ -49,12 +49,6 @@ template <class V> void gather(const void* w, const int64_t* index, int64_t coun
     launch("embedding", gather_kernel<V>, {dim3(unsigned(div_up(count * cols, kThreads))), dim3(kThreads)}, static_cast<const V*>(w), index, count, rows, cols, static_cast<V*>(y));
 }
 
-int bits_of(int64_t n) {
-    int bits = 0;
-    while (int64_t(1) << bits <= n) ++bits;
-    return bits;
-}
-
 }  // namespace
 
 template <class T> void embedding_forward(const EmbeddingForward<T>& a) {

@@ -82,6 +82,13 @@ static __global__ __launch_bounds__(kSortThreads) void scatter_kernel(const uint
 
 }  // namespace radix
 
+// Bits of the numbers up to n.
+inline int bits_of(int64_t n) {
+    int bits = 0;
+    while (int64_t(1) << bits <= n) ++bits;
+    return bits;
+}
+
 // Sorts by the lowest `bits` of the keys. keys and values: two arrays each; the result is in the one that is returned.
 inline int radix_sort(const char* name, uint32_t* const (&keys)[2], uint32_t* const (&values)[2], int64_t n, int bits) {
     const int64_t blocks = div_up(n, kSortTile);

@@ -160,6 +160,7 @@ template <class T> T atomicAdd(T* p, T value) {
     emulator::atomic_access(p, sizeof(T));
     return __atomic_fetch_add(p, value, __ATOMIC_RELAXED);
 }
+inline int __popc(uint32_t x) { return __builtin_popcount(x); }
 inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 inline double rsqrt(double x) { return 1.0 / ::sqrt(x); }
 inline float rsqrt(float x) { return 1.0f / sqrtf(x); }
