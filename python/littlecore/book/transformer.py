@@ -103,7 +103,7 @@ def trained(
         source, target = draw(64)
         return F.cross_entropy(model(source, behind(vocabulary, target)).flatten(0, 1), target.flatten())
 
-    return model, fit(demo, model, loss, steps, 2e-3, text)
+    return model, fit(demo, model, loss, steps, 2e-3, text, warmup=steps // 10)
 
 
 def exact(model: models.TransformerSeq2Seq, source: Tensor, target: Tensor, begin: int) -> Tensor:
