@@ -1,7 +1,14 @@
 #include "cpp/ops/nll_loss.h"
 #include "cpp/autograd/node.h"
+#include "cpp/ops/binary.h"
 #include "cpp/ops/copy.h"
+#include "cpp/ops/gather.h"
+#include "cpp/ops/index.h"
+#include "cpp/ops/reduce.h"
 #include "cpp/ops/reduction.h"
+#include "cpp/ops/unary.h"
+#include "cpp/ops/views.h"
+#include "cpp/ops/where.h"
 
 namespace lc {
 namespace {
@@ -33,12 +40,24 @@ Tensor backward(const Tensor& dy_any, const Problem& p, const Dims& sizes, const
     return dx;
 }
 
+// Where targets are not the host's to read: made of other ops, whose kernels check the classes.
+Tensor on_device(const Tensor& x, const Tensor& target, const Tensor& weight, const Problem& p) {
+    const int d = class_dim(x);
+    const Tensor t = to(target, DType::int64), counts = ne(t, number(p.ignore_index)), classes = where(counts, t, number(int64_t(0)));
+    const Tensor picked = squeeze(gather(x, d, unsqueeze(classes, d)), Dims{d});
+    const Tensor w = !weight ? to(counts, x.dtype()) : where(counts, reshape(index_select(weight, 0, reshape(classes, {-1})), t.sizes()), number(0.0));
+    const Tensor losses = where(counts, neg(mul(picked, w)), number(0.0));
+    return p.reduction == Reduction::none ? losses : p.reduction == Reduction::sum ? sum(losses)
+                                                                                   : div(sum(losses), sum(w));
+}
+
 }  // namespace
 
 Tensor nll_loss(const Tensor& x_any, const Tensor& target_any, const Tensor& weight_any, int64_t ignore_index, const std::string& reduction) {
     Problem p{class_rows("nll_loss", x_any), ignore_index, parse_reduction("nll_loss", reduction), shared_total(), target_any.numel()};
     check_class_indices("nll_loss", x_any, target_any);
     check_class_weight("nll_loss", x_any, weight_any, p.rows.n);
+    if (!x_any.device().is_cpu()) return on_device(x_any, target_any, weight_any, p);
     Tensor y, target, weight;
     {
         NoGrad no_grad;

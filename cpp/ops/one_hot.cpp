@@ -29,6 +29,7 @@ int64_t largest_of(const char* op, const Tensor& index) {
 }  // namespace
 
 Tensor one_hot(const Tensor& given, int64_t classes) {
+    if (!given.device().is_cpu()) return to(one_hot(to(given, Device{}), classes), given.device());     // the host looks at the classes
     const Tensor index = checked("one_hot", given);
     const int64_t *i = index.data<int64_t>(), n = index.numel(), largest = largest_of("one_hot", index);
     LC_CHECK(classes >= -1 && classes != 0, ValueError, "one_hot: num_classes must be positive, or -1 for as many as needed, got ", classes);
@@ -45,6 +46,7 @@ Tensor one_hot(const Tensor& given, int64_t classes) {
 }
 
 Tensor bincount(const Tensor& given, const Tensor& weights, int64_t minlength) {
+    if (!given.device().is_cpu()) return to(bincount(to(given, Device{}), weights ? to(weights, Device{}) : weights, minlength), given.device());
     const Tensor index = checked("bincount", given);
     LC_CHECK(index.dim() == 1, ValueError, "bincount: takes a list of classes, got shape ", given.sizes());
     LC_CHECK(minlength >= 0, ValueError, "bincount: minlength is negative: ", minlength);

@@ -7,6 +7,7 @@
 #include "cpp/core/parallel.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/matmul.h"
+#include "cpp/ops/views.h"
 
 namespace lc {
 namespace {
@@ -36,7 +37,12 @@ Layout layout_of(const char* op, const QuantizedWeight& w, int64_t in) {
     return l;
 }
 
-void unpack(const Layout& l, const uint8_t* codes, const float* scales, float* w) {
+void unpack(const Layout& l, const uint8_t* codes, const float* scales, float* w, Device d) {
+    if (!d.is_cpu())
+        return replayable([d, a = QuantizedUnpack<float>{codes, scales, l.out, l.in, l.groups, int(l.bits), w}] {
+            cuda::use(d);
+            cuda::quantized_unpack<float>(a);
+        });
     parallel_for(l.out, l.out * l.in, [&](int64_t j, int) {
         for (int64_t k = 0; k < l.in; ++k) {
             const uint8_t b = codes[l.byte(j, k)];
@@ -52,6 +58,10 @@ QuantizedWeight quantize_weight(const Tensor& given, int64_t bits) {
     LC_CHECK(bits == 8 || bits == 4, ValueError, "quantize_weight: bits must be 8 or 4, got ", bits);
     LC_CHECK(given.dim() == 2 && given.dtype() == DType::float32, TypeError, "quantize_weight: wants a float32 matrix [out, in], got ",
              given.dtype(), " ", given.sizes());
+    if (!given.device().is_cpu()) {                   // once in a model's life: on the host
+        const QuantizedWeight q = quantize_weight(to(given.detach(), Device{}), bits);
+        return {to(q.codes, given.device()), to(q.scales, given.device())};
+    }
     const Tensor w = contiguous(given.detach());
     const Layout l{w.size(0), w.size(1), bits, groups_of(w.size(1), bits)};
     const QuantizedWeight q{Tensor::zeros({(l.out + 3) / 4, l.bytes()}, DType::uint8), Tensor::empty({l.out, l.groups}, DType::float32)};
@@ -81,8 +91,9 @@ QuantizedWeight quantize_weight(const Tensor& given, int64_t bits) {
 Tensor dequantize_weight(const QuantizedWeight& given, int64_t in) {
     LC_CHECK(in >= 0, ValueError, "dequantize_weight: in_features is ", in);
     const Layout l = layout_of("dequantize_weight", given, in);
-    const Tensor codes = contiguous(given.codes), scales = contiguous(given.scales), w = Tensor::empty({l.out, in}, DType::float32);
-    unpack(l, codes.data<uint8_t>(), scales.data<float>(), w.mutable_data<float>());
+    const Tensor codes = contiguous(given.codes), scales = contiguous(given.scales), w = Tensor::empty({l.out, in}, DType::float32, given.codes.device());
+    const Device d = codes.device();
+    unpack(l, codes.data_on<uint8_t>(d), scales.data_on<float>(d), w.mutable_data_on<float>(d), d);
     return w;
 }
 
@@ -97,16 +108,23 @@ Tensor quantized_linear(const Tensor& given, const QuantizedWeight& w, const Ten
     const Tensor x = contiguous(given), codes = contiguous(w.codes), scales = contiguous(w.scales), bias = b ? contiguous(b) : b;
     Dims sizes = x.sizes();
     sizes[sizes.size() - 1] = l.out;
-    const Tensor y = Tensor::empty(sizes, DType::float32);
+    const Device d = x.device();
+    const Tensor y = Tensor::empty(sizes, DType::float32, d);
     if (y.numel() == 0) return y;
     const int64_t rows = y.numel() / l.out;
-    const float* bias_data = bias ? bias.data<float>() : nullptr;
-    if (rows > kFewRows || k_chains(l.in, 4) == 1) {
-        Buffer<float> weight(l.out * l.in);
-        unpack(l, codes.data<uint8_t>(), scales.data<float>(), weight.data());
-        detail::Product p{{x.raw(), l.in, 1}, {weight.data(), 1, l.in}, y.mutable_raw(), l.out, rows, l.out, l.in};
+    const float* bias_data = bias ? bias.data_on<float>(d) : nullptr;
+    if (rows > kFewRows || (d.is_cpu() && k_chains(l.in, 4) == 1)) {
+        const Tensor weight = Tensor::empty({l.out, l.in}, DType::float32, d);
+        unpack(l, codes.data_on<uint8_t>(d), scales.data_on<float>(d), weight.mutable_data_on<float>(d), d);
+        detail::Product p{{x.raw_on(d), l.in, 1}, {weight.raw_on(d), 1, l.in}, y.mutable_raw_on(d), l.out, rows, l.out, l.in};
         p.bias = bias_data;
-        detail::multiply(DType::float32, p);
+        detail::multiply(DType::float32, p, d);
+        return y;
+    }
+    if (!d.is_cpu()) {
+        const Tensor wide = Tensor::zeros({rows, l.depth()}, DType::float32, d);
+        detail::copy_into(Tensor::view_of(wide, {rows, l.in}, wide.strides(), 0), reshape(x, {rows, l.in}));
+        on::quantized_linear_forward<float>(d, {wide.data_on<float>(d), scales.data_on<float>(d), bias_data, codes.data_on<uint8_t>(d), y.mutable_data_on<float>(d), rows, l.out, l.in, l.groups, int(l.bits)});
         return y;
     }
     Buffer<float> padded(rows * l.depth());

@@ -16,6 +16,7 @@
 // scales: float32 [out, groups]. x, w, b, y: float32.
 #pragma once
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -32,8 +33,18 @@ template <class T> struct QuantizedLinearForward {
     int bits;
 };
 
+template <class T> struct QuantizedUnpack {
+    const uint8_t* codes;
+    const T* scales;
+    int64_t n, k, groups;
+    int bits;
+    T* w;                                             // [n, k]
+};
+
 }  // namespace lc
 LC_CPU_KERNEL(quantized_linear_forward, QuantizedLinearForward)
+LC_CUDA_KERNEL(quantized_linear_forward, QuantizedLinearForward)
+LC_CUDA_ONLY_KERNEL(quantized_unpack, QuantizedUnpack)
 namespace lc {
 
 struct QuantizedWeight {

@@ -56,7 +56,7 @@ Tensor repeat_interleave(const Tensor& x, const Tensor& given, int64_t dim) {
     LC_CHECK(given.numel() == 1 || given.numel() == x.size(d), ValueError, "repeat_interleave: ", given.numel(), " repeats for dim ", d,
              " of size ", x.size(d), " (shape ", x.sizes(), ")");
     refuse_recording("repeat_interleave", "repeats are read on the host");
-    const Tensor times = contiguous(expand(detail::converted(reshape(given.detach(), {-1}), DType::int64), {x.size(d)}));
+    const Tensor times = contiguous(expand(detail::converted(reshape(to(given.detach(), Device{}), {-1}), DType::int64), {x.size(d)}));
     int64_t total = 0;
     for (int64_t i = 0; i < x.size(d); ++i) {
         const int64_t n = times.data<int64_t>()[i];

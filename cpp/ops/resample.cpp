@@ -10,6 +10,16 @@
 namespace lc {
 namespace {
 
+// A table of the map where the kernel can read it; held by `keep`.
+template <class T> const T* table(const std::vector<T>& from, DType dtype, Device d, Tensors& keep) {
+    if (d.is_cpu() || from.empty()) return from.empty() ? nullptr : from.data();
+    const Tensor here = Tensor::empty({int64_t(from.size())}, dtype);
+    std::copy(from.begin(), from.end(), here.mutable_data<T>());
+    host_wrote(here.mutable_raw(), from.size() * sizeof(T));
+    keep.push_back(to(here, d));
+    return keep.back().data_on<T>(d);
+}
+
 Tensor run(const Tensor& x, int dim, const AxisMap& given) {
     const auto held = recording() ? std::make_shared<const AxisMap>(given) : nullptr;      // the kernel's arguments point into it
     const AxisMap& map = held ? *held : given;
@@ -18,10 +28,13 @@ Tensor run(const Tensor& x, int dim, const AxisMap& given) {
     for (int d = 0; d < dim; ++d) outer *= sizes[d];
     for (int d = dim + 1; d < x.dim(); ++d) inner *= sizes[d];
     sizes[dim] = map.out();
-    const Tensor in = contiguous(x), y = Tensor::empty(sizes, x.dtype());
+    const Device d = x.device();
+    const Tensor in = contiguous(x), y = Tensor::empty(sizes, x.dtype(), d);
+    Tensors tables;
+    const int64_t *start = table(map.start, DType::int64, d, tables), *from = table(map.from, DType::int64, d, tables);
+    const double* weight = table(map.weight, DType::float64, d, tables);
     const auto launch = [&]<class T>() {
-        cpu::resample_forward<T>({outer, map.in, map.out(), inner, map.start.data(), map.from.data(), map.weight.empty() ? nullptr : map.weight.data(),
-                                  in.data<T>(), y.mutable_data<T>()});
+        on::resample_forward<T>(d, {outer, map.in, map.out(), inner, start, from, weight, in.data_on<T>(d), y.mutable_data_on<T>(d)});
     };
     visit_any(x.dtype(), [&]<class T>() {
         if constexpr (std::is_same_v<T, bool>) launch.template operator()<uint8_t>();
@@ -111,7 +124,7 @@ Tensor constant_pad(const Tensor& x, const Dims& padding, double value) {
             skipped[dim] = std::max<int64_t>(padding[i], 0);
         }
     }
-    const Tensor y = Tensor::empty(sizes, x.dtype());
+    const Tensor y = Tensor::empty(sizes, x.dtype(), x.device());
     for (int64_t& n : window) n = std::max<int64_t>(n, 0);
     const int64_t kept = element_count(window);
     if (kept < y.numel()) fill_(y, value);
@@ -293,7 +306,7 @@ Tensor unfolded(const Tensor& x, const Axis& h, const Axis& w) {
     const Dims sizes{x.size(0), x.size(1), h.kernel, w.kernel, h.windows(), w.windows()};
     const Dims strides{wide.stride(0), wide.stride(1), wide.stride(2) * h.dilation, wide.stride(3) * w.dilation,
                        wide.stride(2) * h.stride, wide.stride(3) * w.stride};
-    const Tensor y = Tensor::empty(sizes, x.dtype());
+    const Tensor y = Tensor::empty(sizes, x.dtype(), x.device());
     detail::copy_into(y, Tensor::view_of(wide, sizes, strides, wide.offset()));
     return reshape(y, {x.size(0), x.size(1) * h.kernel * w.kernel, h.windows() * w.windows()});
 }

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 #include "cpp/core/cpu_kernel.h"
+#include "cpp/core/cuda_kernel.h"
 #include "cpp/core/tensor.h"
 
 namespace lc {
@@ -30,6 +31,7 @@ template <class T> struct ResampleForward {
 
 }  // namespace lc
 LC_CPU_KERNEL(resample_forward, ResampleForward)
+LC_CUDA_KERNEL(resample_forward, ResampleForward)
 namespace lc {
 
 struct AxisMap {
