@@ -58,9 +58,21 @@ def _configured(options: argparse.Namespace) -> Run:
     config = with_settings(RECIPES[options.name].defaults(options.name, options.data), options.set + named)
     if config.epochs < 1 or config.batch_size < 1:
         raise ValueError(f"epochs {config.epochs} and batch_size {config.batch_size} must be at least 1")
-    if config.device != "cpu":
-        raise ValueError(f"device {config.device!r} is not available here: there is cpu")
+    _check_device(config.device)
     return Run(options.name, config, None)
+
+
+def _check_device(device: str) -> None:
+    import littlecore as lc
+
+    kind, _, number = device.partition(":")
+    if kind == "cuda" and lc.cuda.is_available() and (not number or number.isdecimal()):
+        if int(number or 0) < lc.cuda.device_count():
+            return
+    elif device == "cpu":
+        return
+    there = [f"cuda:{i}" for i in range(lc.cuda.device_count())] or [lc.cuda.why_not()]
+    raise ValueError(f"device {device!r} is not available here: there is cpu; {', '.join(there)}")
 
 
 def _resumed(options: argparse.Namespace) -> tuple[Path, Run]:

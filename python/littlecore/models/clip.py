@@ -104,7 +104,7 @@ class TextModel(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.final_layer_norm(self.encoder(self.embeddings(tokens), True))
         last = (tokens == self.end).long().argmax(-1)  # behind it all is padding, which nothing before it can see
-        return x[_core.arange(len(tokens)), last]
+        return x[_core.arange(len(tokens), device=x.device), last]
 
 
 class VisionEmbeddings(nn.Module):
@@ -173,7 +173,7 @@ class CLIP(nn.Module):
     @staticmethod
     def loss(logits: Tensor) -> Tensor:
         """Which text belongs to each image, and which image to each text: number i to number i.    [N, N] -> []"""
-        own = _core.arange(len(logits))
+        own = _core.arange(len(logits), device=logits.device)
         return (F.cross_entropy(logits, own) + F.cross_entropy(logits.mT, own)) / 2
 
 

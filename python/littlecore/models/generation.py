@@ -46,7 +46,7 @@ def sample(logits: Tensor) -> Tensor:
     The inverse of the cumulative distribution at one uniform number a row; a token of probability 0 is never drawn.
     """
     cumulative = F.softmax(logits.to(_core.float64), -1).cumsum(-1)  # [N, V]
-    u = _core.rand((logits.shape[0], 1), dtype=_core.float64)
+    u = _core.rand((logits.shape[0], 1), dtype=_core.float64, device=logits.device)
     threshold = u * cumulative[:, -1:]  # the sum is 1 but for rounding
     return (cumulative <= threshold).sum(-1).clamp(max=logits.shape[-1] - 1)
 

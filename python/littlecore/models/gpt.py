@@ -19,12 +19,12 @@ from .generation import Generates
 
 
 class KVCache:
-    """Keys and values of the tokens seen so far, per layer, in memory allocated once."""
+    """Keys and values of the tokens seen so far, per layer, in memory allocated once; dtype and device are like's."""
 
-    def __init__(self, layers: int, batch: int, heads: int, length: int, dim: int, dtype: Any = None) -> None:
+    def __init__(self, layers: int, batch: int, heads: int, length: int, dim: int, like: Tensor) -> None:
         shape = (batch, heads, length, dim)
-        self.keys = [_core.zeros(shape, dtype=dtype) for _ in range(layers)]
-        self.values = [_core.zeros(shape, dtype=dtype) for _ in range(layers)]
+        self.keys = [like.new_zeros(shape) for _ in range(layers)]
+        self.values = [like.new_zeros(shape) for _ in range(layers)]
         self.capacity = length
         self.length = 0  # tokens held; the model counts it up after all layers have written
 
@@ -58,7 +58,9 @@ class CausalSelfAttention(nn.Module):
         if cache is not None:
             k, v = cache.extend(layer, k, v)  # [N, H, S, D], S tokens so far
             if 1 < t < k.shape[2]:  # query i stands at position S - T + i
-                mask = _core.tril(_core.ones((t, k.shape[2]), dtype=_core.bool_), k.shape[2] - t)  # [T, S]
+                mask = _core.tril(
+                    _core.ones((t, k.shape[2]), dtype=_core.bool_, device=x.device), k.shape[2] - t
+                )  # [T, S]
         causal = mask is None and t == k.shape[2]
         y = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0, causal)
         y = y.transpose(1, 2).reshape((n, t, c))  # [N, H, T, D] -> [N, T, C]
@@ -134,7 +136,7 @@ class GPT(nn.Module, Generates):
     def make_cache(self, batch: int) -> KVCache:
         """Room for block_size tokens of each of `batch` sequences."""
         weight = self.lm_head.weight
-        return KVCache(self.n_layer, batch, self.n_head, self.block_size, self.n_embd // self.n_head, weight.dtype)
+        return KVCache(self.n_layer, batch, self.n_head, self.block_size, self.n_embd // self.n_head, weight)
 
     def features(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
         """What the readout sees.    int64 [N, T] -> [N, T, n_embd]"""
@@ -142,7 +144,7 @@ class GPT(nn.Module, Generates):
         t = tokens.shape[1]
         if start + t > self.block_size:
             raise ValueError(f"gpt: {start + t} tokens are more than block_size {self.block_size}")
-        positions = _core.arange(start, start + t)  # [T]
+        positions = _core.arange(start, start + t, device=tokens.device)  # [T]
         x = self.transformer["wte"](tokens) + self.transformer["wpe"](positions)  # [N, T, C] + [T, C]
         x = self.transformer["drop"](x)
         for i, block in enumerate(self.transformer["h"]):

@@ -52,7 +52,9 @@ class Attention(nn.Module):
         if cache is not None:
             k, v = cache.extend(layer, k, v)  # [N, H, S, D], S tokens so far
             if 1 < t < k.shape[2]:  # query i stands at position S - T + i
-                mask = _core.tril(_core.ones((t, k.shape[2]), dtype=_core.bool_), k.shape[2] - t)  # [T, S]
+                mask = _core.tril(
+                    _core.ones((t, k.shape[2]), dtype=_core.bool_, device=x.device), k.shape[2] - t
+                )  # [T, S]
         causal = mask is None and t == k.shape[2]
         y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, enable_gqa=self.heads != self.kv_heads)
         return self.o_proj(y.transpose(1, 2).flatten(2))  # [N, H, T, D] -> [N, T, H D] -> [N, T, C]
@@ -135,7 +137,7 @@ class Llama(nn.Module, Generates):
     def make_cache(self, batch: int) -> KVCache:
         """Room for block_size tokens of each of `batch` sequences."""
         layers, heads, dim = self.sizes
-        return KVCache(layers, batch, heads, self.block_size, dim, self.lm_head.weight.dtype)
+        return KVCache(layers, batch, heads, self.block_size, dim, self.lm_head.weight)
 
     def features(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
         """What the readout sees.    int64 [N, T] -> [N, T, width]"""

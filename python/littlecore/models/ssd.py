@@ -152,7 +152,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     [K, 4], [K] -> int64 [kept]
     """
     order = scores.argsort(descending=True)
-    close = (iou(boxes[order], boxes[order]) > iou_threshold).numpy()
+    close = (iou(boxes[order], boxes[order]) > iou_threshold).cpu().numpy()
     kept: list[int] = []
     for k in range(len(order)):
         if not close[k, kept].any():

@@ -54,7 +54,8 @@ class TransformerSeq2Seq(nn.Module):
 
     def decode(self, target: Tensor, memory: Tensor, source: Tensor) -> Tensor:
         """[N, T], [N, S, D] -> [N, T, target_vocab]"""
-        causal = _core.triu(_core.ones((target.shape[1], target.shape[1]), dtype=_core.bool_), 1)  # True: not allowed
+        square = _core.ones((target.shape[1], target.shape[1]), dtype=_core.bool_, device=target.device)
+        causal = _core.triu(square, 1)  # True: not allowed
         x = self.transformer.decoder(
             self._embed(target, self.target_embedding), memory, tgt_mask=causal, tgt_is_causal=True,
             memory_key_padding_mask=self._is_padding(source),
@@ -68,7 +69,7 @@ class TransformerSeq2Seq(nn.Module):
     def generate(self, source: Tensor, begin: int, end: int, max_length: int) -> Tensor:
         """The most probable token at every step, from `begin` until every row has had `end`.    [N, S] -> [N, T]"""
         memory = self.encode(source)
-        tokens = _core.full((source.shape[0], 1), begin, dtype=_core.int64)
+        tokens = _core.full((source.shape[0], 1), begin, dtype=_core.int64, device=source.device)
         done = tokens[:, 0] != tokens[:, 0]  # [N], all False
         for _ in range(max_length):
             following = self.decode(tokens, memory, source)[:, -1].argmax(-1)  # [N]

@@ -89,7 +89,7 @@ class TextCache:
     def __init__(self, decoder: Decoder, memory: Tensor, length: int) -> None:
         layers, (batch, _, width) = decoder.layers, memory.shape
         heads = layers[0].self_attn.heads
-        self.text = KVCache(len(layers), batch, heads, length, width // heads, memory.dtype)
+        self.text = KVCache(len(layers), batch, heads, length, width // heads, memory)
         self.heard = [layer.encoder_attn.keys_values(memory) for layer in layers]
 
 
@@ -205,7 +205,7 @@ class Whisper(nn.Module):
         """
         memory, tokens = self.encode(mel), prompt
         cache, unseen = self.make_cache(memory), prompt
-        done = _core.zeros((len(prompt),), dtype=_core.bool_)
+        done = _core.zeros((len(prompt),), dtype=_core.bool_, device=prompt.device)
         for _ in range(most):
             following = _core.where(done, end, self.decode(unseen, memory, cache)[:, -1].argmax(-1))  # [N]
             unseen = following.unsqueeze(1)

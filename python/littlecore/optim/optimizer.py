@@ -169,12 +169,13 @@ class Optimizer:
 
 
 def _owned(p: Tensor, name: str, value: Any) -> Tensor:
-    """A copy of a state value in the dtype the steps keep it in."""
+    """A copy of a state value in the dtype the steps keep it in, beside its parameter."""
     dtype = _core.float64 if p.dtype is _core.float64 and name != "step" else _core.float32
     if not isinstance(value, Tensor):
         value = _core.full((), float(value)) if isinstance(value, (int, float)) else _core.from_dlpack(value)
     if name != "step" and tuple(value.shape) != tuple(p.shape):
         raise ValueError(f"state '{name}' has shape {tuple(value.shape)}, its parameter {tuple(p.shape)}")
+    value = value if name == "step" else value.to(p.device)
     return value.detach().to(dtype).clone().contiguous().reshape(() if name == "step" else p.shape)
 
 

@@ -32,7 +32,7 @@ def _pack(node: Any, path: str, arrays: Arrays) -> Any:
         arrays[path] = node
         return {_ARRAY: path}
     if hasattr(node, "numpy") and hasattr(node, "detach"):
-        arrays[path] = node.detach().numpy()
+        arrays[path] = node.detach().cpu().numpy()
         return {_TENSOR: path}
     if isinstance(node, dict):
         if all(isinstance(key, str) and not key.startswith("$") for key in node):
