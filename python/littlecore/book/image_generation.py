@@ -194,18 +194,18 @@ def digits(demo: Demo) -> None:
         label = lc.where(lc.rand(32) < 0.15, 10, y[rows])
         return denoising_loss(lambda x, step: model(x, step, label), 2 * x[rows] - 1)
 
-    losses = fit(demo, model, loss, demo.pick(600, 20000), 2e-3, "digits")
+    losses = fit(demo, model, loss, demo.pick(500, 20000), 2e-3, "digits")
     demo.metric("digits, squared error of the noise, last 100 batches", float(np.mean(losses[-100:])), at_most=0.15)
     label = lc.arange(100) % 10
     for strength in (1, 2):
-        *_, made = denoised(guided(model, label, strength), lc.randn(100, 1, SIZE, SIZE))
-        made = (made.clamp(-1, 1) + 1) / 2
+        path = list(denoised(guided(model, label, strength), lc.randn(100, 1, SIZE, SIZE)))
+        made = (path[-1].clamp(-1, 1) + 1) / 2
         right = (judge(made).argmax(-1) == label).float().mean().item()
         demo.metric(
             f"guidance {strength}, digits read as they were asked for", right, at_least=0.8 if strength == 1 else 0.9
         )
         demo.metric(f"guidance {strength}, spread within a class / of true digits", spread(made, label) / spread(x, y))
-    strip(demo, model)
+    strip(demo, path)
 
 
 def classifier(demo: Demo, x: Tensor, y: Tensor, test_x: Tensor, test_y: Tensor) -> nn.Module:
@@ -229,12 +229,10 @@ def spread(x: Tensor, label: Tensor) -> float:
     return float(np.mean(every))
 
 
-def strip(demo: Demo, model: models.DenoisingUNet) -> None:
-    """Twenty digits on their way."""
-    rows, columns = 20, 11
-    label = lc.arange(rows) % 10
-    path = list(denoised(guided(model, label, 2), lc.randn(rows, 1, SIZE, SIZE)))
-    shown = [path[round(k)] for k in np.linspace(0, STEPS, columns)]
+def strip(demo: Demo, path: list[Tensor]) -> None:
+    """The first twenty digits of a batch on their way."""
+    columns = 11
+    shown = [path[round(k)][:20] for k in np.linspace(0, STEPS, columns)]
     figure = demo.figure("strip", "Twenty digits, two of each class, from noise (left) to an image (right).", (5.5, 10))
     picture = lc.cat([F.pad(x, (1, 1, 1, 1), value=-1.0) for x in shown], 3).flatten(0, 2)  # [rows * H, columns * W]
     axes = figure.subplots()
