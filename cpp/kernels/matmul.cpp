@@ -117,7 +117,7 @@ template <class T> LC_INLINE bool packs_together(const MatmulForward<T>& p) {
 constexpr int kDotRows = 4;
 
 template <class T> LC_INLINE bool reads_columns(const MatmulForward<T>& p) {
-    return p.b_depth == 1 && (p.plan.chains > 1 ? p.m <= kDotRows : p.m == 1 && p.k <= p.plan.k_block);
+    return p.b_depth == 1 && (p.plan.chains > 1 ? p.m <= kDotRows : p.m == 1);
 }
 
 // A worker's scratch: panels of b, a's rows in acc_t, sums in acc_t; each only where needed.
@@ -243,26 +243,30 @@ template <class T> int64_t turn_columns(const MatmulForward<T>& p, const acc_t<T
     constexpr int L = lanes<A>;
     int64_t j = 0;
     for (; j + 2 * L <= n; j += 2 * L, b += 2 * L * p.b_col) {
-        vec<A> low = zero<A>(), high = zero<A>();
         int64_t kk = 0;
-        for (; kk + L <= p.k; kk += L) {
-            vec<A> x[size_t(L)], z[size_t(L)];
-            load_transposed(b + kk, p.b_col, x);
-            load_transposed(b + L * p.b_col + kk, p.b_col, z);
+        do {                                                      // once for k = 0, which gives zeros
+            const bool add = out.add || kk > 0;
+            const int64_t end = smaller(kk + p.plan.k_block, p.k);
+            vec<A> low = zero<A>(), high = zero<A>();
+            for (; kk + L <= end; kk += L) {
+                vec<A> x[size_t(L)], z[size_t(L)];
+                load_transposed(b + kk, p.b_col, x);
+                load_transposed(b + L * p.b_col + kk, p.b_col, z);
 #pragma GCC unroll 16
-            for (int d = 0; d < L; ++d) {
-                low = fma(splat(a[kk + d]), x[d], low);
-                high = fma(splat(a[kk + d]), z[d], high);
+                for (int d = 0; d < L; ++d) {
+                    low = fma(splat(a[kk + d]), x[d], low);
+                    high = fma(splat(a[kk + d]), z[d], high);
+                }
             }
-        }
-        for (; kk < p.k; ++kk) {
-            A x[2 * L];
-            for (int i = 0; i < 2 * L; ++i) x[i] = to_float(b[i * p.b_col + kk]);
-            low = fma(splat(a[kk]), load(x), low);
-            high = fma(splat(a[kk]), load(x + L), high);
-        }
-        store(out.c + j, out.add ? load(out.c + j) + low : low);
-        store(out.c + j + L, out.add ? load(out.c + j + L) + high : high);
+            for (; kk < end; ++kk) {
+                A x[2 * L];
+                for (int i = 0; i < 2 * L; ++i) x[i] = to_float(b[i * p.b_col + kk]);
+                low = fma(splat(a[kk]), load(x), low);
+                high = fma(splat(a[kk]), load(x + L), high);
+            }
+            store(out.c + j, add ? load(out.c + j) + low : low);
+            store(out.c + j + L, add ? load(out.c + j + L) + high : high);
+        } while (kk < p.k);
     }
     return j;
 }

@@ -85,7 +85,7 @@ def test_large_products_are_exact(sizes, dtype, isa):
 
 @pytest.mark.parametrize("layout", ["nn", "nt", "tn", "tt"])
 @pytest.mark.parametrize("dtype", STORED_FLOATS)
-@pytest.mark.parametrize("k", [300, 777, 1031])  # one chain, several, several blocks of them
+@pytest.mark.parametrize("k", [300, 400, 777, 1031])  # one chain, in two blocks, several, in blocks
 def test_a_row_has_the_same_bits_whatever_stands_around_it(dtype, layout, k, isa):
     """In a product of one row, of a few, of many, in a batch, and on any number of threads."""
     random = np.random.default_rng(0)
