@@ -264,7 +264,8 @@ template <class T> void correlate(const Correlation<T>& c) {
     };
 
     const bool even = units * c.groups >= 4 * threads || units * c.groups % threads == 0;      // between threads
-    if (threads == 1 || (even && unit_ns < 8e6)) {      // a task prepares and computes its images
+    const bool alone = threads == 1 || c.work_ns < 2e4;                                        // on the calling thread
+    if (alone || (even && unit_ns < 8e6)) {             // a task prepares and computes its images
         const int64_t each = plane_count + panel_count + result_count;
         const Buffer<T> scratch(threads * each);
         parallel_for(units * c.groups, int64_t(c.work_ns), [&](int64_t task, int worker) {
