@@ -19,7 +19,10 @@ void bind_autograd(Module& m) {
         .def("get", [](const Saved& s) { return s(); });
 
     m.function("grad_enabled", &grad_enabled, "True if operations are recorded.");
-    m.function("set_grad_enabled", [](bool on) { set_grad_enabled(on); }, "mode"_a);
+    m.function("set_grad_enabled", [](bool on) {
+        const bool before = grad_enabled();
+        set_grad_enabled(on);
+        return before; }, "Sets the mode; returns the one before.", "mode"_a);
     m.function("backward", [](const Tensors& roots, const Tensors& dy, bool retain) { backward(roots, dy, retain); }, "tensors"_a, "grad_tensors"_a = Tensors(), "retain_graph"_a = false);
     m.function("grad", &grad, "outputs"_a, "inputs"_a, "grad_outputs"_a = Tensors(), "retain_graph"_a = false, "allow_unused"_a = false);
 

@@ -20,6 +20,7 @@ PoolWindows pool_windows(const char* op, int64_t size, int64_t kernel, int64_t s
 
     PoolWindows w;
     w.step = dilation, w.first = -pad, w.stride = stride, w.taps = kernel;
+    for (std::vector<int64_t>* list : {&w.begin, &w.end, &w.count}) list->reserve(size_t(outputs));
     for (int64_t i = 0; i < outputs; ++i) {
         const int64_t from = i * stride - pad, to = std::min(from + reach, size + pad);
         const int64_t begin = from < 0 ? from + (-from + dilation - 1) / dilation * dilation : from, end = std::min(to, size);

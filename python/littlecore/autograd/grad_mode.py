@@ -21,8 +21,7 @@ class _GradMode:
         self.previous: list[bool] = []  # one object may be entered more than once
 
     def __enter__(self) -> None:
-        self.previous.append(_core.grad_enabled())
-        _core.set_grad_enabled(self.mode)
+        self.previous.append(_core.set_grad_enabled(self.mode))
 
     def __exit__(self, *_: object) -> None:
         _core.set_grad_enabled(self.previous.pop())
@@ -34,8 +33,7 @@ class _GradMode:
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            previous = _core.grad_enabled()
-            _core.set_grad_enabled(mode)
+            previous = _core.set_grad_enabled(mode)
             try:
                 return function(*args, **kwargs)
             finally:
@@ -52,8 +50,7 @@ def _generator(function: Any, mode: bool) -> Any:
         generator, resume = function(*args, **kwargs), None
         try:
             while True:
-                previous = _core.grad_enabled()
-                _core.set_grad_enabled(mode)
+                previous = _core.set_grad_enabled(mode)
                 try:
                     value = generator.send(resume)
                 except StopIteration as stop:
@@ -73,14 +70,10 @@ class no_grad(_GradMode):
     mode = False
 
     def __new__(cls, function: Any = None) -> Any:
-        self = super().__new__(cls)
-        if function is None:
-            return self
-        self.__init__()  # type: ignore[misc]
-        return self(function)
-
-    def __init__(self, function: Any = None) -> None:
-        super().__init__()
+        self = object.__new__(cls)
+        if function is not None:
+            return self(function)
+        return self
 
 
 class enable_grad(_GradMode):
@@ -103,8 +96,7 @@ class set_grad_enabled(_GradMode):
     def __init__(self, mode: bool) -> None:
         super().__init__()
         self.mode = bool(mode)
-        self.before = _core.grad_enabled()
-        _core.set_grad_enabled(self.mode)
+        self.before = _core.set_grad_enabled(self.mode)
 
     def __enter__(self) -> None:
         self.previous.append(self.before)
