@@ -34,6 +34,8 @@ public:
         function(name, f, doc, self, extra...);
         return method(name, f, doc, extra...);
     }
+    template <class Get> void property(const char* name, Get get, const char* doc) { add_property(name, getter(get), py::none(), doc); }
+    template <class Get, class Set> void property(const char* name, Get get, Set set, const char* doc) { add_property(name, getter(get), getter(set), doc); }
     template <class F> Module& both(const char* name, F f, const char* doc) {      // f takes py::args
         function(name, f, doc);
         return method(name, f, doc);
@@ -41,11 +43,22 @@ public:
 
     py::module_ module;
     py::object tensor;                                // the Tensor type
+
+private:
+    template <class F> py::cpp_function getter(F f) { return py::cpp_function(f, py::is_method(tensor)); }
+    void add_property(const char* name, const py::object& get, const py::object& set, const char* doc) {
+        tensor.attr(name) = py::handle(reinterpret_cast<PyObject*>(&PyProperty_Type))(get, set, py::none(), doc);
+    }
 };
 
 // What creation functions share: f(*size) takes ints or one sequence of them, and a leaf may ask for a gradient.
 inline Dims sizes_of(const py::args& args) {
     return args.size() == 1 && !PyIndex_Check(py::handle(args[0]).ptr()) ? args[0].cast<Dims>() : args.cast<Dims>();
+}
+inline py::tuple tuple_of(const Tensors& xs) {
+    py::tuple out(xs.size());
+    for (size_t i = 0; i < xs.size(); ++i) out[i] = py::cast(xs[i]);
+    return out;
 }
 inline Tensor leaf(const Tensor& x, bool requires_grad) {
     if (requires_grad) x.set_requires_grad(true);

@@ -202,7 +202,7 @@ PyObject* vectorcall(PyObject* object, PyObject* const* args, size_t flags, PyOb
     }
 }
 
-PyObject* type_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
+PyObject* captured_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     static const char* names[] = {"step", nullptr};
     PyObject* step = nullptr;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:capture", const_cast<char**>(names), &step)) return nullptr;
@@ -255,7 +255,7 @@ PyObject* captured_type() {
         {"__weaklistoffset__", T_PYSSIZET, offsetof(PyCaptured, weak_references), READONLY, nullptr},
         {}};
     static PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A step that is recorded and replayed; see littlecore.capture.")},
-                                  {Py_tp_new, reinterpret_cast<void*>(type_new)},
+                                  {Py_tp_new, reinterpret_cast<void*>(captured_new)},
                                   {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
                                   {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
                                   {Py_tp_clear, reinterpret_cast<void*>(clear)},

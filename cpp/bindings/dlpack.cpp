@@ -14,7 +14,7 @@ constexpr int32_t kCpu = 1, kCuda = 2, kCudaHost = 3;
 
 using c_api::dlpack_type;
 
-DType dtype_of(DLDataType d) {
+DType dtype_from(DLDataType d) {
     for (int i = 0; i < kDTypes; ++i) {
         const DLDataType have = dlpack_type(DType(i));
         if (have.code == d.code && have.bits == d.bits && d.lanes == 1) return DType(i);
@@ -73,7 +73,7 @@ template <class Managed> Tensor import(Managed* m, bool read_only) {
     const Device device = t.device.device_type == kCuda ? Device{Device::Type::cuda, int8_t(t.device.device_id)} : Device{};
     base->storage = make<Storage>(static_cast<char*>(t.data) + t.byte_offset, 0, device, +drop, m);
     base->storage->read_only = read_only;
-    base->dtype = dtype_of(t.dtype);
+    base->dtype = dtype_from(t.dtype);
     LC_CHECK(t.device.device_type == kCpu || t.device.device_type == kCudaHost || t.device.device_type == kCuda, ValueError, "from_dlpack: device type ", t.device.device_type,
              " is neither the CPU nor CUDA");
     LC_CHECK(device.is_cpu() || cuda::is_available(), Error, "from_dlpack: ", cuda::why_not());
@@ -158,7 +158,7 @@ constexpr DLPackExchangeAPI kExchange{
     [](DLTensor* prototype, DLManagedTensorVersioned** out, void* context, void (*set_error)(void*, const char*, const char*)) {
         try {
             LC_CHECK(prototype->device.device_type == kCpu, ValueError, "dlpack: device type ", prototype->device.device_type, " is not the CPU");
-            *out = make_export<DLManagedTensorVersioned>(Tensor::empty(Dims(prototype->shape, prototype->ndim), dtype_of(prototype->dtype)));
+            *out = make_export<DLManagedTensorVersioned>(Tensor::empty(Dims(prototype->shape, prototype->ndim), dtype_from(prototype->dtype)));
             return 0;
         } catch (const std::exception& e) {
             set_error(context, "RuntimeError", e.what());

@@ -8,12 +8,6 @@
 namespace lc::python {
 namespace {
 
-py::tuple tuple_of(const Tensors& xs) {
-    py::tuple out(xs.size());
-    for (size_t i = 0; i < xs.size(); ++i) out[i] = py::cast(xs[i]);
-    return out;
-}
-
 void bind_rnn(Module& m) {
     m.function("rnn_layer", [](const Tensor& x, const Tensor& h, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh, const std::string& nonlinearity, bool reverse) {
         LC_CHECK(nonlinearity == "tanh" || nonlinearity == "relu", ValueError, "rnn: nonlinearity must be tanh or relu, got '", nonlinearity, "'");

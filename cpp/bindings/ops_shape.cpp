@@ -18,25 +18,9 @@
 namespace lc::python {
 namespace {
 
-// f(x, 2, 3) and f(x, (2, 3)) mean the same.
-Dims dims_of(const py::args& args) {
-    return args.size() == 1 && !PyIndex_Check(py::handle(args[0]).ptr()) ? args[0].cast<Dims>() : args.cast<Dims>();
-}
-
-py::tuple tuple_of(const Tensors& xs) {
-    py::tuple out(xs.size());
-    for (size_t i = 0; i < xs.size(); ++i) out[i] = py::cast(xs[i]);
-    return out;
-}
-
-template <class F> void property(Module& m, const char* name, F get, const char* doc) {
-    const py::object type = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(&PyProperty_Type));
-    m.tensor.attr(name) = type(py::cpp_function(get, py::is_method(m.tensor)), py::none(), py::none(), doc);
-}
-
 void bind_views(Module& m) {
-    m.method("view", [](const Tensor& x, const py::args& shape) { return view(x, dims_of(shape)); }, "The same elements in another shape, on the same memory; one size may be -1. Raises where only a copy would do.");
-    m.both("reshape", [](const Tensor& x, const py::args& shape) { return reshape(x, dims_of(shape)); }, "The same elements in another shape; a view where strides allow one, else a copy. One size may be -1.");
+    m.method("view", [](const Tensor& x, const py::args& shape) { return view(x, sizes_of(shape)); }, "The same elements in another shape, on the same memory; one size may be -1. Raises where only a copy would do.");
+    m.both("reshape", [](const Tensor& x, const py::args& shape) { return reshape(x, sizes_of(shape)); }, "The same elements in another shape; a view where strides allow one, else a copy. One size may be -1.");
     m.method("view_as", [](const Tensor& x, const Tensor& other) { return view(x, other.sizes()); }, "other"_a);
     m.method("reshape_as", [](const Tensor& x, const Tensor& other) { return reshape(x, other.sizes()); }, "other"_a);
     m.both("flatten", &flatten, "Merges the dims start_dim to end_dim.", "input"_a, "start_dim"_a = 0, "end_dim"_a = -1);
@@ -44,13 +28,13 @@ void bind_views(Module& m) {
     m.both("unflatten", &unflatten, "Splits dim into sizes; one of them may be -1.", "input"_a, "dim"_a, "sizes"_a);
     m.both("squeeze", [](const Tensor& x, const std::optional<Dims>& dim) { return dim ? squeeze(x, *dim) : squeeze(x); }, "Drops dims of size 1: all, or those named.", "input"_a, "dim"_a = py::none());
     m.both("unsqueeze", &unsqueeze, "A new dim of size 1.", "input"_a, "dim"_a);
-    m.both("permute", [](const Tensor& x, const py::args& dims) { return permute(x, dims_of(dims)); }, "The dims in another order.");
+    m.both("permute", [](const Tensor& x, const py::args& dims) { return permute(x, sizes_of(dims)); }, "The dims in another order.");
     for (const char* name : {"transpose", "swapaxes", "swapdims"})
         m.both(name, &transpose, "Swaps two dims.", "input"_a, "dim0"_a, "dim1"_a);
     m.both("movedim", &movedim, "Moves dims, keeping the others in order.", "input"_a, "source"_a, "destination"_a);
     m.both("t", &t, "A matrix with its dims swapped; 0-d and 1-d tensors as they are.", "input"_a);
-    property(m, "T", &t, "A matrix with its dims swapped.");
-    property(m, "mT", &matrix_transpose, "The last two dims swapped.");
+    m.property("T", &t, "A matrix with its dims swapped.");
+    m.property("mT", &matrix_transpose, "The last two dims swapped.");
 
     m.both("narrow", &narrow, "length elements of dim from start on.", "input"_a, "dim"_a, "start"_a, "length"_a);
     m.both("select", &select, "One index of dim, which is dropped.", "input"_a, "dim"_a, "index"_a);
@@ -59,7 +43,7 @@ void bind_views(Module& m) {
     m.both("chunk", [](const Tensor& x, int64_t chunks, int64_t dim) { return tuple_of(chunk(x, chunks, dim)); }, "At most chunks parts of equal size along dim.", "input"_a, "chunks"_a, "dim"_a = 0);
     m.both("unbind", [](const Tensor& x, int64_t dim) { return tuple_of(unbind(x, dim)); }, "Every index of dim.", "input"_a, "dim"_a = 0);
 
-    m.method("expand", [](const Tensor& x, const py::args& sizes) { return expand(x, dims_of(sizes)); }, "Dims of size 1 repeated without a copy; -1 keeps a size.");
+    m.method("expand", [](const Tensor& x, const py::args& sizes) { return expand(x, sizes_of(sizes)); }, "Dims of size 1 repeated without a copy; -1 keeps a size.");
     m.method("expand_as", [](const Tensor& x, const Tensor& other) { return expand(x, other.sizes()); }, "other"_a);
     m.both("broadcast_to", &broadcast_to, "Dims of size 1 repeated without a copy.", "input"_a, "size"_a);
     m.function("broadcast_tensors", [](const py::args& xs) { return tuple_of(broadcast_tensors(xs.cast<Tensors>())); }, "Expands all to one shape.");
@@ -92,13 +76,13 @@ void bind_joining(Module& m) {
     m.function("stack", &stack, "tensors"_a, "dim"_a = 0, "Tensors of one shape side by side along a new dim.");
     m.function("hstack", &hstack, "tensors"_a, "cat along dim 1, or 0 for 1-d tensors.");
     m.function("vstack", &vstack, "tensors"_a, "cat along dim 0, 1-d tensors as rows.");
-    m.method("repeat", [](const Tensor& x, const py::args& times) { return repeat(x, dims_of(times)); }, "Copies of the whole, so many along every dim.");
+    m.method("repeat", [](const Tensor& x, const py::args& times) { return repeat(x, sizes_of(times)); }, "Copies of the whole, so many along every dim.");
     m.both("tile", [](const Tensor& x, const Dims& dims) { return tile(x, dims); }, "repeat() that allows fewer numbers than dims.", "input"_a, "dims"_a);
     m.both("repeat_interleave", [](const Tensor& x, const std::variant<int64_t, Tensor>& repeats, std::optional<int64_t> dim) {
         const Tensor flat = dim ? x : reshape(x, {-1});
         return std::visit([&](const auto& r) { return repeat_interleave(flat, r, dim.value_or(0)); }, repeats); }, "Every element so many times in place; without dim, of the flattened input.", "input"_a, "repeats"_a, "dim"_a = py::none());
     m.both("roll", [](const Tensor& x, const Dims& shifts, const std::optional<Dims>& dims) { return roll(x, shifts, dims.value_or(Dims())); }, "Elements moved along dims, those beyond the end to the front.", "input"_a, "shifts"_a, "dims"_a = py::none());
-    m.both("flip", [](const Tensor& x, const py::args& dims) { return flip(x, dims_of(dims)); }, "The order of dims reversed, in a copy.");
+    m.both("flip", [](const Tensor& x, const py::args& dims) { return flip(x, sizes_of(dims)); }, "The order of dims reversed, in a copy.");
     m.both("fliplr", [](const Tensor& x) { return flip(x, {1}); }, "flip of dim 1.", "input"_a);
     m.both("flipud", [](const Tensor& x) { return flip(x, {0}); }, "flip of dim 0.", "input"_a);
 }

@@ -7,15 +7,6 @@
 namespace lc::python {
 namespace {
 
-template <class Get> void property(Module& m, const char* name, Get get, const char* doc) {
-    const py::cpp_function getter(get, py::is_method(m.tensor));
-    m.tensor.attr(name) = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(&PyProperty_Type))(getter, py::none(), py::none(), doc);
-}
-template <class Get, class Set> void property(Module& m, const char* name, Get get, Set set, const char* doc) {
-    const py::cpp_function getter(get, py::is_method(m.tensor)), setter(set, py::is_method(m.tensor));
-    m.tensor.attr(name) = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(&PyProperty_Type))(getter, setter, py::none(), doc);
-}
-
 py::object item(const Tensor& x) {
     LC_CHECK(x.numel() == 1, ValueError, "item: a tensor of shape ", x.sizes(), " is not one number");
     return to_list(to(Tensor::view_of(x, {}, {}, x.offset()), Device{}));
@@ -24,20 +15,20 @@ py::object item(const Tensor& x) {
 }  // namespace
 
 void bind_tensor(Module& m) {
-    property(m, "shape", [](const Tensor& x) { return x.sizes(); }, "Sizes, a tuple.");
-    property(m, "ndim", &Tensor::dim, "Number of dimensions.");
-    property(m, "dtype", &Tensor::dtype, "Element type.");
-    property(m, "device", &Tensor::device, "Where it lives.");
-    property(m, "is_leaf", &Tensor::is_leaf, "True if no recorded operation made it.");
-    property(m, "grad_fn", &Tensor::grad_fn, "The step of the tape that made it, or None.");
-    property(m, "itemsize", [](const Tensor& x) { return item_size(x.dtype()); }, "Bytes of an element.");
-    property(m, "nbytes", [](const Tensor& x) { return x.numel() * int64_t(item_size(x.dtype())); }, "Bytes of all elements.");
-    property(m, "_version", &Tensor::version, "How often its memory was changed in place.");
-    property(m, "requires_grad", &Tensor::requires_grad, [](const Tensor& x, bool on) {
+    m.property("shape", [](const Tensor& x) { return x.sizes(); }, "Sizes, a tuple.");
+    m.property("ndim", &Tensor::dim, "Number of dimensions.");
+    m.property("dtype", &Tensor::dtype, "Element type.");
+    m.property("device", &Tensor::device, "Where it lives.");
+    m.property("is_leaf", &Tensor::is_leaf, "True if no recorded operation made it.");
+    m.property("grad_fn", &Tensor::grad_fn, "The step of the tape that made it, or None.");
+    m.property("itemsize", [](const Tensor& x) { return item_size(x.dtype()); }, "Bytes of an element.");
+    m.property("nbytes", [](const Tensor& x) { return x.numel() * int64_t(item_size(x.dtype())); }, "Bytes of all elements.");
+    m.property("_version", &Tensor::version, "How often its memory was changed in place.");
+    m.property("requires_grad", &Tensor::requires_grad, [](const Tensor& x, bool on) {
         structure_changed();
         x.set_requires_grad(on); }, "True if gradients flow to or through it.");
-    property(m, "grad", &Tensor::grad, &Tensor::set_grad, "The gradient backward() accumulated, or None.");
-    property(m, "data", &Tensor::detach, [](const Tensor& x, const Tensor& y) {
+    m.property("grad", &Tensor::grad, &Tensor::set_grad, "The gradient backward() accumulated, or None.");
+    m.property("data", &Tensor::detach, [](const Tensor& x, const Tensor& y) {
         refuse_recording("data", "the memory of a tensor is replaced");
         structure_changed();
         LC_CHECK(y && y.dtype() == x.dtype() && y.sizes() == x.sizes(), ValueError, "data: needs a tensor of the same shape and dtype, ",

@@ -22,7 +22,7 @@ PyObject* make_object(PyTypeObject* type, Tensor x) {
 }
 
 // Tensor(x): a tensor of this (sub)class on the memory of x, without its history.
-PyObject* type_new(PyTypeObject* type, PyObject* args, PyObject*) {
+PyObject* tensor_new(PyTypeObject* type, PyObject* args, PyObject*) {
     PyObject* x = PyTuple_GET_SIZE(args) >= 1 ? PyTuple_GET_ITEM(args, 0) : nullptr;
     if (!x || !is_tensor(x)) {
         PyErr_SetString(PyExc_TypeError, "Tensor(x): x must be a Tensor; use littlecore.tensor(...) to make one from data");
@@ -210,7 +210,7 @@ py::object make_tensor_type() {
         {"__weaklistoffset__", T_PYSSIZET, offsetof(PyTensor, weak_references), READONLY, nullptr}, {}};
     std::vector<PyType_Slot> slots = operator_slots();
     const PyType_Slot own[] = {
-        {Py_tp_new, reinterpret_cast<void*>(type_new)},
+        {Py_tp_new, reinterpret_cast<void*>(tensor_new)},
         {Py_tp_dealloc, reinterpret_cast<void*>(type_dealloc)},
         {Py_tp_members, members},
         {Py_bf_getbuffer, reinterpret_cast<void*>(get_buffer)},
