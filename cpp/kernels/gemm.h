@@ -40,13 +40,18 @@ template <class T> LC_INLINE int64_t packed_cols_size(int64_t n, int64_t k) { re
 // ---- packing ------------------------------------------------------------------------------------------------------
 
 // Depths packed in order, or as chains: chain r has the depths r, r + chains, r + 2 chains, ... and panels of its own, which
-// follow those of chain r - 1. `chains` is a power of two, at most as many as 16 bytes hold.
+// follow those of chain r - 1. `chains` is a power of two, at most as many as 16 bytes hold. Of adjacent lines only
+// [from, to) are packed, whole rounds of the chains.
 struct Depths {
     int64_t count;
     int chains = 1;
+    int64_t from = 0, to = INT64_MAX;
     LC_INLINE int64_t length(int r) const { return (count - r + chains - 1) / chains; }
     LC_INLINE int64_t begin(int r) const { return count / chains * r + (count % chains < r ? count % chains : r); }
 };
+
+// Depths of adjacent lines that are packed before the next panel's: as many as L1 has ways, as rows of a matrix often share sets.
+constexpr int64_t kPackedDepths = 8;
 
 namespace detail {
 
@@ -97,18 +102,21 @@ LC_INLINE void pack_lines(const S* src, int64_t line, int count, Depths depths, 
     }
 }
 
-// The same from lines of any stride, in order: src[i * line + kk * depth] goes to dst[kk * ld + i].
+// The same from lines of any stride, in order: src[i * line + kk * depth] goes to dst[kk * ld + i]. With `more`, another
+// depth of the panel is packed after these.
 template <int width, class T, class S>
-LC_INLINE void pack_panel(const S* src, int64_t line, int64_t depth, int count, int64_t k, T* dst, int64_t ld) {
+LC_INLINE void pack_panel(const S* src, int64_t line, int64_t depth, int count, int64_t k, T* dst, int64_t ld, bool more = false) {
     constexpr int L = lanes<T>;
-    if (line == 1 && count == width && depth >= L && k > 0) {     // copy; the next line is read where a register overlaps it
-        for (int64_t kk = 0; kk + 1 < k; ++kk)
+    if (line == 1 && count == width && depth >= L && k > 0) {     // copy; the next depth is where a register overlaps it
+        const int64_t whole = more || width % L == 0 ? k : k - 1;
+        for (int64_t kk = 0; kk < whole; ++kk)
 #pragma GCC unroll 16
             for (int g = 0; g < width; g += L) store(dst + kk * ld + g, load(src + kk * depth + g));
+        if (whole == k) return;
 #pragma GCC unroll 16
         for (int g = 0; g < width; g += L) {
             const int keep = width - g < L ? width - g : L;
-            store(dst + (k - 1) * ld + g, load(src + (k - 1) * depth + g, keep), keep);
+            store(dst + whole * ld + g, load(src + whole * depth + g, keep), keep);
         }
     } else if (line == 1) {
         for (int64_t kk = 0; kk < k; ++kk)
@@ -142,13 +150,14 @@ LC_INLINE void pack(const S* src, int64_t line, int64_t depth, int64_t lines, De
         return;
     }
     for (int r = 0; r < depths.chains; ++r) {
-        const int64_t k = depths.length(r), step = line == 1 ? 16 : k;    // adjacent lines share cache lines: pass over them soon
+        const int64_t k = depths.length(r), step = line == 1 ? kPackedDepths : k;         // adjacent lines share cache lines
+        const int64_t end = line != 1 || depths.to >= depths.count ? k : depths.to / depths.chains;
         T* panels = dst + depths.begin(r) * all + before * k;
-        for (int64_t kk = 0; kk < k; kk += step)
+        for (int64_t kk = line == 1 ? depths.from / depths.chains : 0; kk < end; kk += step)
             for (int64_t i = 0; i < lines; i += width)
                 detail::pack_panel<width>(src + i * line + (kk * depths.chains + r) * depth, line, depths.chains * depth,
-                                          lines - i < width ? int(lines - i) : width, k - kk < step ? k - kk : step,
-                                          panels + i * k + kk * width, width);
+                                          lines - i < width ? int(lines - i) : width, end - kk < step ? end - kk : step,
+                                          panels + i * k + kk * width, width, kk + step < end);
     }
 }
 

@@ -272,13 +272,13 @@ template <class T> int64_t turn_columns(const MatmulForward<T>& p, const acc_t<T
 }
 
 // y[m, n], n <= panel_cols, over chains [first, last) of a block of k: c = a b or c += a b. `packed` has the panel of those
-// chains, or takes that of all.
+// chains, or takes that of all. With plan.pack_a, a.p are panels.
 template <class T>
 void panel_product(const MatmulForward<T>& p, int64_t m, int64_t n, Depths k, int first, int last, const StridedRows<acc_t<T>>& a, const T* b,
                    acc_t<T>* packed, TileOut<acc_t<T>> out) {
     using A = acc_t<T>;
     int vecs = int(p.plan.panel_cols / lanes<A>);
-    while (vecs > 1 && vecs / 2 * lanes<A> >= n) vecs /= 2;
+    while (!p.plan.pack_a && vecs > 1 && vecs / 2 * lanes<A> >= n) vecs /= 2;
     const int64_t width = vecs * lanes<A>;
     const bool together = packs_together(p);
     bool in_place = false;
@@ -294,6 +294,10 @@ void panel_product(const MatmulForward<T>& p, int64_t m, int64_t n, Depths k, in
                 ldb = k.chains * p.b_depth;
             }
         if (!together && !in_place) panel += k.begin(chain) * width;
+        if (p.plan.pack_a) {
+            multiply_panels(PanelProduct<A>{a.p + k.begin(chain) * packed_rows_size<A>(m, 1), panel, out.c, out.ldc, m, n, k.length(chain), out.add || chain > 0});
+            continue;
+        }
         // Rows in tiles of even height: 4 + 4 keep more sums in flight than 6 + 2.
         int64_t i = 0;
         for (int64_t t = 0; t < tiles; ++t) {
@@ -310,7 +314,8 @@ struct Window {
     int64_t i, m, j, n;
 };
 
-template <class T> void panel_task(const MatmulForward<T>& p, int64_t item, const Window& w, acc_t<T>* scratch) {
+// a_panels: of all rows, block of k by block, or null.
+template <class T> void panel_task(const MatmulForward<T>& p, int64_t item, const Window& w, const acc_t<T>* a_panels, acc_t<T>* scratch) {
     using A = acc_t<T>;
     const T* a = entry(p.a, p.a_offsets, p.a_batch, item) + w.i * p.a_row;
     const T* b = entry(p.b, p.b_offsets, p.b_batch, item) + w.j * p.b_col;
@@ -346,11 +351,12 @@ template <class T> void panel_task(const MatmulForward<T>& p, int64_t item, cons
     do {                                                          // once for k = 0, which gives zeros
         const Depths k{smaller(p.plan.k_block, p.k - kk), p.plan.chains};
         StridedRows<A> rows{};
-        if constexpr (kNarrow<T>) rows = widen_rows(p, a + kk * p.a_depth, w.m, k.count, wide_a, false);
+        if (a_panels) rows.p = a_panels + kk * packed_rows_size<A>(p.m, 1);
+        else if constexpr (kNarrow<T>) rows = widen_rows(p, a + kk * p.a_depth, w.m, k.count, wide_a, false);
         else rows = {a + kk * p.a_depth, p.a_row, p.a_depth};
         // Rows pass by a panel; but a y beyond L2 is written in long runs, panels passing by a tile's rows if they stay in L1.
         const bool in_l1 = together && w.n * k.length(0) * int64_t(sizeof(A)) <= kL1Bytes / 2, large = w.m * w.n * int64_t(sizeof(A)) > kL2Bytes;
-        const int64_t step = in_l1 && large ? kTileRows<A> : w.m;
+        const int64_t step = in_l1 && large && !a_panels ? kTileRows<A> : w.m;
         for (int first = 0; first < k.chains;) {
             const int last = together ? first + 1 : k.chains;
             const int64_t depth = k.length(first);
@@ -368,17 +374,30 @@ template <class T> void panel_task(const MatmulForward<T>& p, int64_t item, cons
     } while (kk < p.k);
 }
 
+// a as panels of each block of k in turn.
+template <class T> void pack_rows(const MatmulForward<T>& p, acc_t<T>* panels) {
+    using A = acc_t<T>;
+    constexpr int64_t rows = 4 * kTileRows<A>;
+    const int64_t row_tasks = ceil_div(p.m, rows), all = packed_rows_size<A>(p.m, 1);
+    parallel_for(row_tasks * ceil_div(p.k, p.plan.k_block), p.m * p.k / 2, [&](int64_t task, int) {
+        const int64_t i = task % row_tasks * rows, kk = task / row_tasks * p.plan.k_block;
+        pack_a<A>(p.a + i * p.a_row + kk * p.a_depth, p.a_row, p.a_depth, smaller(rows, p.m - i), Depths{smaller(p.plan.k_block, p.k - kk), p.plan.chains}, panels + kk * all, i, all);
+    });
+}
+
 template <class T> void run_panels(const MatmulForward<T>& p) {
     using A = acc_t<T>;
     const MatmulPlan& plan = p.plan;
     const int64_t item_tasks = ceil_div(p.batch, plan.items), row_tasks = ceil_div(p.m, plan.rows), col_tasks = ceil_div(p.n, plan.cols);
     const int64_t tasks = item_tasks * row_tasks * col_tasks, size = ceil_div(panel_scratch(p).size(), 16) * 16;
+    const Buffer<A> a_panels(plan.pack_a ? packed_rows_size<A>(p.m, p.k) : 0);
+    if (plan.pack_a) pack_rows(p, a_panels.data());
     auto run = [&](A* scratch) {
         parallel_for(tasks, plan.work_ns, [&](int64_t task, int worker) {
             const int64_t j = task % col_tasks * plan.cols, i = task / col_tasks % row_tasks * plan.rows;
             const Window w{i, smaller(plan.rows, p.m - i), j, smaller(plan.cols, p.n - j)};
             const int64_t first = task / col_tasks / row_tasks * plan.items, last = smaller(first + plan.items, p.batch);
-            for (int64_t item = first; item < last; ++item) panel_task(p, item, w, scratch + worker * size);
+            for (int64_t item = first; item < last; ++item) panel_task<T>(p, item, w, plan.pack_a ? a_panels.data() : nullptr, scratch + worker * size);
         });
     };
     if (size == 0) return run(nullptr);
@@ -393,21 +412,36 @@ struct Block {
     int64_t i, m, j, n, kk, k;
 };
 
+// How packing is shared out: adjacent lines in long runs of some depths, others whole, some 5 to 30 us each.
+struct PackingCut {
+    struct Part {
+        int64_t line, lines, from, to;
+    };
+    int64_t lines, depths, all_lines, all_depths;
+    int64_t across() const { return ceil_div(all_lines, lines); }
+    int64_t tasks() const { return across() * ceil_div(all_depths, depths); }
+    Part part(int64_t task) const {
+        const int64_t i = task % across() * lines, kk = task / across() * depths;
+        return {i, smaller(lines, all_lines - i), kk, smaller(kk + depths, all_depths)};
+    }
+};
+LC_INLINE PackingCut packing_cut(bool adjacent, int64_t lines, int64_t depths, int width) {
+    return {ceil_div(adjacent ? 384 : 48, width) * width, adjacent ? 256 : depths, lines, depths};
+}
+
 template <class T>
 void pack_block(const MatmulForward<T>& p, const T* a, const T* b, const Block& r, acc_t<T>* a_panels, acc_t<T>* b_panels) {
     using A = acc_t<T>;
-    constexpr int64_t a_rows = 8 * kTileRows<A>, b_cols = 4 * kTileCols<A>;          // about 5 us each
-    const int64_t a_tasks = ceil_div(r.m, a_rows), b_tasks = ceil_div(r.n, b_cols);
-    const Depths k{r.k, p.plan.chains};
-    parallel_for(a_tasks + b_tasks, (r.m + r.n) * r.k / 4, [&](int64_t task, int) {
-        if (task < a_tasks) {
-            const int64_t i = task * a_rows;
-            pack_a<A>(a + (r.i + i) * p.a_row + r.kk * p.a_depth, p.a_row, p.a_depth, smaller(a_rows, r.m - i), k, a_panels, i,
-                      packed_rows_size<A>(r.m, 1));
+    const PackingCut of_a = packing_cut(p.a_row == 1, r.m, r.k, kTileRows<A>), of_b = packing_cut(p.b_col == 1, r.n, r.k, kTileCols<A>);
+    parallel_for(of_a.tasks() + of_b.tasks(), (r.m + r.n) * r.k / 4, [&](int64_t task, int) {
+        if (task < of_a.tasks()) {
+            const PackingCut::Part part = of_a.part(task);
+            pack_a<A>(a + (r.i + part.line) * p.a_row + r.kk * p.a_depth, p.a_row, p.a_depth, part.lines, {r.k, p.plan.chains, part.from, part.to}, a_panels,
+                      part.line, packed_rows_size<A>(r.m, 1));
         } else {
-            const int64_t j = (task - a_tasks) * b_cols;
-            pack_b<A>(b + (r.j + j) * p.b_col + r.kk * p.b_depth, p.b_depth, p.b_col, smaller(b_cols, r.n - j), k, b_panels, j,
-                      packed_cols_size<A>(r.n, 1));
+            const PackingCut::Part part = of_b.part(task - of_a.tasks());
+            pack_b<A>(b + (r.j + part.line) * p.b_col + r.kk * p.b_depth, p.b_depth, p.b_col, part.lines, {r.k, p.plan.chains, part.from, part.to}, b_panels,
+                      part.line, packed_cols_size<A>(r.n, 1));
         }
     });
 }

@@ -24,7 +24,7 @@ template <class T> void run(MatmulForward<T>& f, Device device) {
         const bool panels = p.schedule == MatmulPlan::Schedule::panels;
         log(text("[matmul] ", name(isa()), " ", tile.rows, "x", tile.cols, " ", name(dtype_of<T>), " batch=", f.batch, " m=", f.m,
                  " n=", f.n, " k=", f.k, ": ", panels ? "panels" : "blocks", ", k in blocks of ", p.k_block, " and ", p.chains, " chains, ",
-                 panels ? text(p.items, " items x ", p.rows, " rows x ", p.cols, " columns a task, ", p.pack_b ? "b packed" : "b in place")
+                 panels ? text(p.items, " items x ", p.rows, " rows x ", p.cols, " columns a task, ", p.pack_a ? "a packed, " : "", p.pack_b ? "b packed" : "b in place")
                         : text(p.tile_rows, " x ", p.tile_cols, " a task, packed ", p.block_rows, " x ", p.block_cols)));
     }
     cpu::matmul_forward(f);

@@ -50,6 +50,7 @@ struct MatmulPlan {
     // blocks: a and b are packed by all threads, then tiles of y are computed from the packed blocks.
     enum class Schedule : uint8_t { panels,
                                     blocks } schedule;
+    bool pack_a;                                      // panels: a is packed once, for all tasks
     bool pack_b;                                      // panels: copy each panel of b to scratch first
     int64_t k_block;
     int chains;
@@ -91,14 +92,17 @@ constexpr MatmulPlan matmul_plan(const MatmulShape& s, TileSize tile) {
         // Up to one tile of rows does not repay a copy; more do, as rows of b far apart fall into few sets of L1.
         const bool is_panel = s.b_gapless && s.n <= p.panel_cols && p.chains == 1;
         p.pack_b = !s.b_packed_rows || (s.m > tile.rows && !is_panel);
+        // Chains use every fourth number of a line of a: from L2 that takes longer than the arithmetic.
+        p.pack_a = s.batch == 1 && p.chains > 1 && s.m >= 4 * tile.rows && s.n >= 8 * tile.cols;
         // Tasks of about 50 us: whole items of a batch when they are smaller than that, else a part of one.
         const double item_us = double(p.work_ns) * 1e-3 / double(at_least(s.batch, 1));
         p.items = item_us < 25 ? even_part(at_least(s.batch, 1), at_least(int64_t(50 / (item_us + 0.01)), 1), 1) : 1;
         p.rows = at_least(s.m, 1);
         p.cols = at_least(div_up(s.n, p.panel_cols), 1) * p.panel_cols;
         if (item_us >= 25) {
+            const int64_t least = p.pack_a && s.b_packed_rows ? at_least(64, p.panel_cols) : p.panel_cols;   // b is read in runs of 256 bytes
             if (s.m > 2 * s.n) p.rows = even_part(s.m, at_least(int64_t(double(s.m) * 50 / item_us), 8 * tile.rows), tile.rows);
-            else p.cols = even_part(s.n, at_least(at_most(int64_t(double(s.n) * 50 / item_us), 256), p.panel_cols), p.panel_cols);
+            else p.cols = even_part(s.n, at_least(at_most(int64_t(double(s.n) * 50 / item_us), 256), least), p.panel_cols);
         }
         return p;
     }
