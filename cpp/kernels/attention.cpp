@@ -240,18 +240,19 @@ template <class T, class A = acc_t<T>> void forward_row(const AttentionForward<T
 
 // ---- backward -----------------------------------------------------------------------------------------------------------
 
-// Made once per call for every head: q and do as panels, their rows at full width, dq as panels (one set per strip).
+// Of some heads, beginning with head `first` of all: q and do as panels, their rows at full width, dq as panels (one set per strip).
 template <class A> struct Prepared {
-    int64_t rows, q_width, do_width;                  // rows: tq in whole blocks
+    int64_t first, rows, heads, q_width, do_width;    // rows: tq in whole blocks
     A *q_panels, *do_panels, *q_rows, *do_rows, *dq, *lse, *delta;
 
     static int64_t width(int64_t dim) { return round_up(dim, W<A>); }
-    static int64_t size(const AttentionShape& s, int64_t strips) {
-        const int64_t rows = round_up(s.tq, kQueries) * s.batch * s.heads;
+    static int64_t size(const AttentionShape& s, int64_t heads, int64_t strips) {
+        const int64_t rows = round_up(s.tq, kQueries) * heads;
         return rows * (s.dim + s.dim_v + width(s.dim) + width(s.dim_v) + strips * s.dim + 2);
     }
-    Prepared(A* p, const AttentionShape& s) : rows(round_up(s.tq, kQueries)), q_width(width(s.dim)), do_width(width(s.dim_v)), q_panels(p) {
-        const int64_t all = rows * s.batch * s.heads;
+    Prepared(A* p, const AttentionShape& s, int64_t first, int64_t heads)
+        : first(first), rows(round_up(s.tq, kQueries)), heads(heads), q_width(width(s.dim)), do_width(width(s.dim_v)), q_panels(p) {
+        const int64_t all = rows * heads;
         do_panels = q_panels + all * s.dim;
         q_rows = do_panels + all * s.dim_v;
         do_rows = q_rows + all * q_width;
@@ -259,13 +260,14 @@ template <class A> struct Prepared {
         delta = lse + all;
         dq = delta + all;
     }
+    int64_t at(int64_t head, int64_t query) const { return (head - first) * rows + query; }
     // dq of one strip
-    A* dq_panels(const AttentionShape& s, int64_t strip) const { return dq + strip * rows * s.batch * s.heads * s.dim; }
+    A* dq_panels(const AttentionShape& s, int64_t strip) const { return dq + strip * rows * heads * s.dim; }
 };
 
 template <class T, class A = acc_t<T>> void prepare_block(const AttentionBackward<T>& a, const Prepared<A>& x, int64_t strips, int64_t b, int64_t h, int64_t q0) {
     const AttentionShape& s = a.shape;
-    const int64_t count = smaller(kQueries, s.tq - q0), at = (b * s.heads + h) * x.rows + q0;
+    const int64_t count = smaller(kQueries, s.tq - q0), at = x.at(b * s.heads + h, q0);
     pack_panels(a.q.at(b, h, q0), a.q.row, count, s.dim, A(s.scale * kLog2e), x.q_panels + at * s.dim);
     pack_panels(a.d_o.at(b, h, q0), a.d_o.row, count, s.dim_v, A(1), x.do_panels + at * s.dim_v);
     make_dense(a.q.at(b, h, q0), a.q.row, count, s.dim, x.q_width, x.q_rows + at * x.q_width);
@@ -338,7 +340,7 @@ void backward_block(const AttentionBackward<T>& a, const Prepared<A>& x, int64_t
     const int64_t group = s.heads / s.kv_heads;
     for (int64_t h = hk * group; h < (hk + 1) * group; ++h)
         for (int64_t q0 = s.causal ? j / kQueries * kQueries : 0; q0 < s.tq; q0 += kQueries) {
-            const int64_t queries = smaller(kQueries, s.tq - q0), at = (b * s.heads + h) * x.rows + q0;
+            const int64_t queries = smaller(kQueries, s.tq - q0), at = x.at(b * s.heads + h, q0);
             for (int64_t p = 0; p < queries; p += W<A>) {
                 const int64_t q = q0 + p, seen = s.causal ? smaller(count, q + W<A> - j) : count;
                 if (seen <= 0) continue;
@@ -369,7 +371,7 @@ void backward_block(const AttentionBackward<T>& a, const Prepared<A>& x, int64_t
 
 template <class T, class A = acc_t<T>> void finish_dq(const AttentionBackward<T>& a, const Prepared<A>& x, int64_t strips, int64_t b, int64_t h, int64_t q0) {
     const AttentionShape& s = a.shape;
-    const int64_t count = smaller(kQueries, s.tq - q0), at = (b * s.heads + h) * x.rows + q0;
+    const int64_t count = smaller(kQueries, s.tq - q0), at = x.at(b * s.heads + h, q0);
     A factor[W<A>];
     for (A& f : factor) f = A(s.scale);
     for (int64_t p = 0; p < count; p += W<A>) {
@@ -392,7 +394,7 @@ template <class T, class A = acc_t<T>>
 void add_score_gradients(const AttentionBackward<T>& a, const Prepared<A>& x, int64_t b, int64_t h, int64_t q0, int64_t j, A* memory, A* sums, int64_t ld) {
     const AttentionShape& s = a.shape;
     const BackwardScratch<A> y(memory, s);
-    const int64_t hk = h / (s.heads / s.kv_heads), count = smaller(kBackwardKeys, s.tk - j), at = (b * s.heads + h) * x.rows + q0;
+    const int64_t hk = h / (s.heads / s.kv_heads), count = smaller(kBackwardKeys, s.tk - j), at = x.at(b * s.heads + h, q0);
     const RowMajor<A> k = make_dense(a.k.at(b, hk, j), a.k.row, count, s.dim, s.dim, y.k);
     const RowMajor<A> v = make_dense(a.v.at(b, hk, j), a.v.row, count, s.dim_v, s.dim_v, y.v);
     for (int64_t p = 0; p < smaller(kQueries, s.tq - q0); p += W<A>) {
@@ -472,13 +474,33 @@ template <class T> void attention_forward(const AttentionForward<T>& a) {
     });
 }
 
+// A key head at a time, from its operands to its gradients, in a worker's own memory.
+template <class T> void backward_by_heads(const AttentionBackward<T>& a) {
+    using A = acc_t<T>;
+    const AttentionShape& s = a.shape;
+    const int64_t group = s.heads / s.kv_heads, prepared = round_up(Prepared<A>::size(s, group, 1), 16), size = round_up(BackwardScratch<A>::size(s), 16);
+    const Buffer<A> memory(num_threads() * (prepared + size));
+    parallel_for(s.batch * s.kv_heads, s.batch * s.heads * s.tq * s.tk * (s.dim + s.dim_v) / 16, [&](int64_t task, int worker) {
+        const int64_t b = task / s.kv_heads, hk = task % s.kv_heads, first = hk * group;
+        A* const own = memory.data() + worker * (prepared + size);
+        const Prepared<A> x(own, s, b * s.heads + first, group);
+        for (int64_t h = first; h < first + group; ++h)
+            for (int64_t q0 = 0; q0 < s.tq; q0 += kQueries) prepare_block(a, x, 1, b, h, q0);
+        for (int64_t j = 0; j < s.tk; j += kBackwardKeys) backward_block(a, x, 0, b, hk, j, smaller(kBackwardKeys, s.tk - j), own + prepared);
+        for (int64_t h = first; h < first + group; ++h)
+            for (int64_t q0 = 0; q0 < s.tq; q0 += kQueries) finish_dq(a, x, 1, b, h, q0);
+    });
+}
+
 template <class T> void attention_backward(const AttentionBackward<T>& a) {
     using A = acc_t<T>;
     const AttentionShape& s = a.shape;
     if (s.batch * s.heads == 0) return;
     const AttentionBackwardPlan split = attention_backward_plan(s);
-    const Buffer<A> memory(Prepared<A>::size(s, split.strips));
-    const Prepared<A> x(memory.data(), s);
+    if (split.strips * split.rounds == 1 && !a.dmask.data && Prepared<A>::size(s, s.heads / s.kv_heads, 1) * int64_t(sizeof(A)) <= kHeadBytes)
+        return backward_by_heads(a);
+    const Buffer<A> memory(Prepared<A>::size(s, s.batch * s.heads, split.strips));
+    const Prepared<A> x(memory.data(), s, 0, s.batch * s.heads);
     const int64_t size = BackwardScratch<A>::size(s), scores = s.batch * s.heads * s.tq * s.tk, rows = s.batch * s.heads * s.tq;
     const Buffer<A> scratch(num_threads() * size);
     each_query_block(s, kQueries, rows * (s.dim + s.dim_v), [&](int64_t b, int64_t h, int64_t q0, int) { prepare_block(a, x, split.strips, b, h, q0); });

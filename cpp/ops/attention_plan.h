@@ -6,6 +6,7 @@ namespace lc {
 
 constexpr int64_t kForwardQueries = 96, kForwardKeys = 128;    // of a task, and a block: 64 KB of k and v in L2
 constexpr int64_t kBackwardQueries = 64, kBackwardKeys = 64;   // a tile, its operands and gradients in L2
+constexpr int64_t kHeadBytes = 512 << 10;             // a head's operands and gradients up to this are kept in L2
 constexpr int64_t kFewQueries = 4;                    // below it a panel is mostly padding: rows are better
 
 // Row i of o has the same bits either way.
