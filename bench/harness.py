@@ -73,15 +73,15 @@ class Row:
 Build = Callable[[Any], Any]  # build(library) -> model
 
 
-def initialized(library: Any, build: Build) -> Any:
-    """The model with the same random weights in every library."""
+def initialized(library: Any, build: Build, arrays: tuple[Any, ...]) -> Any:
+    """The model with the same random weights in every library, in the inputs' precision."""
     model, random = build(library), np.random.default_rng(7)
     with library.no_grad():
         for p in model.parameters():
             fan_in = math.prod(p.shape[1:])
             values = random.standard_normal(tuple(p.shape), np.float32) if p.ndim > 1 else np.ones(tuple(p.shape))
             p.copy_(library.from_numpy((values / math.sqrt(fan_in)).astype(np.float32)))
-    return model
+    return model.double() if any(a.dtype == library.float64 for a in arrays) else model
 
 
 def training(
@@ -90,7 +90,7 @@ def training(
     """AdamW steps on one batch. loss(library, model, *batch); macs: multiplications with additions, of the forward."""
 
     def setup(library: Any, *arrays: Any) -> list[Any]:
-        model = initialized(library, build)
+        model = initialized(library, build, arrays)
         return [model, library.optim.AdamW(model.parameters(), lr=1e-4), *arrays]
 
     def step(library: Any, model: Any, optimizer: Any, *arrays: Any) -> Any:
@@ -122,7 +122,7 @@ def inference(name: str, build: Build, inputs: list[Array], macs: float, weights
     """The forward pass of a trained model: in evaluation, without gradients."""
 
     def setup(library: Any, *arrays: Any) -> list[Any]:
-        return [initialized(library, build).eval(), *arrays]
+        return [initialized(library, build, arrays).eval(), *arrays]
 
     def call(library: Any, model: Any, *arrays: Any) -> Any:
         return model(*arrays)

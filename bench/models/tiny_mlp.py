@@ -18,7 +18,7 @@ def gradients() -> Case:
     """Forward and backward, without an optimizer."""
 
     def setup(lib, *arrays):
-        model = initialized(lib, build)
+        model = initialized(lib, build, arrays)
         return [model, list(model.parameters()), *arrays]
 
     def call(lib, model, parameters, x, y):

@@ -51,14 +51,29 @@ int default_threads() {
                                        : n;
 }
 
+// Each thread starts on a stretch of its own, so that a call repeated finds in a core's caches what that core left there,
+// and takes tasks of the others' stretches once its own is done.
 struct Job {
+    static constexpr int kStretches = 64;
+    struct alignas(64) Stretch {
+        std::atomic<int64_t> next;
+        int64_t end;
+    };
+
     detail::TaskFunction f;
     void* context;
-    int64_t tasks;
-    std::atomic<int64_t> next{0};
+    int stretches;
     std::atomic<bool> stop{false};
     std::mutex error_mutex;
     std::exception_ptr error;
+    Stretch stretch[kStretches];
+
+    Job(detail::TaskFunction f, void* context, int64_t tasks, int threads) : f(f), context(context), stretches(std::min(threads, kStretches)) {
+        for (int i = 0; i < stretches; ++i) {
+            stretch[i].next.store(tasks * i / stretches, std::memory_order_relaxed);
+            stretch[i].end = tasks * (i + 1) / stretches;
+        }
+    }
 
     void fail() {
         const std::lock_guard lock(error_mutex);
@@ -69,11 +84,14 @@ struct Job {
     // One thread's share. `poll` runs between tasks and returns true to stop.
     template <class Poll> void work(int worker, Poll poll) {
         try {
-            while (!stop.load(std::memory_order_relaxed)) {
-                const int64_t task = next.fetch_add(1, std::memory_order_relaxed);
-                if (task >= tasks) break;
-                f(context, task, worker);
-                if (poll()) throw Interrupted("interrupted");
+            for (int i = 0; i < stretches; ++i) {
+                Stretch& s = stretch[(worker + i) % stretches];
+                while (!stop.load(std::memory_order_relaxed)) {
+                    const int64_t task = s.next.fetch_add(1, std::memory_order_relaxed);
+                    if (task >= s.end) break;
+                    f(context, task, worker);
+                    if (poll()) throw Interrupted("interrupted");
+                }
             }
         } catch (...) {
             fail();
@@ -259,8 +277,8 @@ struct Steps {
 };
 
 // The embedder's threads take part; what they leave undone, this thread does.
-template <class Poll> void run_on_embedder(Job& job, Poll poll) {
-    const int participants = int(std::min<int64_t>(num_threads(), job.tasks));
+template <class Poll> void run_on_embedder(Job& job, int64_t tasks, Poll poll) {
+    const int participants = int(std::min<int64_t>(num_threads(), tasks));
     embedder.run(embedder.context, participants, [](void* p, int worker) {
         const bool before = std::exchange(in_task, true);
         static_cast<Job*>(p)->work(worker, [] { return false; });
@@ -301,9 +319,9 @@ void detail::run_tasks(int64_t tasks, int64_t work_ns, TaskFunction f, void* con
 
     LongCall call(work_ns >= kLongCall);
     auto poll = [&] { return call.interrupted(); };
-    Job job{f, context, tasks, {}, {}, {}, {}};
+    Job job(f, context, tasks, int(std::min<int64_t>(num_threads(), tasks)));
     if (embedder.run && tasks > 1 && num_threads() > 1) {
-        run_on_embedder(job, poll);
+        run_on_embedder(job, tasks, poll);
         if (job.error) std::rethrow_exception(job.error);
         return;
     }

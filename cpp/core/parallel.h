@@ -1,4 +1,4 @@
-// The thread pool: tasks numbered 0..n-1, claimed in order by whichever thread is free.
+// The thread pool: tasks numbered 0..n-1. Each thread starts on a stretch of its own, then takes what others have left.
 //
 // The bits of a result never depend on the number of threads: what a task computes is fixed by the shape, and partial
 // results are combined in task order. The pool starts on first use, spins briefly before it parks, starts anew in a

@@ -55,20 +55,20 @@ template <class T> LC_INLINE vec<T> larger(vec<T> a, vec<T> b) { return max_nan(
 template <class T> LC_INLINE T smaller(T a, T b) { return a < b ? a : b; }
 template <class T> LC_INLINE vec<T> smaller(vec<T> a, vec<T> b) { return min_nan(a, b); }
 
-struct Add {
+struct Add : Short {
     template <class V> static LC_INLINE V forward(V a, V b) { return a + b; }
 };
-struct Sub {
+struct Sub : Short {
     template <class V> static LC_INLINE V forward(V a, V b) { return a - b; }
 };
-struct Mul {
+struct Mul : Short {
     template <class V> static LC_INLINE V forward(V a, V b) { return a * b; }
     template <class V> static LC_INLINE void backward(V dy, V a, V b, V& da, V& db) {
         da = dy * b;
         db = dy * a;
     }
 };
-struct Div {
+struct Div : Short {
     template <class V> static LC_INLINE V forward(V a, V b) { return a / b; }
     template <class V> static LC_INLINE void backward(V dy, V a, V b, V& da, V& db) {
         da = dy / b;
@@ -85,7 +85,7 @@ struct Pow {
         db = dy * per_lane(a, b, [](T a, T b) { return a == 0 && b >= 0 ? T(0) : power(a, b) * logarithm(a); });
     }
 };
-struct Maximum {
+struct Maximum : Short {
     template <class V> static LC_INLINE V forward(V a, V b) { return larger(a, b); }
     template <class T> static LC_INLINE void backward(vec<T> dy, vec<T> a, vec<T> b, vec<T>& da, vec<T>& db) {
         const vec<T> none = zero<T>(), half = select(a == b, dy * splat(T(0.5)), dy);
@@ -93,7 +93,7 @@ struct Maximum {
         db = select(a > b, none, half);
     }
 };
-struct Minimum {
+struct Minimum : Short {
     template <class V> static LC_INLINE V forward(V a, V b) { return smaller(a, b); }
     template <class T> static LC_INLINE void backward(vec<T> dy, vec<T> a, vec<T> b, vec<T>& da, vec<T>& db) {
         Maximum::backward(dy, b, a, da, db);
@@ -154,6 +154,8 @@ template <class F, class T> void apply(const T* a, const T* b, T* y, int64_t n) 
     if constexpr (std::is_integral_v<T>) {
 #pragma GCC ivdep                                     // y may be a or b itself, never a part of them
         for (int64_t i = 0; i < n; ++i) y[i] = F::forward(a[i], b[i]);
+    } else if constexpr (requires { F::kShort; }) {
+        map_short(n, y, [](vec<T> a, vec<T> b) { return F::forward(a, b); }, a, b);
     } else {
         map_vec(n, y, [](vec<T> a, vec<T> b) { return F::forward(a, b); }, a, b);
     }

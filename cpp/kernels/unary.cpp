@@ -19,31 +19,31 @@ template <class T> struct Parameters {
 template <class T> LC_INLINE vec<T> one() { return splat(T(1)); }
 template <class T> LC_INLINE vec<T> zero_unless(mask<T> m, vec<T> x) { return select(m, x, zero<T>()); }
 
-struct Neg {
+struct Neg : Short {
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return -x; }
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T>, Parameters<T>) { return -dy; }
 };
-struct Sign {
+struct Sign : Short {
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) {
         return select(x > zero<T>(), one<T>(), select(x < zero<T>(), -one<T>(), x));          // zeros and NaN stay
     }
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T>, Parameters<T>) { return dy * zero<T>(); }
 };
-struct Abs {
+struct Abs : Short {
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return abs(x); }
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> x, Parameters<T> a) { return dy * Sign::forward(x, a); }
 };
-struct Square {
+struct Square : Short {
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return x * x; }
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> x, Parameters<T>) { return dy * (x + x); }
 };
-struct Relu {
+struct Relu : Short {
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return max(zero<T>(), x); }      // NaN stays
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> y, Parameters<T>) {
         return select(y <= zero<T>(), zero<T>(), dy);
     }
 };
-struct Clamp {
+struct Clamp : Short {
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T> a) { return min(a.q, max(a.p, x)); }
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> x, Parameters<T> a) {
         return zero_unless((x >= a.p) & (x <= a.q), dy);
@@ -61,11 +61,11 @@ struct Ceil {
 struct Round {
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return round_even(x); }
 };
-struct Reciprocal {
+struct Reciprocal : Short {
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return one<T>() / x; }
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> y, Parameters<T>) { return -(dy * y * y); }
 };
-struct Sqrt {
+struct Sqrt : Short {
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return sqrt(x); }
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> y, Parameters<T>) { return dy / (y + y); }
 };
@@ -116,7 +116,7 @@ struct Sigmoid {
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T>) { return sigmoid(x); }
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> y, Parameters<T>) { return dy * (y * (one<T>() - y)); }
 };
-struct LeakyRelu {
+struct LeakyRelu : Short {
     template <class T> static LC_INLINE vec<T> forward(vec<T> x, Parameters<T> a) { return select(x > zero<T>(), x, x * a.p); }
     template <class T> static LC_INLINE vec<T> backward(vec<T> dy, vec<T> x, Parameters<T> a) {
         return select(x > zero<T>(), dy, dy * a.p);
@@ -175,10 +175,12 @@ template <class Steps, class Put> LC_INLINE void in_two_steps(int64_t n, const f
 // T: float or double.
 template <class F, class T> void apply(const T* x, T* y, int64_t n, Parameters<T> a) {
     if constexpr (requires { typename F::Steps; } && sizeof(T) == 4) in_two_steps<typename F::Steps>(n, x, [&](int64_t i, auto k, vec<T> v) { store(y + i, v, k); });
+    else if constexpr (requires { F::kShort; }) map_short(n, y, [a](vec<T> x) { return F::forward(x, a); }, x);
     else map_vec(n, y, [a](vec<T> x) { return F::forward(x, a); }, x);
 }
 template <class F, class T> void apply_backward(const T* dy, const T* saved, T* dx, int64_t n, Parameters<T> a) {
     if constexpr (requires { typename F::SlopeSteps; } && sizeof(T) == 4) in_two_steps<typename F::SlopeSteps>(n, saved, [&](int64_t i, auto k, vec<T> slope) { store(dx + i, load(dy + i, k) * slope, k); });
+    else if constexpr (requires { F::kShort; }) map_short(n, dx, [a](vec<T> dy, vec<T> s) { return F::backward(dy, s, a); }, dy, saved);
     else map_vec(n, dx, [a](vec<T> dy, vec<T> s) { return F::backward(dy, s, a); }, dy, saved);
 }
 

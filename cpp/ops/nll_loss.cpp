@@ -1,5 +1,6 @@
 #include "cpp/ops/nll_loss.h"
 #include "cpp/autograd/node.h"
+#include "cpp/core/parallel.h"
 #include "cpp/ops/binary.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/gather.h"
@@ -21,12 +22,18 @@ struct Problem {
     int64_t count;                                    // rows
 };
 
+constexpr int64_t kTask = 512, kMiss = 16;            // rows; ns a row, whose number is mostly not in cache
+
 // f(row, place of x[t] in [outer, n, inner], w[t]) for every row that counts.
 template <class T, class F> void each_row(const Problem& p, const int64_t* t, const T* w, F&& f) {
-    const int64_t inner = p.rows.inner, n = p.rows.n, count = p.count;
-    for (int64_t begin = 0, r = 0; r < count; begin += n * inner)
-        for (int64_t i = 0; i < inner; ++i, ++r)
-            if (t[r] != p.ignore_index) f(r, begin + t[r] * inner + i, w ? w[t[r]] : T(1));
+    const int64_t inner = p.rows.inner, n = p.rows.n;
+    parallel_ranges(p.count, kTask, p.count * kMiss, [&](int64_t begin, int64_t end) {
+        int64_t i = begin % inner, base = begin / inner * n * inner;
+        for (int64_t r = begin; r < end; ++r) {
+            if (t[r] != p.ignore_index) f(r, base + t[r] * inner + i, w ? w[t[r]] : T(1));
+            if (++i == inner) i = 0, base += n * inner;
+        }
+    });
 }
 
 Tensor backward(const Tensor& dy_any, const Problem& p, const Dims& sizes, const Tensor& target, const Tensor& weight) {

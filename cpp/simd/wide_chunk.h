@@ -54,7 +54,20 @@ private:
     alignas(64) float wide_[kChunk];
 };
 
-// For long bodies: one copy of f for full registers and tail alike. f maps the loaded registers to the one stored.
+// What functions of a few instructions derive from, to be run by map_short.
+struct Short {
+    static constexpr bool kShort = true;
+};
+
+// For such bodies: four registers a turn, since the loop's own instructions count. f maps the loaded registers to the one stored.
+template <class T, class F, class... X> LC_INLINE void map_short(int64_t n, T* y, F&& f, const X*... x) {
+    int64_t i = 0;
+#pragma GCC unroll 4
+    for (; i + lanes<T> <= n; i += lanes<T>) store(y + i, f(load(x + i)...));
+    if (i < n) store(y + i, f(load(x + i, int(n - i))...), int(n - i));
+}
+
+// For long bodies: one copy of f for full registers and tail alike.
 template <class T, class F, class... X> LC_INLINE void map_vec(int64_t n, T* y, F&& f, const X*... x) {
     for (int64_t i = 0; i < n; i += lanes<T>) {
         const bool whole = n - i >= lanes<T>;

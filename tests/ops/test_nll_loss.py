@@ -42,6 +42,22 @@ def test_gradients(reduction):
     check.gradients(lambda x: F.nll_loss(x, lc.from_numpy(t), w, reduction=reduction), x)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_rows_of_several_tasks(threads):
+    lc.set_num_threads(threads)
+    random = np.random.default_rng(2)
+    x = random.standard_normal((301, 4, 7)).astype(np.float32)  # 2107 rows: tasks begin inside an outer row
+    t = random.integers(0, 4, (301, 7))
+    leaf = lc.from_numpy(x).requires_grad_()
+    loss = F.nll_loss(leaf, lc.from_numpy(t), ignore_index=2, reduction="none")
+    counts = t != 2
+    check.same_bits(loss.detach(), np.where(counts, -np.take_along_axis(x, t[:, None], 1)[:, 0], np.float32(0)))
+    loss.backward(lc.ones(301, 7))
+    check.same_bits(
+        leaf.grad, np.where((np.arange(4)[:, None] == t[:, None]) & counts[:, None], np.float32(-1), np.float32(0))
+    )
+
+
 def test_a_vector_is_one_row():
     x = lc.from_numpy(np.arange(5.0))
     check.equal(F.nll_loss(x, lc.from_numpy(np.array(3))), np.array(-3.0))
