@@ -162,6 +162,8 @@ def test_sizes():
     for p in files("cpp", "cuda", "python", "tests", "bench"):
         lines = p.read_text().count("\n")
         total += lines
+        if p.name == "littlecore_kernels.h":
+            continue  # written by header.py; as long as the list of kernels
         cap = KERNEL_LINES if {"kernels", "simd"} & set(p.parts) else OTHER_LINES
         if lines > cap:
             long.append(f"{p.relative_to(ROOT)}: {lines} lines, at most {cap}")

@@ -51,6 +51,10 @@ void settle(int kernel, Call& c) {
         case LC_ATTENTION_BACKWARD: return settle_attention_backward(c);
         case LC_MAX_POOL2D_FORWARD:
         case LC_MAX_POOL2D_BACKWARD: return settle_max_pool2d(c);
+        case LC_AVG_POOL2D_FORWARD:
+        case LC_AVG_POOL2D_BACKWARD: return settle_avg_pool2d(c);
+        case LC_GROUP_NORM_FORWARD:
+        case LC_GROUP_NORM_BACKWARD: return settle_group_norm(c);
         default: return;
     }
 }

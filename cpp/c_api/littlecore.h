@@ -47,7 +47,7 @@ extern "C" {
 
 // Programs run with any library of the same major number, whose minor number is not below that they were compiled with.
 #define LC_ABI_MAJOR 1
-#define LC_ABI_MINOR 1
+#define LC_ABI_MINOR 2
 
 typedef enum lc_status {
     LC_OK = 0,

@@ -33,6 +33,29 @@ typedef enum lc_kernel_id {
     LC_BATCH_NORM_BACKWARD = 28,
     LC_MAX_POOL2D_FORWARD = 29,
     LC_MAX_POOL2D_BACKWARD = 30,
+    LC_DROPOUT_FORWARD = 31,
+    LC_DROPOUT_BACKWARD = 32,
+    LC_LINEAR_RELU_FORWARD = 33,
+    LC_LINEAR_RELU_BACKWARD = 34,
+    LC_LINEAR_GELU_FORWARD = 35,
+    LC_LINEAR_GELU_BACKWARD = 36,
+    LC_LINEAR_SILU_FORWARD = 37,
+    LC_LINEAR_SILU_BACKWARD = 38,
+    LC_LEAKY_RELU_FORWARD = 39,
+    LC_LEAKY_RELU_BACKWARD = 40,
+    LC_ELU_FORWARD = 41,
+    LC_ELU_BACKWARD = 42,
+    LC_SOFTPLUS_FORWARD = 43,
+    LC_SOFTPLUS_BACKWARD = 44,
+    LC_GROUP_NORM_FORWARD = 45,
+    LC_GROUP_NORM_BACKWARD = 46,
+    LC_ROTARY_EMBEDDING_FORWARD = 47,
+    LC_ROTARY_EMBEDDING_BACKWARD = 48,
+    LC_EMBEDDING_FORWARD = 49,
+    LC_EMBEDDING_BACKWARD = 50,
+    LC_AVG_POOL2D_FORWARD = 51,
+    LC_AVG_POOL2D_BACKWARD = 52,
+    LC_SGD_STEP = 53,
 } lc_kernel_id;
 
 // y = a b over the last two axes; the others broadcast
@@ -378,6 +401,254 @@ typedef struct lc_max_pool2d_backward_args {
     int64_t ceil_mode;            // bool usually 0
 } lc_max_pool2d_backward_args;
 
+// y[i] = x[i] / (1 - p) where word i of the Philox stream of key, a seed and an offset, is at least p 2^32, else 0
+typedef struct lc_dropout_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     float[*]
+    const DLTensor* key;          // in     int64[words]
+    DLTensor* y;                  // out    T[*]
+    double p;                     // usually 0.5
+} lc_dropout_forward_args;
+
+// dx = dy where dropout_forward with this key kept x, over 1 - p, else 0
+typedef struct lc_dropout_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*]
+    const DLTensor* key;          // in     int64[words]
+    DLTensor* dx;                 // out    T[*]
+    double p;                     // usually 0.5
+} lc_dropout_backward_args;
+
+// y = max(x w' + b, 0) in one pass
+typedef struct lc_linear_relu_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     float[*,in]
+    const DLTensor* w;            // in     T~[out,in]
+    const DLTensor* b;            // in     T[out], or NULL
+    DLTensor* y;                  // out    T[*,out]
+} lc_linear_relu_forward_args;
+
+// the gradients of linear_relu_forward, from its result
+typedef struct lc_linear_relu_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*,out]
+    const DLTensor* x;            // in     T[*,in]
+    const DLTensor* w;            // in     T~[out,in]
+    const DLTensor* y;            // in     T[*,out]
+    DLTensor* dx;                 // out    T[*,in], or NULL
+    DLTensor* dw;                 // out    T[out,in], or NULL
+    DLTensor* db;                 // out    T[out], or NULL
+} lc_linear_relu_backward_args;
+
+// y = z Phi(z), z = x w' + b, in one pass, Phi as in gelu_forward; z is for backward
+typedef struct lc_linear_gelu_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     float[*,in]
+    const DLTensor* w;            // in     T~[out,in]
+    const DLTensor* b;            // in     T[out], or NULL
+    DLTensor* y;                  // out    T[*,out]
+    DLTensor* z;                  // out    T[*,out], or NULL
+    int64_t tanh;                 // bool usually 0
+} lc_linear_gelu_forward_args;
+
+// the gradients of linear_gelu_forward, from its z
+typedef struct lc_linear_gelu_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*,out]
+    const DLTensor* x;            // in     T[*,in]
+    const DLTensor* w;            // in     T~[out,in]
+    const DLTensor* z;            // in     T[*,out]
+    DLTensor* dx;                 // out    T[*,in], or NULL
+    DLTensor* dw;                 // out    T[out,in], or NULL
+    DLTensor* db;                 // out    T[out], or NULL
+    int64_t tanh;                 // bool usually 0
+} lc_linear_gelu_backward_args;
+
+// y = z sigmoid(z), z = x w' + b, in one pass; z is for backward
+typedef struct lc_linear_silu_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     float[*,in]
+    const DLTensor* w;            // in     T~[out,in]
+    const DLTensor* b;            // in     T[out], or NULL
+    DLTensor* y;                  // out    T[*,out]
+    DLTensor* z;                  // out    T[*,out], or NULL
+} lc_linear_silu_forward_args;
+
+// the gradients of linear_silu_forward, from its z
+typedef struct lc_linear_silu_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*,out]
+    const DLTensor* x;            // in     T[*,in]
+    const DLTensor* w;            // in     T~[out,in]
+    const DLTensor* z;            // in     T[*,out]
+    DLTensor* dx;                 // out    T[*,in], or NULL
+    DLTensor* dw;                 // out    T[out,in], or NULL
+    DLTensor* db;                 // out    T[out], or NULL
+} lc_linear_silu_backward_args;
+
+// y = x where x > 0, else slope x
+typedef struct lc_leaky_relu_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     float[*]
+    DLTensor* y;                  // out    T[*]
+    double slope;                 // usually 0.01
+} lc_leaky_relu_forward_args;
+
+// dx = dy where x > 0, else slope dy
+typedef struct lc_leaky_relu_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*]
+    const DLTensor* x;            // in     T[*]
+    DLTensor* dx;                 // out    T[*]
+    double slope;                 // usually 0.01
+} lc_leaky_relu_backward_args;
+
+// y = x where x > 0, else alpha (exp(x) - 1)
+typedef struct lc_elu_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     float[*]
+    DLTensor* y;                  // out    T[*]
+    double alpha;                 // usually 1
+} lc_elu_forward_args;
+
+// dx = dy where x > 0, else dy alpha exp(x)
+typedef struct lc_elu_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*]
+    const DLTensor* x;            // in     T[*]
+    DLTensor* dx;                 // out    T[*]
+    double alpha;                 // usually 1
+} lc_elu_backward_args;
+
+// y = log(1 + exp(beta x)) / beta, x where beta x > threshold
+typedef struct lc_softplus_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     float[*]
+    DLTensor* y;                  // out    T[*]
+    double beta;                  // usually 1
+    double threshold;             // usually 20
+} lc_softplus_forward_args;
+
+// dx = dy sigmoid(beta x), dy where beta x > threshold
+typedef struct lc_softplus_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*]
+    const DLTensor* x;            // in     T[*]
+    DLTensor* dx;                 // out    T[*]
+    double beta;                  // usually 1
+    double threshold;             // usually 20
+} lc_softplus_backward_args;
+
+// y = (x - mean) / sqrt(var + eps) w + b, mean = base + rest and var those of each sample's groups of c / groups channels; groups = c is instance norm
+typedef struct lc_group_norm_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     real[n,c,*]
+    const DLTensor* w;            // in     T[c], or NULL
+    const DLTensor* b;            // in     T[c], or NULL
+    DLTensor* y;                  // out    T[n,c,*]
+    DLTensor* base;               // out    acc[n,groups]
+    DLTensor* rest;               // out    acc[n,groups]
+    DLTensor* var;                // out    acc[n,groups]
+    int64_t groups;
+    double eps;                   // usually 1e-5
+} lc_group_norm_forward_args;
+
+// the gradients of group_norm_forward, from what it saved
+typedef struct lc_group_norm_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     real[n,c,*]
+    const DLTensor* x;            // in     T[n,c,*]
+    const DLTensor* w;            // in     T[c], or NULL
+    const DLTensor* base;         // in     acc[n,groups]
+    const DLTensor* rest;         // in     acc[n,groups]
+    const DLTensor* var;          // in     acc[n,groups]
+    DLTensor* dx;                 // out    T[n,c,*]
+    DLTensor* dw;                 // out    T[c], or NULL
+    DLTensor* db;                 // out    T[c], or NULL
+    int64_t groups;
+    double eps;                   // usually 1e-5
+} lc_group_norm_backward_args;
+
+// pairs of features turned: (x1 cos - x2 sin, x1 sin + x2 cos); pair i is x[i], x[i + pairs], interleaved x[2 i], x[2 i + 1]; features after the pairs pass
+typedef struct lc_rotary_embedding_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     float[*,seq,dim]
+    const DLTensor* cos;          // in     acc[seq,pairs]
+    const DLTensor* sin;          // in     acc[seq,pairs]
+    DLTensor* y;                  // out    T[*,seq,dim]
+    int64_t interleaved;          // bool usually 0
+} lc_rotary_embedding_forward_args;
+
+// the gradient of rotary_embedding_forward: the turn back
+typedef struct lc_rotary_embedding_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*,seq,dim]
+    const DLTensor* cos;          // in     acc[seq,pairs]
+    const DLTensor* sin;          // in     acc[seq,pairs]
+    DLTensor* dx;                 // out    T[*,seq,dim]
+    int64_t interleaved;          // bool usually 0
+} lc_rotary_embedding_backward_args;
+
+// y = the rows of w that index names, from 0
+typedef struct lc_embedding_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* w;            // in     float[rows,cols]
+    const DLTensor* index;        // in     int64[*]
+    DLTensor* y;                  // out    T[*,cols]
+    int64_t padding_index;        // usually -1
+} lc_embedding_forward_args;
+
+// each row of dw = the sum of dy where index names it, in order; 0 for padding_index, -1 for none; of w only the shape counts
+typedef struct lc_embedding_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     float[*,cols]
+    const DLTensor* index;        // in     int64[*]
+    const DLTensor* w;            // in     T[rows,cols]
+    DLTensor* dw;                 // out    T[rows,cols]
+    int64_t padding_index;        // usually -1
+} lc_embedding_backward_args;
+
+// y = the sum of each window over the number of its elements, with or without the padding's zeros, or over divisor; stride 0 means that of the kernel
+typedef struct lc_avg_pool2d_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     real[n,c,h,w]
+    DLTensor* y;                  // out    T[n,c,out_h,out_w]
+    int64_t kernel[2];            // int2
+    int64_t stride[2];            // int2 usually 0
+    int64_t padding[2];           // int2 usually 0
+    int64_t ceil_mode;            // bool usually 0
+    int64_t count_include_pad;    // bool usually 1
+    int64_t divisor;              // usually 0
+} lc_avg_pool2d_forward_args;
+
+// dx = the sum of dy over the number of elements for each window that holds x; of x only the shape counts
+typedef struct lc_avg_pool2d_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     real[n,c,out_h,out_w]
+    const DLTensor* x;            // in     T[n,c,h,w]
+    DLTensor* dx;                 // out    T[n,c,h,w]
+    int64_t kernel[2];            // int2
+    int64_t stride[2];            // int2 usually 0
+    int64_t padding[2];           // int2 usually 0
+    int64_t ceil_mode;            // bool usually 0
+    int64_t count_include_pad;    // bool usually 1
+    int64_t divisor;              // usually 0
+} lc_avg_pool2d_backward_args;
+
+// p and its momentum b after SGD's step number step, from 1; b is needed with momentum, and only then
+typedef struct lc_sgd_step_args {
+    LC_CALL_FIELDS
+    DLTensor* p;                  // in/out float[*]
+    const DLTensor* g;            // in     T[*]
+    DLTensor* b;                  // in/out acc[*], or NULL
+    double lr;
+    int64_t step;
+    double momentum;              // usually 0
+    double dampening;             // usually 0
+    double weight_decay;          // usually 0
+    int64_t nesterov;             // bool usually 0
+} lc_sgd_step_args;
+
 static inline lc_status lc_matmul_forward(const lc_matmul_forward_args* args) { return lc_run(LC_MATMUL_FORWARD, args); }
 static inline lc_status lc_matmul_backward(const lc_matmul_backward_args* args) { return lc_run(LC_MATMUL_BACKWARD, args); }
 static inline lc_status lc_linear_forward(const lc_linear_forward_args* args) { return lc_run(LC_LINEAR_FORWARD, args); }
@@ -409,6 +680,29 @@ static inline lc_status lc_batch_norm_forward(const lc_batch_norm_forward_args* 
 static inline lc_status lc_batch_norm_backward(const lc_batch_norm_backward_args* args) { return lc_run(LC_BATCH_NORM_BACKWARD, args); }
 static inline lc_status lc_max_pool2d_forward(const lc_max_pool2d_forward_args* args) { return lc_run(LC_MAX_POOL2D_FORWARD, args); }
 static inline lc_status lc_max_pool2d_backward(const lc_max_pool2d_backward_args* args) { return lc_run(LC_MAX_POOL2D_BACKWARD, args); }
+static inline lc_status lc_dropout_forward(const lc_dropout_forward_args* args) { return lc_run(LC_DROPOUT_FORWARD, args); }
+static inline lc_status lc_dropout_backward(const lc_dropout_backward_args* args) { return lc_run(LC_DROPOUT_BACKWARD, args); }
+static inline lc_status lc_linear_relu_forward(const lc_linear_relu_forward_args* args) { return lc_run(LC_LINEAR_RELU_FORWARD, args); }
+static inline lc_status lc_linear_relu_backward(const lc_linear_relu_backward_args* args) { return lc_run(LC_LINEAR_RELU_BACKWARD, args); }
+static inline lc_status lc_linear_gelu_forward(const lc_linear_gelu_forward_args* args) { return lc_run(LC_LINEAR_GELU_FORWARD, args); }
+static inline lc_status lc_linear_gelu_backward(const lc_linear_gelu_backward_args* args) { return lc_run(LC_LINEAR_GELU_BACKWARD, args); }
+static inline lc_status lc_linear_silu_forward(const lc_linear_silu_forward_args* args) { return lc_run(LC_LINEAR_SILU_FORWARD, args); }
+static inline lc_status lc_linear_silu_backward(const lc_linear_silu_backward_args* args) { return lc_run(LC_LINEAR_SILU_BACKWARD, args); }
+static inline lc_status lc_leaky_relu_forward(const lc_leaky_relu_forward_args* args) { return lc_run(LC_LEAKY_RELU_FORWARD, args); }
+static inline lc_status lc_leaky_relu_backward(const lc_leaky_relu_backward_args* args) { return lc_run(LC_LEAKY_RELU_BACKWARD, args); }
+static inline lc_status lc_elu_forward(const lc_elu_forward_args* args) { return lc_run(LC_ELU_FORWARD, args); }
+static inline lc_status lc_elu_backward(const lc_elu_backward_args* args) { return lc_run(LC_ELU_BACKWARD, args); }
+static inline lc_status lc_softplus_forward(const lc_softplus_forward_args* args) { return lc_run(LC_SOFTPLUS_FORWARD, args); }
+static inline lc_status lc_softplus_backward(const lc_softplus_backward_args* args) { return lc_run(LC_SOFTPLUS_BACKWARD, args); }
+static inline lc_status lc_group_norm_forward(const lc_group_norm_forward_args* args) { return lc_run(LC_GROUP_NORM_FORWARD, args); }
+static inline lc_status lc_group_norm_backward(const lc_group_norm_backward_args* args) { return lc_run(LC_GROUP_NORM_BACKWARD, args); }
+static inline lc_status lc_rotary_embedding_forward(const lc_rotary_embedding_forward_args* args) { return lc_run(LC_ROTARY_EMBEDDING_FORWARD, args); }
+static inline lc_status lc_rotary_embedding_backward(const lc_rotary_embedding_backward_args* args) { return lc_run(LC_ROTARY_EMBEDDING_BACKWARD, args); }
+static inline lc_status lc_embedding_forward(const lc_embedding_forward_args* args) { return lc_run(LC_EMBEDDING_FORWARD, args); }
+static inline lc_status lc_embedding_backward(const lc_embedding_backward_args* args) { return lc_run(LC_EMBEDDING_BACKWARD, args); }
+static inline lc_status lc_avg_pool2d_forward(const lc_avg_pool2d_forward_args* args) { return lc_run(LC_AVG_POOL2D_FORWARD, args); }
+static inline lc_status lc_avg_pool2d_backward(const lc_avg_pool2d_backward_args* args) { return lc_run(LC_AVG_POOL2D_BACKWARD, args); }
+static inline lc_status lc_sgd_step(const lc_sgd_step_args* args) { return lc_run(LC_SGD_STEP, args); }
 
 // For what is made of every kernel: littlecore.hpp's functions.
-#define LC_EACH_KERNEL(X) X(matmul_forward, LC_MATMUL_FORWARD) X(matmul_backward, LC_MATMUL_BACKWARD) X(linear_forward, LC_LINEAR_FORWARD) X(linear_backward, LC_LINEAR_BACKWARD) X(conv2d_forward, LC_CONV2D_FORWARD) X(conv2d_backward, LC_CONV2D_BACKWARD) X(softmax_forward, LC_SOFTMAX_FORWARD) X(softmax_backward, LC_SOFTMAX_BACKWARD) X(layer_norm_forward, LC_LAYER_NORM_FORWARD) X(layer_norm_backward, LC_LAYER_NORM_BACKWARD) X(rms_norm_forward, LC_RMS_NORM_FORWARD) X(rms_norm_backward, LC_RMS_NORM_BACKWARD) X(attention_forward, LC_ATTENTION_FORWARD) X(attention_backward, LC_ATTENTION_BACKWARD) X(cross_entropy_forward, LC_CROSS_ENTROPY_FORWARD) X(cross_entropy_backward, LC_CROSS_ENTROPY_BACKWARD) X(gelu_forward, LC_GELU_FORWARD) X(gelu_backward, LC_GELU_BACKWARD) X(relu_forward, LC_RELU_FORWARD) X(relu_backward, LC_RELU_BACKWARD) X(adamw_step, LC_ADAMW_STEP) X(silu_forward, LC_SILU_FORWARD) X(silu_backward, LC_SILU_BACKWARD) X(sigmoid_forward, LC_SIGMOID_FORWARD) X(sigmoid_backward, LC_SIGMOID_BACKWARD) X(tanh_forward, LC_TANH_FORWARD) X(tanh_backward, LC_TANH_BACKWARD) X(batch_norm_forward, LC_BATCH_NORM_FORWARD) X(batch_norm_backward, LC_BATCH_NORM_BACKWARD) X(max_pool2d_forward, LC_MAX_POOL2D_FORWARD) X(max_pool2d_backward, LC_MAX_POOL2D_BACKWARD)
+#define LC_EACH_KERNEL(X) X(matmul_forward, LC_MATMUL_FORWARD) X(matmul_backward, LC_MATMUL_BACKWARD) X(linear_forward, LC_LINEAR_FORWARD) X(linear_backward, LC_LINEAR_BACKWARD) X(conv2d_forward, LC_CONV2D_FORWARD) X(conv2d_backward, LC_CONV2D_BACKWARD) X(softmax_forward, LC_SOFTMAX_FORWARD) X(softmax_backward, LC_SOFTMAX_BACKWARD) X(layer_norm_forward, LC_LAYER_NORM_FORWARD) X(layer_norm_backward, LC_LAYER_NORM_BACKWARD) X(rms_norm_forward, LC_RMS_NORM_FORWARD) X(rms_norm_backward, LC_RMS_NORM_BACKWARD) X(attention_forward, LC_ATTENTION_FORWARD) X(attention_backward, LC_ATTENTION_BACKWARD) X(cross_entropy_forward, LC_CROSS_ENTROPY_FORWARD) X(cross_entropy_backward, LC_CROSS_ENTROPY_BACKWARD) X(gelu_forward, LC_GELU_FORWARD) X(gelu_backward, LC_GELU_BACKWARD) X(relu_forward, LC_RELU_FORWARD) X(relu_backward, LC_RELU_BACKWARD) X(adamw_step, LC_ADAMW_STEP) X(silu_forward, LC_SILU_FORWARD) X(silu_backward, LC_SILU_BACKWARD) X(sigmoid_forward, LC_SIGMOID_FORWARD) X(sigmoid_backward, LC_SIGMOID_BACKWARD) X(tanh_forward, LC_TANH_FORWARD) X(tanh_backward, LC_TANH_BACKWARD) X(batch_norm_forward, LC_BATCH_NORM_FORWARD) X(batch_norm_backward, LC_BATCH_NORM_BACKWARD) X(max_pool2d_forward, LC_MAX_POOL2D_FORWARD) X(max_pool2d_backward, LC_MAX_POOL2D_BACKWARD) X(dropout_forward, LC_DROPOUT_FORWARD) X(dropout_backward, LC_DROPOUT_BACKWARD) X(linear_relu_forward, LC_LINEAR_RELU_FORWARD) X(linear_relu_backward, LC_LINEAR_RELU_BACKWARD) X(linear_gelu_forward, LC_LINEAR_GELU_FORWARD) X(linear_gelu_backward, LC_LINEAR_GELU_BACKWARD) X(linear_silu_forward, LC_LINEAR_SILU_FORWARD) X(linear_silu_backward, LC_LINEAR_SILU_BACKWARD) X(leaky_relu_forward, LC_LEAKY_RELU_FORWARD) X(leaky_relu_backward, LC_LEAKY_RELU_BACKWARD) X(elu_forward, LC_ELU_FORWARD) X(elu_backward, LC_ELU_BACKWARD) X(softplus_forward, LC_SOFTPLUS_FORWARD) X(softplus_backward, LC_SOFTPLUS_BACKWARD) X(group_norm_forward, LC_GROUP_NORM_FORWARD) X(group_norm_backward, LC_GROUP_NORM_BACKWARD) X(rotary_embedding_forward, LC_ROTARY_EMBEDDING_FORWARD) X(rotary_embedding_backward, LC_ROTARY_EMBEDDING_BACKWARD) X(embedding_forward, LC_EMBEDDING_FORWARD) X(embedding_backward, LC_EMBEDDING_BACKWARD) X(avg_pool2d_forward, LC_AVG_POOL2D_FORWARD) X(avg_pool2d_backward, LC_AVG_POOL2D_BACKWARD) X(sgd_step, LC_SGD_STEP)

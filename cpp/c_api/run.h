@@ -13,6 +13,8 @@ void settle_conv2d(Call&);
 void settle_attention_forward(Call&);
 void settle_attention_backward(Call&);
 void settle_max_pool2d(Call&);
+void settle_avg_pool2d(Call&);
+void settle_group_norm(Call&);
 
 // rows x cols, cols being the last axis.
 struct RowsCols {

@@ -1,12 +1,16 @@
-// gelu, relu and the like and AdamW's step on the memory of a call.
+// gelu, relu and the like, dropout, and the optimizers' steps on the memory of a call.
 #include <cmath>
+#include <cstring>
 #include "cpp/c_api/run.h"
 #include "cpp/core/allocator.h"
+#include "cpp/ops/dropout.h"
 #include "cpp/ops/optim_step.h"
 #include "cpp/ops/unary.h"
 
 namespace lc::c_api {
 namespace {
+
+constexpr int64_t kChunk = 1 << 14;
 
 template <int N> Strided<N> dense(int64_t numel) {
     Strided<N> s;
@@ -16,17 +20,45 @@ template <int N> Strided<N> dense(int64_t numel) {
     return s;
 }
 
-void forward(const Call& c, UnaryOp op) {
+void forward(const Call& c, UnaryOp op, double p = 0, double q = 0) {
     const int64_t n = c[0].numel();
     if (n == 0) return;
-    visit_float_storage(c.dtype, c.name(), [&]<class T>() { cpu::unary_forward<T>({op, 0, 0, c[0].at<T>(), c[1].at<T>(), dense<2>(n)}); });
+    visit_float_storage(c.dtype, c.name(), [&]<class T>() { cpu::unary_forward<T>({op, p, q, c[0].at<T>(), c[1].at<T>(), dense<2>(n)}); });
 }
 
-void backward(const Call& c, UnaryOp op) {
+void backward(const Call& c, UnaryOp op, double p = 0, double q = 0) {
     const int64_t n = c[0].numel();
     if (n == 0) return;
-    visit_float_storage(c.dtype, c.name(), [&]<class T>() { cpu::unary_backward<T>({op, 0, 0, c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), dense<3>(n)}); });
+    visit_float_storage(c.dtype, c.name(), [&]<class T>() { cpu::unary_backward<T>({op, p, q, c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), dense<3>(n)}); });
 }
+
+// y = x z in either direction.
+void drop(const Call& c) {
+    const View &x = c[0], &key = c[1], &y = c[2];
+    const double p = c.real(0);
+    LC_CHECK(p >= 0 && p <= 1, ValueError, c.name(), ": p must lie in [0, 1], is ", p);
+    LC_CHECK(key.numel() == 2, ValueError, c.name(), ": key has shape ", key.shape, ", needs [2]: a seed and an offset");
+    if (x.numel() == 0) return;
+    if (p == 1) return void(std::memset(y.data, 0, size_t(y.numel()) * item_size(c.dtype)));   // no word reaches 2^32
+    const RandomKey words{uint64_t(key.at<int64_t>()[0]), uint64_t(key.at<int64_t>()[1])};
+    visit_float_storage(c.dtype, "dropout", [&]<class T>() {
+        cpu::dropout_forward<T>({words, uint32_t(p * 0x1p32), 1 / (1 - p), x.at<T>(), y.at<T>(), x.numel()});
+    });
+}
+
+// The stretches of p, g and up to three states that the threads share out.
+template <class T, int N> void fill(const Buffer<OptimChunk<T>>& list, int64_t chunks, const View& p, const View& g, const View (&states)[N], double scale, double shrink) {
+    using A = acc_t<T>;
+    for (int64_t i = 0; i < chunks; ++i) {
+        const int64_t at = i * kChunk, left = p.numel() - at;
+        list[i] = {p.at<T>() + at, g.at<T>() + at, nullptr, {}, left < kChunk ? left : kChunk, A(scale), A(shrink)};
+        for (int k = 0; k < N; ++k) list[i].state[k] = states[k].given ? states[k].template at<A>() + at : nullptr;
+    }
+}
+
+int64_t chunks_of(const View& p) { return (p.numel() + kChunk - 1) / kChunk; }
+
+void check_step(const Call& c, int64_t step) { LC_CHECK(step >= 1, ValueError, c.name(), ": step counts from 1, is ", step); }
 
 }  // namespace
 
@@ -41,21 +73,44 @@ void sigmoid_backward(const Call& c) { backward(c, UnaryOp::sigmoid); }
 void tanh_forward(const Call& c) { forward(c, UnaryOp::tanh); }
 void tanh_backward(const Call& c) { backward(c, UnaryOp::tanh); }
 
+void leaky_relu_forward(const Call& c) { forward(c, UnaryOp::leaky_relu, c.real(0)); }
+void leaky_relu_backward(const Call& c) { backward(c, UnaryOp::leaky_relu, c.real(0)); }
+void elu_forward(const Call& c) { forward(c, UnaryOp::elu, c.real(0)); }
+void elu_backward(const Call& c) { backward(c, UnaryOp::elu, c.real(0)); }
+void softplus_forward(const Call& c) { forward(c, UnaryOp::softplus, c.real(0), c.real(1)); }
+void softplus_backward(const Call& c) { backward(c, UnaryOp::softplus, c.real(0), c.real(1)); }
+
+void dropout_forward(const Call& c) { drop(c); }
+void dropout_backward(const Call& c) { drop(c); }
+
 void adamw_step(const Call& c) {
     const double lr = c.real(0), beta1 = c.real(2), beta2 = c.real(3), eps = c.real(4), decay = c.real(5);
-    const int64_t step = c.integer(1), n = c[0].numel(), chunk = 1 << 14, chunks = (n + chunk - 1) / chunk;
-    LC_CHECK(step >= 1, ValueError, c.name(), ": step counts from 1, is ", step);
+    const int64_t step = c.integer(1), n = c[0].numel(), chunks = chunks_of(c[0]);
+    check_step(c, step);
     LC_CHECK(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1, ValueError, c.name(), ": beta1 and beta2 must lie in [0, 1), are ", beta1, " and ", beta2);
     if (n == 0) return;
     visit_float_storage(c.dtype, c.name(), [&]<class T>() {
         using A = acc_t<T>;
-        const A scale = A(lr / (1 - std::pow(beta1, double(step)))), shrink = A(std::sqrt(1 - std::pow(beta2, double(step))));
         const Buffer<OptimChunk<T>> list(chunks);
-        for (int64_t i = 0; i < chunks; ++i) {
-            const int64_t at = i * chunk, count = n - at < chunk ? n - at : chunk;
-            list[i] = {c[0].at<T>() + at, c[1].at<T>() + at, nullptr, {c[2].at<A>() + at, c[3].at<A>() + at, c[4].given ? c[4].at<A>() + at : nullptr}, count, scale, shrink};
-        }
+        fill(list, chunks, c[0], c[1], {c[2], c[3], c[4]}, lr / (1 - std::pow(beta1, double(step))), std::sqrt(1 - std::pow(beta2, double(step))));
         cpu::adam_step<T>({{list.data(), chunks, n}, A(lr), A(1 - beta1), A(beta2), A(1 - beta2), A(eps), A(decay), true, false});
+    });
+}
+
+void sgd_step(const Call& c) {
+    const double lr = c.real(0), momentum = c.real(2), dampening = c.real(3), decay = c.real(4);
+    const int64_t step = c.integer(1), n = c[0].numel(), chunks = chunks_of(c[0]);
+    const bool nesterov = c.integer(5) != 0;
+    check_step(c, step);
+    LC_CHECK(momentum >= 0 && c[2].given == (momentum != 0), ValueError, c.name(), ": b is needed with momentum, and only then; momentum is ", momentum);
+    LC_CHECK(!nesterov || (momentum > 0 && dampening == 0), ValueError, c.name(), ": nesterov needs momentum and no dampening");
+    if (n == 0) return;
+    visit_float_storage(c.dtype, c.name(), [&]<class T>() {
+        using A = acc_t<T>;
+        if (step == 1 && c[2].given) std::memset(c[2].data, 0, size_t(n) * sizeof(A));         // whatever it held: b = g
+        const Buffer<OptimChunk<T>> list(chunks);
+        fill(list, chunks, c[0], c[1], {c[2]}, momentum, step == 1 ? 1 : 1 - dampening);
+        cpu::sgd_step<T>({{list.data(), chunks, n}, A(lr), A(momentum), A(decay), nesterov, false});
     });
 }
 

@@ -1,8 +1,9 @@
-// batch_norm and max_pool2d on the memory of a call.
+// batch_norm, group_norm and the pools on the memory of a call.
 #include <algorithm>
 #include "cpp/c_api/run.h"
 #include "cpp/core/allocator.h"
 #include "cpp/ops/batch_norm.h"
+#include "cpp/ops/group_norm.h"
 #include "cpp/ops/pool2d.h"
 
 namespace lc::c_api {
@@ -24,11 +25,20 @@ Channels channels(const View& x) {
 // The kernel's statistics, base, rest and var, in float64.
 struct Statistics {
     Buffer<double> memory;
-    int64_t c;
+    int64_t n;
 
-    explicit Statistics(int64_t channels) : memory(3 * channels), c(channels) { std::fill_n(memory.data(), 3 * channels, 0.0); }
-    double* row(int i) const { return memory.data() + i * c; }
-    template <class T> void read(int i, const View& from) const { std::copy_n(from.at<T>(), c, row(i)); }
+    explicit Statistics(int64_t count) : memory(3 * count), n(count) { std::fill_n(memory.data(), 3 * count, 0.0); }
+    double* row(int i) const { return memory.data() + i * n; }
+    template <class T> void read(int i, const View& from) const { std::copy_n(from.at<T>(), n, row(i)); }
+    // To three outputs, the first given: two numbers of T hold what the kernel knows of the mean.
+    template <class T> void write(const View* to) const {
+        for (int64_t i = 0; i < n; ++i) {
+            const double m = row(0)[i] + row(1)[i];
+            to[0].at<T>()[i] = T(m);
+            to[1].at<T>()[i] = T(m - double(T(m)));
+            to[2].at<T>()[i] = T(row(2)[i]);
+        }
+    }
 };
 
 }  // namespace
@@ -47,12 +57,7 @@ void batch_norm_forward(const Call& c) {
         }
         if (x.numel() > 0)
             cpu::batch_norm_forward<T>({n, channel_count, s, c.real(1), training, x.at<T>(), c[1].at<T>(), c[2].at<T>(), used.row(0), used.row(1), used.row(2), c[5].at<T>()});
-        for (int64_t i = 0; i < channel_count; ++i) {         // two numbers of T hold what the kernel knows of the mean
-            const double m = used.row(0)[i] + used.row(1)[i];
-            c[6].at<T>()[i] = T(m);
-            c[7].at<T>()[i] = T(m - double(T(m)));
-            c[8].at<T>()[i] = T(used.row(2)[i]);
-        }
+        used.write<T>(&c[6]);
     });
 }
 
@@ -69,7 +74,37 @@ void batch_norm_backward(const Call& c) {
     });
 }
 
-// ---- max_pool2d -----------------------------------------------------------------------------------------------------
+// ---- group_norm -----------------------------------------------------------------------------------------------------
+
+void settle_group_norm(Call& c) {
+    const int64_t groups = c.integer(0), channel_count = c[0].size(1);
+    LC_CHECK(groups > 0 && channel_count % groups == 0, ValueError, c.name(), ": ", channel_count, " channels do not divide into ", groups, " groups");
+    c.bind("groups", groups);
+}
+
+void group_norm_forward(const Call& c) {
+    const View& x = c[0];
+    const auto [n, channel_count, s] = channels(x);
+    const int64_t groups = c.integer(0);
+    visit_float(c.dtype, "group_norm", [&, n = n, channel_count = channel_count, s = s]<class T>() {
+        const Statistics found(n * groups);
+        cpu::group_norm_forward<T>({n, channel_count, s, groups, c.real(1), x.at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<T>(), found.row(0), found.row(1), found.row(2)});
+        found.write<T>(&c[4]);
+    });
+}
+
+void group_norm_backward(const Call& c) {
+    const View &dy = c[0], &x = c[1];
+    const auto [n, channel_count, s] = channels(x);
+    const int64_t groups = c.integer(0);
+    visit_float(c.dtype, "group_norm", [&, n = n, channel_count = channel_count, s = s]<class T>() {
+        const Statistics used(n * groups);
+        for (int i = 0; i < 3; ++i) used.read<T>(i, c[3 + i]);
+        cpu::group_norm_backward<T>({n, channel_count, s, groups, c.real(1), dy.at<T>(), x.at<T>(), c[2].at<T>(), used.row(0), used.row(1), used.row(2), c[6].at<T>(), c[7].at<T>(), c[8].at<T>()});
+    });
+}
+
+// ---- pools ----------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -78,40 +113,55 @@ struct Windows {
     Pool2dShape shape;
 };
 
-// The options of either direction: kernel, stride, padding, dilation (two words each), ceil_mode.
-Windows windows_of(const Call& c, const View& x) {
+// The options of a pool begin with kernel, stride and padding (two words each), of max also dilation; then come ceil_mode
+// and of avg whether padding counts, and a divisor.
+Windows windows_of(const Call& c, const View& x, bool max) {
+    const int pairs = max ? 8 : 6;
     const auto along = [&](int i) {
-        for (int option = 0; option < 8; option += 2)
+        for (int option = 0; option < pairs; option += 2)
             LC_CHECK(c.integer(option + i) >= 0 && c.integer(option + i) <= INT32_MAX, ValueError, c.name(), ": an option is ", c.integer(option + i), ", out of range");
         const int64_t kernel = c.integer(i), stride = c.integer(2 + i);
-        return pool_windows(c.name(), x.size(2 + i), kernel, stride ? stride : kernel, c.integer(4 + i), c.integer(6 + i), c.integer(8) != 0, false);
+        return pool_windows(c.name(), x.size(2 + i), kernel, stride ? stride : kernel, c.integer(4 + i), max ? c.integer(6 + i) : 1, c.integer(pairs) != 0, !max && c.integer(7) != 0);
     };
     const int64_t h = x.size(2), w = x.size(3);
     LC_CHECK(h > 0 && w > 0 && h <= INT32_MAX / w, ValueError, c.name(), ": x of shape ", x.shape, " has planes of ", h * w, " elements; between 1 and 2^31 - 1 are possible");
     Windows found{along(0), along(1), {}};
-    found.shape = {x.size(0) * x.size(1), h, w, found.rows.outputs(), found.cols.outputs(), found.rows.axis(), found.cols.axis(), 0};
+    found.shape = {x.size(0) * x.size(1), h, w, found.rows.outputs(), found.cols.outputs(), found.rows.axis(), found.cols.axis(), max ? 0 : double(c.integer(8))};
     return found;
 }
 
-}  // namespace
-
-void settle_max_pool2d(Call& c) {
-    const Windows w = windows_of(c, c[c.signature.inputs == 1 ? 0 : 1]);
+void settle_pool(Call& c, const View& x, bool max) {
+    const Windows w = windows_of(c, x, max);
     c.bind("out_h", w.rows.outputs());
     c.bind("out_w", w.cols.outputs());
 }
 
+}  // namespace
+
+void settle_max_pool2d(Call& c) { settle_pool(c, c[c.signature.inputs == 1 ? 0 : 1], true); }
+void settle_avg_pool2d(Call& c) { settle_pool(c, c[c.signature.inputs == 1 ? 0 : 1], false); }
+
 void max_pool2d_forward(const Call& c) {
-    const Windows w = windows_of(c, c[0]);
+    const Windows w = windows_of(c, c[0], true);
     visit_float(c.dtype, "max_pool2d", [&]<class T>() { cpu::max_pool2d_forward<T>({w.shape, c[0].at<T>(), c[1].at<T>(), c[2].at<int64_t>()}); });
 }
 
 void max_pool2d_backward(const Call& c) {
-    const Windows w = windows_of(c, c[1]);
+    const Windows w = windows_of(c, c[1], true);
     const int64_t* index = c[2].at<int64_t>();
     for (int64_t i = 0, n = c[2].numel(); i < n; ++i)
         LC_CHECK(index[i] >= -1 && index[i] < w.shape.h * w.shape.w, IndexError, c.name(), ": index ", index[i], " is no place in a plane of ", w.shape.h, " x ", w.shape.w);
     visit_float(c.dtype, "max_pool2d", [&]<class T>() { cpu::max_pool2d_backward<T>({w.shape, c[0].at<T>(), index, c[3].at<T>()}); });
+}
+
+void avg_pool2d_forward(const Call& c) {
+    const Windows w = windows_of(c, c[0], false);
+    visit_float(c.dtype, "avg_pool2d", [&]<class T>() { cpu::avg_pool2d_forward<T>({w.shape, c[0].at<T>(), c[1].at<T>()}); });
+}
+
+void avg_pool2d_backward(const Call& c) {
+    const Windows w = windows_of(c, c[1], false);
+    visit_float(c.dtype, "avg_pool2d", [&]<class T>() { cpu::avg_pool2d_backward<T>({w.shape, c[0].at<T>(), c[2].at<T>()}); });
 }
 
 }  // namespace lc::c_api

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include "cpp/c_api/run.h"
+#include "cpp/core/allocator.h"
 #include "cpp/core/exact.h"
 #include "cpp/ops/conv2d_plan.h"
 #include "cpp/ops/linear.h"
@@ -95,25 +96,46 @@ void matmul_backward(const Call& c) {
 
 // ---- linear ---------------------------------------------------------------------------------------------------------
 
-void linear_forward(const Call& c) {
+namespace {
+
+// y = act(x w' + b), and before, where wanted, what act was taken of.
+void linear(const Call& c, Activation activation, const View* before = nullptr) {
     const auto [rows, in] = rows_and_cols(c[0]);
     const View& w = c[1];
     detail::Product p{{c[0].data, in, 1}, {w.data, w.stride(1), w.stride(0)}, c[3].data, w.size(0), rows, w.size(0), in};
     p.bias = c[2].data;
+    p.before = before ? before->data : nullptr;
+    p.activation = activation;
     detail::multiply(c.dtype, p);
 }
 
-void linear_backward(const Call& c) {
+// Arguments: dy x w, saved where there is an activation, dx dw db.
+void linear_gradients(const Call& c, Activation activation) {
+    const bool act = activation != Activation::none;
     const auto [rows, out] = rows_and_cols(c[0]);
-    const View &dy = c[0], &x = c[1], &w = c[2], &dx = c[3], &dw = c[4], &db = c[5];
+    const View &dy = c[0], &x = c[1], &w = c[2], &dx = c[3 + act], &dw = c[4 + act], &db = c[5 + act];
     const int64_t in = x.size(-1);
-    if (db.given)
-        visit_float_storage(c.dtype, "linear", [&, rows = rows, out = out]<class T>() {
-            cpu::linear_backward<T>({dy.at<T>(), nullptr, nullptr, db.at<T>(), rows, out, Activation::none});
-        });
-    if (dx.given) detail::multiply(c.dtype, {{dy.data, out, 1}, {w.data, w.stride(0), w.stride(1)}, dx.data, in, rows, in, out});
-    if (dw.given) detail::multiply(c.dtype, {{dy.data, 1, out}, {x.data, in, 1}, dw.data, in, out, in, rows});
+    visit_float_storage(c.dtype, "linear", [&, rows = rows, out = out]<class T>() {
+        const Buffer<T> dz(act ? rows * out : 0);
+        if (act || db.given) cpu::linear_backward<T>({dy.at<T>(), act ? c[3].at<T>() : nullptr, act ? dz.data() : nullptr, db.at<T>(), rows, out, activation});
+        const T* g = act ? dz.data() : dy.at<T>();
+        if (dx.given) detail::multiply(c.dtype, {{g, out, 1}, {w.data, w.stride(0), w.stride(1)}, dx.data, in, rows, in, out});
+        if (dw.given) detail::multiply(c.dtype, {{g, 1, out}, {x.data, in, 1}, dw.data, in, out, in, rows});
+    });
 }
+
+Activation gelu(const Call& c) { return c.integer(0) ? Activation::gelu_tanh : Activation::gelu; }
+
+}  // namespace
+
+void linear_forward(const Call& c) { linear(c, Activation::none); }
+void linear_backward(const Call& c) { linear_gradients(c, Activation::none); }
+void linear_relu_forward(const Call& c) { linear(c, Activation::relu); }
+void linear_relu_backward(const Call& c) { linear_gradients(c, Activation::relu); }
+void linear_gelu_forward(const Call& c) { linear(c, gelu(c), &c[4]); }
+void linear_gelu_backward(const Call& c) { linear_gradients(c, gelu(c)); }
+void linear_silu_forward(const Call& c) { linear(c, Activation::silu, &c[4]); }
+void linear_silu_backward(const Call& c) { linear_gradients(c, Activation::silu); }
 
 // ---- conv2d ---------------------------------------------------------------------------------------------------------
 

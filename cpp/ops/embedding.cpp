@@ -17,6 +17,16 @@ void check_range(const Tensor& index, int64_t rows) {
 
 }  // namespace
 
+void detail::sort_by_row(const int64_t* index, int64_t count, int64_t rows, int64_t padding_index, int64_t* starts, int64_t* order) {
+    for (int64_t v = 0; v <= rows; ++v) starts[v] = 0;
+    for (int64_t p = 0; p < count; ++p)
+        if (index[p] != padding_index) ++starts[index[p]];
+    int64_t sum = 0;
+    for (int64_t v = 0; v <= rows; ++v) starts[v] = sum += starts[v];
+    for (int64_t p = count - 1; p >= 0; --p)
+        if (index[p] != padding_index) order[--starts[index[p]]] = p;
+}
+
 Tensor detail::rows_added(const Tensor& index, const Tensor& dy, int64_t rows, int64_t padding_index) {
     const Tensor dw = Tensor::empty({rows, dy.size(-1)}, dy.dtype(), dy.device()), rows_of_dy = contiguous(dy);
     const Device d = dy.device();
@@ -27,14 +37,8 @@ Tensor detail::rows_added(const Tensor& index, const Tensor& dy, int64_t rows, i
                 cuda::embedding_backward_unsorted<T>(a);
             });
         replayable([i = index.data<int64_t>(), count = index.numel(), rows, cols = dy.size(-1), padding_index, from = rows_of_dy.data<T>(), to = dw.mutable_data<T>()] {
-            Buffer<int64_t> starts(rows + 1), order(count);      // a counting sort: stable, so each row's p ascend
-            for (int64_t v = 0; v <= rows; ++v) starts[v] = 0;
-            for (int64_t p = 0; p < count; ++p)
-                if (i[p] != padding_index) ++starts[i[p]];
-            int64_t sum = 0;
-            for (int64_t v = 0; v <= rows; ++v) starts[v] = sum += starts[v];
-            for (int64_t p = count - 1; p >= 0; --p)
-                if (i[p] != padding_index) order[--starts[i[p]]] = p;
+            const Buffer<int64_t> starts(rows + 1), order(count);
+            detail::sort_by_row(i, count, rows, padding_index, starts.data(), order.data());
             cpu::embedding_backward<T>(EmbeddingBackward<T>{from, order.data(), starts.data(), count, rows, cols, to});
         });
     });

@@ -35,6 +35,8 @@ constexpr int64_t kNoPadding = INT64_MIN;          // rows from the end are nega
 LC_API Tensor embedding(const Tensor& index, const Tensor& w, int64_t padding_index = kNoPadding);
 
 namespace detail {
+// p sorted by row, without those of padding_index: row v has order[starts[v]..starts[v + 1]). Stable: each row's p ascend.
+LC_API void sort_by_row(const int64_t* index, int64_t count, int64_t rows, int64_t padding_index, int64_t* starts, int64_t* order);
 // [rows, cols]: row v is the sum of dy's rows [.., cols] whose index is v; index: from 0 to rows - 1
 LC_API Tensor rows_added(const Tensor& index, const Tensor& dy, int64_t rows, int64_t padding_index = kNoPadding);
 }  // namespace detail

@@ -17,7 +17,7 @@ _TELLS = {
 }
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2 and sys.argv[1] in _TELLS:
-        print(_TELLS[sys.argv[1]])
+    if len(sys.argv) > 1 and all(asked in _TELLS for asked in sys.argv[1:]):
+        print(*(_TELLS[asked] for asked in sys.argv[1:]))
         sys.exit(0)
     sys.exit(main())

@@ -7,7 +7,16 @@ Arrays are read where they lie, and results are arrays of the framework of the f
 they go to instead: an array, or with several outputs a tuple with an entry for each, None to have one made, False to go
 without where that is allowed. What is wrong is refused before anything is written: another dtype, device or shape,
 memory that is read-only or overlaps, an array that requires grad while gradients are recorded. ``help()`` of a function
-shows its arguments with their dtypes and shapes.
+shows its arguments with their dtypes and shapes:
+
+- ``float`` is any floating-point dtype, ``real`` float32 or float64, ``T`` that of the first argument, ``acc`` float64
+  if that is float64 and else float32, ``mask`` bool or ``T``;
+- ``~`` allows any strides, ``~1`` any but for a dense last axis, all else is contiguous;
+- in a shape, equal names are equal sizes, ``*`` is any number of axes, ``^`` may be 1 and is broadcast, ``[=a]`` is
+  that of a.
+
+Raises ValueError for a shape, an option or memory, TypeError for a dtype or a device, IndexError for an index in the
+data.
 """
 
 from littlecore import _kernels  # type: ignore[attr-defined]

@@ -73,6 +73,18 @@ def max_pool2d(x: Any, kernel: Any, stride: int, padding: Any) -> Any:
     return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 1, *kernel), (1, 1, stride, stride), pad)
 
 
+def group_norm(x: Any, w: Any, b: Any) -> Any:
+    return layer_norm(x.reshape(x.shape[0], 2, -1)).reshape(x.shape) * w[:, None] + b[:, None]
+
+
+def rotary_embedding_forward(x: Any, angles: Any) -> Any:
+    (a, b), cos, sin = jnp.split(x, 2, -1), jnp.cos(angles), jnp.sin(angles)
+    return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1)
+
+
+ANGLES = np.arange(10.0).reshape(5, 2)
+ROWS = np.array([[0, 5], [5, 2]])
+DROPPED = kernels.dropout_forward(np.ones((3, 4)), np.array([3, 1]), p=0.3)
 CLASSES = np.array([[0, 2], [1, -100], [2, 2]])
 CASES: dict[str, tuple[Any, Any, tuple[Any, ...]]] = {  # ours, JAX's, arguments
     "matmul": (lcj.matmul, jnp.matmul, (random(2, 3, 4), random(4, 5))),
@@ -125,6 +137,29 @@ CASES: dict[str, tuple[Any, Any, tuple[Any, ...]]] = {  # ours, JAX's, arguments
         lambda x: max_pool2d(x, (3, 2), 2, (1, 0)),
         (random(2, 3, 6, 6),),
     ),
+    "avg_pool2d": (
+        lambda x: lcj.avg_pool2d(x, kernel=(3, 2), stride=1),
+        lambda x: jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, 1, 3, 2), (1, 1, 1, 1), "VALID") / 6,
+        (random(2, 3, 6, 6),),
+    ),
+    "dropout": (lambda x: lcj.dropout(x, jnp.array([3, 1]), p=0.3), lambda x: x * DROPPED, (random(3, 4),)),
+    "linear_relu": (lcj.linear_relu, lambda x, w, b: jax.nn.relu(x @ w.T + b), (random(3, 4), random(5, 4), random(5))),
+    "linear_gelu": (lcj.linear_gelu, lambda x, w: jax.nn.gelu(x @ w.T, False), (random(2, 3, 4), random(5, 4))),
+    "linear_silu": (lcj.linear_silu, lambda x, w: jax.nn.silu(x @ w.T), (random(3, 4), random(5, 4))),
+    "leaky_relu": (lcj.leaky_relu, jax.nn.leaky_relu, (random(3, 4),)),
+    "elu": (lcj.elu, jax.nn.elu, (random(3, 4),)),
+    "softplus": (lcj.softplus, jax.nn.softplus, (random(3, 4),)),
+    "group_norm": (
+        lambda *a: lcj.group_norm(*a, groups=2),
+        group_norm,
+        (random(2, 4, 3), random(4), random(4, seed=1)),
+    ),
+    "rotary_embedding": (
+        lambda x: lcj.rotary_embedding(x, jnp.cos(ANGLES), jnp.sin(ANGLES)),
+        lambda x: rotary_embedding_forward(x, ANGLES),
+        (random(2, 5, 4),),
+    ),
+    "embedding": (lambda w: lcj.embedding(w, ROWS), lambda w: w[ROWS], (random(6, 3),)),
 }
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
+from frameworks import back, near, random, torch
 from reference.attention import attention_backward, attention_forward, causal_mask
 from reference.conv2d import conv2d_backward, conv2d_forward
 from reference.layer_norm import layer_norm_backward, layer_norm_forward
@@ -16,52 +14,6 @@ from reference.layer_norm import layer_norm_backward, layer_norm_forward
 import littlecore as lc
 import littlecore.nn.functional as F
 from littlecore import kernels
-
-torch = pytest.importorskip("torch")
-
-FRAMEWORKS = {
-    "numpy": (np.ndarray, lambda a: a),
-    "torch": (torch.Tensor, torch.from_numpy),
-    "littlecore": (lc.Tensor, lc.from_numpy),
-}
-if importlib.util.find_spec("jax"):
-    import jax
-
-    FRAMEWORKS["jax"] = (jax.Array, jax.numpy.asarray)
-
-
-class Framework:
-    """Puts a NumPy array into a framework, on the same memory."""
-
-    def __init__(self, name: str):
-        self.type, self.convert = FRAMEWORKS[name]
-
-    def __call__(self, a: np.ndarray) -> Any:
-        return self.convert(a)
-
-
-@pytest.fixture(params=FRAMEWORKS)
-def array(request: pytest.FixtureRequest) -> Iterator[Framework]:
-    with jax.enable_x64(True) if request.param == "jax" else nullcontext():
-        yield Framework(request.param)
-
-
-@pytest.fixture(params=[name for name in FRAMEWORKS if name != "jax"])
-def writable(request: pytest.FixtureRequest) -> Framework:
-    return Framework(request.param)
-
-
-def random(*shape: int, seed: int = 0, dtype: str = "float64") -> np.ndarray:
-    return np.random.default_rng(seed + sum(shape)).standard_normal(shape).astype(dtype)
-
-
-def back(x: Any) -> np.ndarray:
-    return x.numpy() if hasattr(x, "numpy") else np.asarray(x)
-
-
-def near(got: Any, want: np.ndarray) -> None:
-    np.testing.assert_allclose(back(got), want, rtol=1e-10, atol=1e-10)
-
 
 # ---- every pair against float64 ----------------------------------------------------------------
 
@@ -265,9 +217,16 @@ def test_cross_entropy(array):
 def test_elementwise(array):
     x, dy = random(3, 50), random(3, 50, seed=1)
     names = ("gelu", "relu", "silu", "sigmoid", "tanh")
-    for name, how in (*((name, {}) for name in names), ("gelu", {"tanh": True})):
+    cases: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+        *((name, {}, {}) for name in names),
+        ("gelu", {"tanh": True}, {"approximate": "tanh"}),
+        ("leaky_relu", {"slope": 0.2}, {"negative_slope": 0.2}),
+        ("elu", {"alpha": 0.7}, {"alpha": 0.7}),
+        ("softplus", {"beta": 2.0, "threshold": 1.0}, {"beta": 2.0, "threshold": 1.0}),
+    ]
+    for name, how, theirs in cases:
         t = torch.tensor(x, requires_grad=True)
-        want = getattr(torch.nn.functional, name)(t, **({"approximate": "tanh"} if how else {}))
+        want = getattr(torch.nn.functional, name)(t, **theirs)
         want.backward(torch.from_numpy(dy))
         y = getattr(kernels, f"{name}_forward")(array(x), **how)
         near(y, want.detach().numpy())

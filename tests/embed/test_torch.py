@@ -31,6 +31,11 @@ def classes() -> Any:
     return torch.tensor([[0, 2], [1, -100], [2, 2]])
 
 
+def rotation() -> Any:
+    angles = torch.arange(10.0).double().reshape(5, 2)
+    return angles.cos(), angles.sin()
+
+
 CASES = {
     "matmul": (ops.matmul_forward, lambda: (t(2, 3, 4), t(4, 5))),
     "matmul_batches": (ops.matmul_forward, lambda: (t(2, 1, 3, 4), turned(3, 2, 4))),
@@ -54,6 +59,17 @@ CASES = {
         lambda: (t(4, 3), t(3), None, t(3, grad=False), t(3, grad=False, seed=1).abs(), False, 1e-3),
     ),
     "max_pool2d": (ops.max_pool2d_forward, lambda: (t(2, 3, 5, 6), [3, 2], [2, 1], [1, 0], [1, 2], True)),
+    "avg_pool2d": (ops.avg_pool2d_forward, lambda: (t(2, 3, 5, 6), [3, 2], [2, 1], [1, 0], True, False)),
+    "dropout": (ops.dropout_forward, lambda: (t(3, 40), torch.tensor([3, 1]), 0.3)),
+    "linear_relu": (ops.linear_relu_forward, lambda: (t(2, 3, 4), t(5, 4), t(5))),
+    "linear_gelu": (ops.linear_gelu_forward, lambda: (t(2, 3, 4), t(5, 4), t(5), True)),
+    "linear_silu": (ops.linear_silu_forward, lambda: (t(3, 4), t(5, 4, grad=False), None)),
+    "leaky_relu": (ops.leaky_relu_forward, lambda: (t(3, 4), 0.2)),
+    "elu": (ops.elu_forward, lambda: (t(3, 4), 0.7)),
+    "softplus": (ops.softplus_forward, lambda: (t(3, 4), 2.0)),
+    "group_norm": (ops.group_norm_forward, lambda: (t(2, 6, 3), t(6), t(6, seed=1), 3, 1e-3)),
+    "rotary_embedding": (ops.rotary_embedding_forward, lambda: (t(2, 3, 5, 6), *rotation(), True)),
+    "embedding": (ops.embedding_forward, lambda: (t(4, 3), torch.tensor([[0, 3], [3, 1]]))),
 }
 
 
@@ -207,6 +223,22 @@ def test_the_report_says_what_stayed_and_why():
         x[0] @ x.mT
     assert sum(report.kept.values()) == 4 and not report.replaced
     assert "relu: 1 calls on PyTorch (in place)" in str(report) and "(dropout)" in str(report)
+
+
+def test_the_report_measures_without_a_trace():
+    """PyTorch's own calls leave no running statistics, gradients or memory of theirs behind."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    again, x = copy.deepcopy(model), torch.randn(2, 3, 8, 8)
+    again(x).sum().backward()
+    with interop.kernels(measure=True) as report:
+        model(x).sum().backward()
+    torch.testing.assert_close(dict(model.named_buffers()), dict(again.named_buffers()))
+    for p, q in zip(model.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-4, atol=1e-4)
+    assert report.seconds.keys() == report.replaced.keys()
+    assert all(here > 0 and there > 0 for here, there in report.seconds.values())
+    assert " ms, PyTorch " in str(report)
 
 
 def test_nobody_pays_for_torch_who_does_not_ask():

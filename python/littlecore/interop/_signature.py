@@ -74,9 +74,13 @@ class Signature:
             (sh, sw), (ph, pw), (dh, dw), _ = options
             sizes["out_h"] = (sizes["h"] + 2 * ph - dh * (sizes["r"] - 1) - 1) // sh + 1
             sizes["out_w"] = (sizes["w"] + 2 * pw - dw * (sizes["s"] - 1) - 1) // sw + 1
-        if self.name == "max_pool2d_forward":
-            for size, pooled, kernel, stride, pad, step in zip("hw", ("out_h", "out_w"), *options[:4], strict=True):
-                sizes[pooled] = _pooled(sizes[size], kernel, stride or kernel, pad, step, options[4])
+        if self.name in ("max_pool2d_forward", "avg_pool2d_forward"):
+            named = {"dilation": (1, 1)} | {o.name: value for o, value in zip(self.options, options, strict=True)}
+            windows = (named[name] for name in ("kernel", "stride", "padding", "dilation"))
+            for size, pooled, kernel, stride, pad, step in zip("hw", ("out_h", "out_w"), *windows, strict=True):
+                sizes[pooled] = _pooled(sizes[size], kernel, stride or kernel, pad, step, named["ceil_mode"])
+        if self.name == "group_norm_forward":
+            sizes["groups"] = options[0]
         out: list[Shape | None] = []
         for a in self.outputs:
             if a.axes[0].startswith("="):

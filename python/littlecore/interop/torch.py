@@ -18,11 +18,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
 
 from littlecore import kernels as _kernels
 from littlecore.interop._signature import SIGNATURES, Argument, Signature
@@ -364,8 +366,10 @@ _CLOSED = {F.multi_head_attention_forward: "its parts cannot be reached; scaled_
 class Kernels(TorchFunctionMode):
     """While entered, PyTorch's functions run on littlecore's kernels where they can. Printed, it is the report."""
 
-    def __init__(self) -> None:
+    def __init__(self, measure: bool = False) -> None:
         super().__init__()
+        self.measure = measure
+        self.seconds: dict[str, tuple[float, float]] = {}  # of each function: here, and PyTorch's
         self.replaced: Counter[str] = Counter()
         self.kept: Counter[tuple[str, str]] = Counter()
 
@@ -376,21 +380,41 @@ class Kernels(TorchFunctionMode):
             if func in _CLOSED:
                 self.kept[name, _CLOSED[func]] += 1
             return func(*args, **(kwargs or {}))
+        theirs = tree_map(_copy, (args, kwargs or {})) if self.measure else None
+        begin = perf_counter()
         try:
             result = ours(*args, **(kwargs or {}))
         except _Unsupported as reason:
             self.kept[name, str(reason)] += 1
             return func(*args, **(kwargs or {}))
         self.replaced[name] += 1
+        if theirs:
+            end = perf_counter()
+            func(*theirs[0], **theirs[1])
+            here, there = self.seconds.get(name, (0.0, 0.0))
+            self.seconds[name] = here + end - begin, there + perf_counter() - end
         return result
 
     def __str__(self) -> str:
-        lines = [f"{name}: {n} calls on littlecore" for name, n in self.replaced.most_common()]
+        def gain(name: str) -> str:
+            here, there = self.seconds.get(name, (0.0, 0.0))
+            return f", {here * 1e3:.2f} ms, PyTorch {there * 1e3:.2f} ms" if here else ""
+
+        lines = [f"{name}: {n} calls on littlecore{gain(name)}" for name, n in self.replaced.most_common()]
         return "\n".join(
             lines + [f"{name}: {n} calls on PyTorch ({why})" for (name, why), n in self.kept.most_common()]
         )
 
 
-def kernels() -> Kernels:
-    """``with kernels() as report: model(x)`` runs an unmodified model on littlecore's kernels; gradients follow."""
-    return Kernels()
+def _copy(x: Any) -> Any:
+    """As a function that may write to its arguments can have it, and autograd does not see."""
+    return x.detach().clone().requires_grad_(x.requires_grad) if isinstance(x, torch.Tensor) else x
+
+
+def kernels(measure: bool = False) -> Kernels:
+    """``with kernels() as report: model(x)`` runs an unmodified model on littlecore's kernels; gradients follow.
+
+    With measure PyTorch's function is called after ours, on copies, for its time alone: ``report.seconds`` has for each
+    function replaced the seconds of its forward calls, (here, PyTorch's). The first calls of a process are slower.
+    """
+    return Kernels(measure)

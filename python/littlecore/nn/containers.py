@@ -66,7 +66,7 @@ class Sequential(Module):
 
 
 class ModuleList(Module):
-    """A list of modules; it has no `forward` of its own."""
+    """A list of modules; itself it is not called."""
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class ModuleList(Module):
 
 
 class ModuleDict(Module):
-    """A dict of modules, in the order of insertion; it has no `forward` of its own."""
+    """A dict of modules, in the order of insertion; itself it is not called."""
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
         super().__init__()

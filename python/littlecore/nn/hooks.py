@@ -19,6 +19,7 @@ KINDS = ("forward_pre", "forward", "backward_pre", "backward")
 def register(
     module: Module, kind: str, hook: Callable[..., Any], prepend: bool, with_kwargs: bool = False
 ) -> RemovableHandle:
+    """Adds a hook of one of KINDS to module, before the others if prepend; the handle removes it."""
     hooks: dict[str, list[tuple[Callable[..., Any], bool]]] = module.__dict__.setdefault(
         "_hooks", {k: [] for k in KINDS}
     )

@@ -43,22 +43,26 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Fills tensor with draws from N(mean, std^2), in place; returns it."""
     with no_grad():
         tensor.normal_(mean, std, generator=generator)
     return tensor
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
+    """Fills tensor with val, in place; returns it."""
     with no_grad():
         tensor.fill_(val)
     return tensor
 
 
 def zeros_(tensor: Tensor) -> Tensor:
+    """Fills tensor with zeros, in place; returns it."""
     return constant_(tensor, 0.0)
 
 
 def ones_(tensor: Tensor) -> Tensor:
+    """Fills tensor with ones, in place; returns it."""
     return constant_(tensor, 1.0)
 
 

@@ -162,6 +162,7 @@ class Module:
                 yield from child.named_modules(memo, _join(prefix, name), remove_duplicate)
 
     def modules(self) -> Iterator[Module]:
+        """This module and all below it, each once."""
         return (m for _, m in self.named_modules())
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
@@ -173,6 +174,7 @@ class Module:
                 yield name, child
 
     def children(self) -> Iterator[Module]:
+        """The modules directly below this one."""
         return (m for _, m in self.named_children())
 
     def named_parameters(
@@ -182,14 +184,17 @@ class Module:
         yield from self._named("_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """The parameters of this module, and with recurse of those below it, each once."""
         return (p for _, p in self.named_parameters(recurse=recurse))
 
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
+        """(name, buffer) of this module and those below it; names begin with prefix."""
         yield from self._named("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """The buffers of this module and those below it, each once."""
         return (b for _, b in self.named_buffers(recurse=recurse))
 
     def _named(self, registry: str, prefix: str, recurse: bool, remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
@@ -213,6 +218,7 @@ class Module:
         return module
 
     def get_parameter(self, target: str) -> Parameter:
+        """The parameter of a dotted name; AttributeError where there is none."""
         path, _, name = target.rpartition(".")
         value = self.get_submodule(path)._parameters.get(name)
         if value is None:
@@ -220,6 +226,7 @@ class Module:
         return value
 
     def get_buffer(self, target: str) -> Tensor:
+        """The buffer of a dotted name; AttributeError where there is none."""
         path, _, name = target.rpartition(".")
         value = self.get_submodule(path)._buffers.get(name)
         if value is None:
@@ -246,14 +253,17 @@ class Module:
         return self
 
     def eval(self: T) -> T:
+        """Leaves training mode: the same as train(False). Returns the module."""
         return self.train(False)
 
     def requires_grad_(self: T, requires_grad: bool = True) -> T:
+        """Says of every parameter whether it gets a gradient. Returns the module."""
         for p in self.parameters():
             p.requires_grad_(requires_grad)
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets the gradients of all parameters; without set_to_none they become zeros."""
         for p in self.parameters():
             if p.grad is None:
                 continue
@@ -284,15 +294,19 @@ class Module:
         return self._apply(convert)
 
     def float(self: T) -> T:
+        """Converts floating-point parameters and buffers to float32. Returns the module."""
         return self.to(float32)
 
     def double(self: T) -> T:
+        """Converts floating-point parameters and buffers to float64. Returns the module."""
         return self.to(float64)
 
     def cpu(self: T) -> T:
+        """Moves parameters and buffers to the CPU. Returns the module."""
         return self.to("cpu")
 
     def cuda(self: T, device: Any = None) -> T:
+        """Moves parameters and buffers to a GPU. Returns the module."""
         return self.to("cuda" if device is None else device)
 
     def _apply(self: T, fn: Callable[[Tensor], Tensor]) -> T:

@@ -43,6 +43,7 @@ def uninitialized(shape: Any, device: Any = None, dtype: Any = None) -> Paramete
 
 
 def is_floating_point(dtype: Any) -> bool:
+    """Whether elements of dtype, a littlecore dtype, are floating-point numbers."""
     return bool(dtype.is_floating_point)
 
 

@@ -23,6 +23,7 @@ Activation = str | Callable[[Tensor], Tensor]
 
 
 def activation_function(activation: Activation) -> Callable[[Tensor], Tensor]:
+    """The function that activation names, "relu" or "gelu", or is; RuntimeError for another name."""
     if callable(activation):
         return activation
     if activation not in ("relu", "gelu"):
