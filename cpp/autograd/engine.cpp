@@ -4,9 +4,10 @@
 #include <unordered_map>
 #include <unordered_set>
 #include "cpp/autograd/accumulate.h"
-#include "cpp/core/cuda.h"
 
 namespace lc {
+LC_API void fill_(const Tensor& y, double value);     // of cpp/ops/copy.cpp
+
 namespace {
 
 class Run {
@@ -119,13 +120,14 @@ Tensor first_gradient(const Tensor& root, const Tensor& dy) {
     if (!dy) {
         LC_CHECK(root.numel() == 1, Error, "backward: a gradient is needed for a tensor of shape ", root.sizes(),
                  "; only a tensor of one element has the implicit gradient 1");
-        Tensor one = Tensor::empty(root.sizes(), root.dtype());
+        Tensor one = Tensor::empty(root.sizes(), root.dtype(), root.device());
+        if (!root.device().is_cpu()) {
+            fill_(one, 1);
+            return one;
+        }
         visit_float_storage(root.dtype(), "backward", [&]<class T> { *one.mutable_data<T>() = from_float<T>(1); });
         host_wrote(one.mutable_raw(), one.storage()->bytes);
-        if (root.device().is_cpu()) return one;
-        const Tensor there = Tensor::empty(root.sizes(), root.dtype(), root.device());
-        replayable([from = one.raw(), to = there.mutable_raw_on(root.device()), d = root.device(), bytes = one.storage()->bytes] { cuda::copy(to, d, from, {}, bytes); });
-        return there;
+        return one;
     }
     LC_CHECK(dy.sizes() == root.sizes(), ValueError, "backward: gradient of shape ", dy.sizes(), " for a tensor of shape ", root.sizes());
     LC_CHECK(dy.dtype() == root.dtype(), TypeError, "backward: gradient of ", dy.dtype(), " for a tensor of ", root.dtype());

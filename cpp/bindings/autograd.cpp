@@ -1,5 +1,6 @@
 // The tape as Python sees it. The public names live in littlecore.autograd.
 #include <pybind11/functional.h>
+#include "cpp/autograd/autocast.h"
 #include "cpp/bindings/bind.h"
 
 namespace lc::python {
@@ -23,6 +24,11 @@ void bind_autograd(Module& m) {
         const bool before = grad_enabled();
         set_grad_enabled(on);
         return before; }, "Sets the mode; returns the one before.", "mode"_a);
+    m.function("autocast_dtype", &autocast::dtype, "What ops on CUDA compute in here, where littlecore.autocast says so, else None.");
+    m.function("set_autocast_dtype", [](std::optional<DType> t) {
+        const auto before = autocast::dtype();
+        autocast::set_dtype(t);
+        return before; }, "bfloat16, float16, or None: no longer; returns the one before.", "dtype"_a);
     m.function("backward", [](const Tensors& roots, const Tensors& dy, bool retain) { backward(roots, dy, retain); }, "tensors"_a, "grad_tensors"_a = Tensors(), "retain_graph"_a = false);
     m.function("grad", &grad, "outputs"_a, "inputs"_a, "grad_outputs"_a = Tensors(), "retain_graph"_a = false, "allow_unused"_a = false);
 

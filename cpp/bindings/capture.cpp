@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include "cpp/autograd/autocast.h"
 #include "cpp/bindings/bind.h"
 #include "cpp/ops/copy.h"
 
@@ -38,7 +39,11 @@ struct Argument {
     }
 
     bool fits(PyObject* o) const {
-        if (tensor) return is_tensor(o) && tensor_of(o).sizes() == tensor.sizes() && tensor_of(o).dtype() == tensor.dtype() && !tensor_of(o).requires_grad();
+        if (tensor) {
+            if (!is_tensor(o)) return false;
+            const Tensor& x = tensor_of(o);
+            return x.sizes() == tensor.sizes() && x.dtype() == tensor.dtype() && x.device() == tensor.device() && !x.requires_grad();
+        }
         if (o == value.ptr()) return true;
         return is_plain(o) && Py_TYPE(o) == Py_TYPE(value.ptr()) && PyObject_RichCompareBool(o, value.ptr(), Py_EQ) == 1;
     }
@@ -49,6 +54,7 @@ struct Call {
     std::vector<Argument> arguments;
     py::object names;                                 // of the keyword arguments, which come last
     bool grad = grad_enabled();
+    std::optional<DType> precision = autocast::dtype();
     std::unique_ptr<Plan> plan;
     py::object result;
 
@@ -57,7 +63,7 @@ struct Call {
     }
 
     bool fits(PyObject* const* args, Py_ssize_t n, PyObject* given) const {
-        if (size_t(n) != arguments.size() || grad != grad_enabled()) return false;
+        if (size_t(n) != arguments.size() || grad != grad_enabled() || precision != autocast::dtype()) return false;
         if (given != names.ptr() && (!given || !names || PyObject_RichCompareBool(given, names.ptr(), Py_EQ) != 1)) return false;
         for (Py_ssize_t i = 0; i < n; ++i)
             if (!arguments[size_t(i)].fits(args[i])) return false;
@@ -70,7 +76,7 @@ struct Call {
             if (!a.tensor) continue;
             const Tensor& x = tensor_of(const_cast<PyObject*>(o));
             if (x.storage() == a.tensor.storage()) continue;
-            if (x.is_contiguous()) std::memcpy(a.tensor.mutable_raw(), x.raw(), a.tensor.storage()->bytes);
+            if (x.is_contiguous() && x.device().is_cpu()) std::memcpy(a.tensor.mutable_raw(), x.raw(), a.tensor.storage()->bytes);
             else detail::copy_into(a.tensor, x);
         }
     }
@@ -126,13 +132,16 @@ PyCaptured* captured(PyObject* self) { return reinterpret_cast<PyCaptured*>(self
 
 struct Recording {
     explicit Recording(Plan& plan) : plan(plan) {
+        autocast::forget();
         plan.begin();
         made = references.ptr();
     }
     ~Recording() { stop(); }
     void stop() {
-        if (made) plan.end();
+        if (!made) return;
+        plan.end();
         made = nullptr;
+        autocast::forget();
     }
     Plan& plan;
     py::list references;

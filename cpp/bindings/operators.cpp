@@ -1,5 +1,6 @@
 // The operators of Tensor as C slots: + - * / // % ** @ & | ^ ~ abs, comparisons, their in-place forms, and indexing.
 #include "cpp/autograd/node.h"
+#include "cpp/bindings/autocast.h"
 #include "cpp/bindings/bind.h"
 #include "cpp/bindings/indexing.h"
 #include "cpp/ops/binary.h"
@@ -31,7 +32,8 @@ template <Binary f> PyObject* binary(PyObject* a, PyObject* b) {
     });
 }
 
-PyObject* power(PyObject* a, PyObject* b, PyObject*) { return binary<lc::pow>(a, b); }
+Tensor pow_in_float32(const Tensor& a, const Tensor& b) { return in_float32(Binary(lc::pow))(a, b); }
+PyObject* power(PyObject* a, PyObject* b, PyObject*) { return binary<pow_in_float32>(a, b); }
 
 template <Tensor (*f)(const Tensor&)> PyObject* unary(PyObject* a) {
     return guarded([&] { return wrap(f(tensor_of(a))); });

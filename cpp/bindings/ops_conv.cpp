@@ -1,6 +1,7 @@
 #include <optional>
 #include <variant>
 #include <vector>
+#include "cpp/bindings/autocast.h"
 #include "cpp/bindings/bind.h"
 #include "cpp/ops/conv2d.h"
 #include "cpp/ops/conv_transpose2d.h"
@@ -18,11 +19,11 @@ Padding padding_of(const PaddingArgument& p) {
 }
 
 void bind_convolution(Module& m, const char* name, Tensor (*op)(const Tensor&, const Tensor&, const Tensor&, const Convolution&), const char* doc) {
-    m.function(name, [op](const Tensor& x, const Tensor& w, const Tensor& b, const Dims& stride, const PaddingArgument& padding, const Dims& dilation, int64_t groups) { return op(x, w, b, {stride, padding_of(padding), dilation, groups}); }, doc, "input"_a, "weight"_a, "bias"_a = py::none(), "stride"_a = 1, "padding"_a = 0, "dilation"_a = 1, "groups"_a = 1);
+    m.function(name, lowered([op](const Tensor& x, const Tensor& w, const Tensor& b, const Dims& stride, const PaddingArgument& padding, const Dims& dilation, int64_t groups) { return op(x, w, b, {stride, padding_of(padding), dilation, groups}); }), doc, "input"_a, "weight"_a, "bias"_a = py::none(), "stride"_a = 1, "padding"_a = 0, "dilation"_a = 1, "groups"_a = 1);
 }
 
 void bind_transposed(Module& m, const char* name, Tensor (*op)(const Tensor&, const Tensor&, const Tensor&, const TransposedConvolution&), const char* doc) {
-    m.function(name, [op](const Tensor& x, const Tensor& w, const Tensor& b, const Dims& stride, const Dims& padding, const Dims& output_padding, int64_t groups, const Dims& dilation) { return op(x, w, b, {stride, padding, output_padding, dilation, groups}); }, doc, "input"_a, "weight"_a, "bias"_a = py::none(), "stride"_a = 1, "padding"_a = 0, "output_padding"_a = 0, "groups"_a = 1, "dilation"_a = 1);
+    m.function(name, lowered([op](const Tensor& x, const Tensor& w, const Tensor& b, const Dims& stride, const Dims& padding, const Dims& output_padding, int64_t groups, const Dims& dilation) { return op(x, w, b, {stride, padding, output_padding, dilation, groups}); }), doc, "input"_a, "weight"_a, "bias"_a = py::none(), "stride"_a = 1, "padding"_a = 0, "output_padding"_a = 0, "groups"_a = 1, "dilation"_a = 1);
 }
 
 // y, or (y, index) where the index was asked for.

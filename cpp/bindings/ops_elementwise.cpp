@@ -1,6 +1,7 @@
 // copy, unary, binary, reduce: names, arguments and defaults are PyTorch's.
 #include <limits>
 #include <optional>
+#include "cpp/bindings/autocast.h"
 #include "cpp/bindings/bind.h"
 #include "cpp/ops/binary.h"
 #include "cpp/ops/copy.h"
@@ -29,13 +30,13 @@ void bind_unary(Module& m) {
     m.both("neg", &neg, "-x", "input"_a).both("negative", &neg, "-x", "input"_a);
     m.both("abs", &abs, "|x|", "input"_a);
     m.both("square", &square, "x * x", "input"_a);
-    m.both("reciprocal", &reciprocal, "1 / x", "input"_a);
+    m.both("reciprocal", in_float32(&reciprocal), "1 / x", "input"_a);
     m.both("sqrt", &sqrt, "The square root.", "input"_a);
-    m.both("rsqrt", &rsqrt, "1 / sqrt(x)", "input"_a);
-    m.both("exp", &exp, "e to the power of x.", "input"_a);
-    m.both("expm1", &expm1, "exp(x) - 1, exact near 0.", "input"_a);
-    m.both("log", &log, "The natural logarithm.", "input"_a);
-    m.both("log1p", &log1p, "log(1 + x), exact near 0.", "input"_a);
+    m.both("rsqrt", in_float32(&rsqrt), "1 / sqrt(x)", "input"_a);
+    m.both("exp", in_float32(&exp), "e to the power of x.", "input"_a);
+    m.both("expm1", in_float32(&expm1), "exp(x) - 1, exact near 0.", "input"_a);
+    m.both("log", in_float32(&log), "The natural logarithm.", "input"_a);
+    m.both("log1p", in_float32(&log1p), "log(1 + x), exact near 0.", "input"_a);
     m.both("sin", &sin, "The sine; x in radians.", "input"_a);
     m.both("cos", &cos, "The cosine; x in radians.", "input"_a);
     m.both("erf", &erf, "The error function.", "input"_a);
@@ -52,7 +53,7 @@ void bind_unary(Module& m) {
     m.function("gelu", [](const Tensor& x, const std::string& approximate) {
         LC_CHECK(approximate == "none" || approximate == "tanh", ValueError, "gelu: approximate must be 'none' or 'tanh', not '", approximate, "'");
         return gelu(x, approximate == "tanh"); }, "x times the normal distribution function of x, exact or by tanh.", "input"_a, py::kw_only(), "approximate"_a = "none");
-    m.function("softplus", &softplus, "log(1 + exp(beta x)) / beta, and x where beta x is above threshold", "input"_a, "beta"_a = 1.0,
+    m.function("softplus", in_float32(&softplus), "log(1 + exp(beta x)) / beta, and x where beta x is above threshold", "input"_a, "beta"_a = 1.0,
                "threshold"_a = 20.0);
     using Bound = std::optional<Operand>;
     const auto numbers = [](const char* op, const Bound& min, const Bound& max) -> std::optional<std::pair<double, double>> {
@@ -99,7 +100,7 @@ void bind_binary(Module& m) {
         return rounding_mode ? div(a, b, *rounding_mode) : div(a, b);
     };
     m.both("div", divide, "input / other; rounding_mode 'floor' rounds down, 'trunc' towards 0.", "input"_a, "other"_a, py::kw_only(), "rounding_mode"_a = py::none());
-    m.both("pow", [](const Operand& a, const Operand& b) { return pow(a, b); }, "input to the power of exponent.", "input"_a, "exponent"_a);
+    m.both("pow", [power = in_float32(static_cast<Tensor (*)(const Tensor&, const Tensor&)>(&lc::pow))](const Operand& a, const Operand& b) { return power(a, b); }, "input to the power of exponent.", "input"_a, "exponent"_a);
     operation<maximum>(m, "maximum", "The larger of two; NaN if either is.");
     operation<minimum>(m, "minimum", "The smaller of two; NaN if either is.");
     operation<remainder>(m, "remainder", "input modulo other, with the sign of other.");
@@ -146,9 +147,9 @@ Dims dims_of(const OptionalDims& dims) { return dims.value_or(Dims()); }
 
 void bind_reduce(Module& m) {
     const auto typed = [](const Tensor& x, const std::optional<DType>& dtype) { return dtype ? to(x, *dtype) : x; };
-    m.both("sum", [typed](const Tensor& x, const OptionalDims& dim, bool keepdim, const std::optional<DType>& dtype) { return sum(typed(x, dtype), dims_of(dim), keepdim); }, "The sum over dim (None: all).", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false, py::kw_only(), "dtype"_a = py::none());
+    m.both("sum", in_float32([typed](const Tensor& x, const OptionalDims& dim, bool keepdim, const std::optional<DType>& dtype) { return sum(typed(x, dtype), dims_of(dim), keepdim); }), "The sum over dim (None: all).", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false, py::kw_only(), "dtype"_a = py::none());
     m.both("mean", [typed](const Tensor& x, const OptionalDims& dim, bool keepdim, const std::optional<DType>& dtype) { return mean(typed(x, dtype), dims_of(dim), keepdim); }, "The mean over dim (None: all).", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false, py::kw_only(), "dtype"_a = py::none());
-    m.both("prod", [typed](const Tensor& x, const OptionalDims& dim, bool keepdim, const std::optional<DType>& dtype) { return prod(typed(x, dtype), dims_of(dim), keepdim); }, "The product over dim (None: all).", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false, py::kw_only(), "dtype"_a = py::none());
+    m.both("prod", in_float32([typed](const Tensor& x, const OptionalDims& dim, bool keepdim, const std::optional<DType>& dtype) { return prod(typed(x, dtype), dims_of(dim), keepdim); }), "The product over dim (None: all).", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false, py::kw_only(), "dtype"_a = py::none());
     m.both("amax", [](const Tensor& x, const OptionalDims& dim, bool keepdim) { return amax(x, dims_of(dim), keepdim); }, "The largest over dim; equal ones share the gradient.", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false);
     m.both("amin", [](const Tensor& x, const OptionalDims& dim, bool keepdim) { return amin(x, dims_of(dim), keepdim); }, "The smallest over dim; equal ones share the gradient.", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false);
 
@@ -172,8 +173,8 @@ void bind_reduce(Module& m) {
 
     m.both("var", [](const Tensor& x, const OptionalDims& dim, double correction, bool keepdim, std::optional<bool> unbiased) { return var(x, dims_of(dim), unbiased ? double(*unbiased) : correction, keepdim); }, "The variance over dim; the divisor is n - correction.", "input"_a, "dim"_a = kNoDims, py::kw_only(), "correction"_a = 1.0, "keepdim"_a = false, "unbiased"_a = py::none());
     m.both("std", [](const Tensor& x, const OptionalDims& dim, double correction, bool keepdim, std::optional<bool> unbiased) { return std(x, dims_of(dim), unbiased ? double(*unbiased) : correction, keepdim); }, "The standard deviation over dim; the divisor is n - correction.", "input"_a, "dim"_a = kNoDims, py::kw_only(), "correction"_a = 1.0, "keepdim"_a = false, "unbiased"_a = py::none());
-    m.both("norm", [](const Tensor& x, double p, const OptionalDims& dim, bool keepdim) { return norm(x, p, dims_of(dim), keepdim); }, "(sum |x|^p)^(1/p) over dim.", "input"_a, "p"_a = 2.0, "dim"_a = kNoDims, "keepdim"_a = false);
-    m.both("logsumexp", [](const Tensor& x, const Dims& dim, bool keepdim) { return logsumexp(x, dim, keepdim); }, "log(sum(exp(x))) over dim, without overflow.", "input"_a, "dim"_a, "keepdim"_a = false);
+    m.both("norm", in_float32([](const Tensor& x, double p, const OptionalDims& dim, bool keepdim) { return norm(x, p, dims_of(dim), keepdim); }), "(sum |x|^p)^(1/p) over dim.", "input"_a, "p"_a = 2.0, "dim"_a = kNoDims, "keepdim"_a = false);
+    m.both("logsumexp", in_float32([](const Tensor& x, const Dims& dim, bool keepdim) { return logsumexp(x, dim, keepdim); }), "log(sum(exp(x))) over dim, without overflow.", "input"_a, "dim"_a, "keepdim"_a = false);
     m.both("any", [](const Tensor& x, const OptionalDims& dim, bool keepdim) { return any(x, dims_of(dim), keepdim); }, "True where any over dim is not 0.", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false);
     m.both("all", [](const Tensor& x, const OptionalDims& dim, bool keepdim) { return all(x, dims_of(dim), keepdim); }, "True where all over dim are not 0.", "input"_a, "dim"_a = kNoDims, "keepdim"_a = false);
 }

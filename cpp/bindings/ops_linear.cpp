@@ -1,3 +1,4 @@
+#include "cpp/bindings/autocast.h"
 #include "cpp/bindings/bind.h"
 #include "cpp/ops/einsum.h"
 #include "cpp/ops/linear.h"
@@ -9,36 +10,36 @@ namespace lc::python {
 namespace {
 
 void bind_rnn(Module& m) {
-    m.function("rnn_layer", [](const Tensor& x, const Tensor& h, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh, const std::string& nonlinearity, bool reverse) {
+    m.function("rnn_layer", in_float32([](const Tensor& x, const Tensor& h, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh, const std::string& nonlinearity, bool reverse) {
         LC_CHECK(nonlinearity == "tanh" || nonlinearity == "relu", ValueError, "rnn: nonlinearity must be tanh or relu, got '", nonlinearity, "'");
-        return tuple_of(rnn_layer(x, h, {w_ih, w_hh, b_ih, b_hh, {}}, nonlinearity == "relu", reverse)); }, "One layer of a plain recurrent network over [steps, batch, features]: (output, h_n).", "input"_a, "hx"_a, "weight_ih"_a, "weight_hh"_a, "bias_ih"_a = py::none(), "bias_hh"_a = py::none(), "nonlinearity"_a = "tanh", "reverse"_a = false);
-    m.function("gru_layer", [](const Tensor& x, const Tensor& h, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh, bool reverse) { return tuple_of(gru_layer(x, h, {w_ih, w_hh, b_ih, b_hh, {}}, reverse)); }, "One GRU layer over [steps, batch, features]: (output, h_n).", "input"_a, "hx"_a, "weight_ih"_a, "weight_hh"_a, "bias_ih"_a = py::none(), "bias_hh"_a = py::none(), "reverse"_a = false);
-    m.function("lstm_layer", [](const Tensor& x, const Tensor& h, const Tensor& c, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh, const Tensor& w_hr, bool reverse) { return tuple_of(lstm_layer(x, h, c, {w_ih, w_hh, b_ih, b_hh, w_hr}, reverse)); }, "One LSTM layer over [steps, batch, features], its output projected by weight_hr if given: (output, h_n, c_n).", "input"_a, "hx"_a, "cx"_a, "weight_ih"_a, "weight_hh"_a, "bias_ih"_a = py::none(), "bias_hh"_a = py::none(), "weight_hr"_a = py::none(), "reverse"_a = false);
+        return tuple_of(rnn_layer(x, h, {w_ih, w_hh, b_ih, b_hh, {}}, nonlinearity == "relu", reverse)); }), "One layer of a plain recurrent network over [steps, batch, features]: (output, h_n).", "input"_a, "hx"_a, "weight_ih"_a, "weight_hh"_a, "bias_ih"_a = py::none(), "bias_hh"_a = py::none(), "nonlinearity"_a = "tanh", "reverse"_a = false);
+    m.function("gru_layer", in_float32([](const Tensor& x, const Tensor& h, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh, bool reverse) { return tuple_of(gru_layer(x, h, {w_ih, w_hh, b_ih, b_hh, {}}, reverse)); }), "One GRU layer over [steps, batch, features]: (output, h_n).", "input"_a, "hx"_a, "weight_ih"_a, "weight_hh"_a, "bias_ih"_a = py::none(), "bias_hh"_a = py::none(), "reverse"_a = false);
+    m.function("lstm_layer", in_float32([](const Tensor& x, const Tensor& h, const Tensor& c, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh, const Tensor& w_hr, bool reverse) { return tuple_of(lstm_layer(x, h, c, {w_ih, w_hh, b_ih, b_hh, w_hr}, reverse)); }), "One LSTM layer over [steps, batch, features], its output projected by weight_hr if given: (output, h_n, c_n).", "input"_a, "hx"_a, "cx"_a, "weight_ih"_a, "weight_hh"_a, "bias_ih"_a = py::none(), "bias_hh"_a = py::none(), "weight_hr"_a = py::none(), "reverse"_a = false);
 }
 
 }  // namespace
 
 void bind_linear(Module& m) {
     bind_rnn(m);
-    m.both("matmul", &matmul, "Matrix product over the last two axes; axes before them broadcast, 1-d operands are vectors.", "input"_a, "other"_a);
-    m.method("__matmul__", &matmul, "input"_a);
-    m.both("mm", &mm, "Product of two matrices.", "input"_a, "mat2"_a);
-    m.both("bmm", &bmm, "Products of two batches of as many matrices.", "input"_a, "mat2"_a);
-    m.both("mv", &mv, "Product of a matrix and a vector.", "input"_a, "vec"_a);
-    m.both("dot", &dot, "Sum of the products of two vectors.", "input"_a, "tensor"_a);
-    m.both("outer", &outer, "All products of two vectors' elements: [n, m].", "input"_a, "vec2"_a);
-    m.both("addmm", &addmm, "beta * input + alpha * (mat1 @ mat2).", "input"_a, "mat1"_a, "mat2"_a, py::kw_only(), "beta"_a = 1.0, "alpha"_a = 1.0);
-    m.both("baddbmm", &baddbmm, "beta * input + alpha * bmm(batch1, batch2).", "input"_a, "batch1"_a, "batch2"_a, py::kw_only(),
+    m.both("matmul", lowered(&matmul), "Matrix product over the last two axes; axes before them broadcast, 1-d operands are vectors.", "input"_a, "other"_a);
+    m.method("__matmul__", lowered(&matmul), "input"_a);
+    m.both("mm", lowered(&mm), "Product of two matrices.", "input"_a, "mat2"_a);
+    m.both("bmm", lowered(&bmm), "Products of two batches of as many matrices.", "input"_a, "mat2"_a);
+    m.both("mv", lowered(&mv), "Product of a matrix and a vector.", "input"_a, "vec"_a);
+    m.both("dot", lowered(&dot), "Sum of the products of two vectors.", "input"_a, "tensor"_a);
+    m.both("outer", lowered(&outer), "All products of two vectors' elements: [n, m].", "input"_a, "vec2"_a);
+    m.both("addmm", lowered(&addmm), "beta * input + alpha * (mat1 @ mat2).", "input"_a, "mat1"_a, "mat2"_a, py::kw_only(), "beta"_a = 1.0, "alpha"_a = 1.0);
+    m.both("baddbmm", lowered(&baddbmm), "beta * input + alpha * bmm(batch1, batch2).", "input"_a, "batch1"_a, "batch2"_a, py::kw_only(),
            "beta"_a = 1.0, "alpha"_a = 1.0);
-    m.function("einsum", [](const std::string& equation, const py::args& operands) {
+    m.function("einsum", [in_type = lowered(&einsum)](const std::string& equation, const py::args& operands) {
         const bool list = operands.size() == 1 && !is_tensor(py::object(operands[0]).ptr());
-        return einsum(equation, (list ? py::reinterpret_borrow<py::object>(operands[0]) : py::object(operands)).cast<Tensors>()); }, "Sums of products named by subscripts: einsum('bij,bjk->bik', a, b).", "equation"_a);
+        return in_type(equation, (list ? py::reinterpret_borrow<py::object>(operands[0]) : py::object(operands)).cast<Tensors>()); }, "Sums of products named by subscripts: einsum('bij,bjk->bik', a, b).", "equation"_a);
     m.function("quantize_weight", [](const Tensor& w, int64_t bits) {
         const QuantizedWeight q = quantize_weight(w, bits);
         return tuple_of({q.codes, q.scales}); }, "(codes, scales) of a weight [out, in] in 8 bits, one scale a row, or in 4, one for 32 columns.", "weight"_a, "bits"_a = 8);
     m.function("dequantize_weight", [](const Tensor& codes, const Tensor& scales, int64_t in_features) { return dequantize_weight({codes, scales}, in_features); }, "The weight [out, in] that quantized_linear multiplies with.", "codes"_a, "scales"_a, "in_features"_a);
     m.function("quantized_linear", [](const Tensor& x, const Tensor& codes, const Tensor& scales, const Tensor& b) { return quantized_linear(x, {codes, scales}, b); }, "linear with a weight from quantize_weight; for inference.", "input"_a, "codes"_a, "scales"_a, "bias"_a = py::none());
-    m.function("linear", [](const Tensor& x, const Tensor& w, const Tensor& b, const char* activation) { return linear(x, w, b, parse_activation("linear", activation)); }, "act(input weight' + bias); weight is [out, in]. activation: none, relu, gelu, gelu_tanh, silu, sigmoid or tanh, in the same pass.", "input"_a, "weight"_a, "bias"_a = py::none(), py::kw_only(), "activation"_a = "none");
+    m.function("linear", lowered([](const Tensor& x, const Tensor& w, const Tensor& b, const char* activation) { return linear(x, w, b, parse_activation("linear", activation)); }), "act(input weight' + bias); weight is [out, in]. activation: none, relu, gelu, gelu_tanh, silu, sigmoid or tanh, in the same pass.", "input"_a, "weight"_a, "bias"_a = py::none(), py::kw_only(), "activation"_a = "none");
 }
 
 }  // namespace lc::python

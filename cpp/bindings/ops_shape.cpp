@@ -1,6 +1,7 @@
 // Views, indexing, joining, and moving elements about.
 #include <optional>
 #include <variant>
+#include "cpp/bindings/autocast.h"
 #include "cpp/bindings/bind.h"
 #include "cpp/bindings/indexing.h"
 #include "cpp/ops/cat.h"
@@ -108,8 +109,8 @@ void bind_ordering(Module& m) {
     m.function("searchsorted", [](const Tensor& sorted, const Operand& values, bool right, const std::optional<std::string>& side) {
         LC_CHECK(!side || *side == "left" || *side == "right", ValueError, "searchsorted: side must be 'left' or 'right', not '", *side, "'");
         return searchsorted(sorted, values, side ? *side == "right" : right); }, "Where each of input belongs in the ascending sequence: before its equals, or after them.", "sorted_sequence"_a, "input"_a, py::kw_only(), "right"_a = false, "side"_a = py::none());
-    m.both("cumsum", &cumsum, "Running sums along dim.", "input"_a, "dim"_a);
-    m.both("cumprod", &cumprod, "Running products along dim.", "input"_a, "dim"_a);
+    m.both("cumsum", in_float32(&cumsum), "Running sums along dim.", "input"_a, "dim"_a);
+    m.both("cumprod", in_float32(&cumprod), "Running products along dim.", "input"_a, "dim"_a);
     m.both("tril", &tril, "The lower triangle of the last two dims, zero above the diagonal.", "input"_a, "diagonal"_a = 0);
     m.both("triu", &triu, "The upper triangle of the last two dims, zero below the diagonal.", "input"_a, "diagonal"_a = 0);
     m.function("one_hot", &one_hot, "tensor"_a, "num_classes"_a = -1, "Classes as rows with a single 1, int64.");

@@ -4,6 +4,7 @@
 // An op that has only LC_CPU_KERNEL calls cpu::name with pointers of Tensor::data(), which refuses a CUDA tensor.
 #pragma once
 #include "cpp/core/cuda.h"
+#include "cpp/core/dtype.h"
 #include "cpp/core/plan.h"
 
 // LC_CUDA_WIDER_KERNEL(name, Args): the same where the CPU's kernel is for float32 and float64 alone.
@@ -21,6 +22,16 @@
     template <class T> void kernel(const Args<T>&) { __builtin_unreachable(); } \
     }
 #endif
+
+namespace lc {
+
+// f<T>() for the element type t of a wider kernel: the 16-bit ones on CUDA alone.
+template <class F> void visit_float_on(Device device, DType t, const char* op, F&& f) {
+    if (device.is_cpu()) visit_float(t, op, f);
+    else visit_float_storage(t, op, f);
+}
+
+}  // namespace lc
 
 #if defined(LC_ISA)
 #define LC_CUDA_KERNEL(kernel, Args)

@@ -13,12 +13,6 @@ struct Problem {
     bool training;
 };
 
-// f<T>(): 16-bit elements are normalized on CUDA alone.
-template <class F> void visit(const Tensor& x, F&& f) {
-    if (x.device().is_cpu()) visit_float(x.dtype(), "batch_norm", f);
-    else visit_float_storage(x.dtype(), "batch_norm", f);
-}
-
 // statistics: float64, [3, c]: base, rest, var.
 Tensors backward(const Grads& dy, const Problem& p, const Tensor& x, const Tensor& w, const Tensor& statistics) {
     const Device d = x.device();
@@ -26,7 +20,7 @@ Tensors backward(const Grads& dy, const Problem& p, const Tensor& x, const Tenso
     const Tensor g = contiguous(dy[0]);
     const Tensor dx = dy.needs(0) ? Tensor::empty_like(x) : Tensor();
     const Tensor dw = dy.needs(1) ? Tensor::empty({p.c}, x.dtype(), d) : Tensor(), db = dy.needs(2) ? Tensor::empty({p.c}, x.dtype(), d) : Tensor();
-    visit(x, [&]<class T>() {
+    visit_float_on(x.device(), x.dtype(), "batch_norm", [&]<class T>() {
         on::batch_norm_backward<T>(d, {p.n, p.c, p.s, p.eps, p.training, g.data_on<T>(d), x.data_on<T>(d), optional_data_on<T>(w, d), base, base + p.c, base + 2 * p.c, optional_mutable_data_on<T>(dx, d), optional_mutable_data_on<T>(dw, d), optional_mutable_data_on<T>(db, d)});
     });
     return {dx, dw, db};
@@ -74,7 +68,7 @@ Tensor batch_norm(const Tensor& x_any, const Tensor& running_mean, const Tensor&
         }
         const Device d = x.device();
         double *const base = statistics.mutable_data_on<double>(d), *const rest = base + p.c, *const var = rest + p.c;
-        visit(x, [&]<class T>() {
+        visit_float_on(x.device(), x.dtype(), "batch_norm", [&]<class T>() {
             if (x.numel() > 0)
                 on::batch_norm_forward<T>(d, {p.n, p.c, p.s, eps, training, x.data_on<T>(d), optional_data_on<T>(w, d), optional_data_on<T>(b, d), base, rest, var, y.mutable_data_on<T>(d)});
         });

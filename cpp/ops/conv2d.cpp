@@ -71,12 +71,6 @@ ConvScheme choose(Device device, Plan plan, const char* what, const Conv2dShape&
     return scheme;
 }
 
-// f<T>(): 16-bit elements are convolved on CUDA alone.
-template <class F> void visit(const Tensor& x, F&& f) {
-    if (x.device().is_cpu()) visit_float(x.dtype(), "conv2d", f);
-    else visit_float_storage(x.dtype(), "conv2d", f);
-}
-
 }  // namespace
 
 namespace detail {
@@ -85,7 +79,7 @@ Tensor conv2d_run(const Conv2dShape& s, const Tensor& x, const Tensor& w, const 
     const Device d = x.device();
     const ConvScheme scheme = choose(d, conv2d_scheme, "forward", s, x.dtype());
     const Tensor y = Tensor::empty({s.n, s.k, s.oh, s.ow}, x.dtype(), d);
-    visit(x, [&]<class T>() {
+    visit_float_on(x.device(), x.dtype(), "conv2d", [&]<class T>() {
         on::conv2d_forward<T>(d, {s, scheme, x.data_on<T>(d), w.data_on<T>(d), optional_data_on<T>(b, d), y.mutable_data_on<T>(d)});
     });
     return y;
@@ -95,7 +89,7 @@ Tensor conv2d_run_backward_data(const Conv2dShape& s, const Tensor& dy, const Te
     const Device d = dy.device();
     const ConvScheme scheme = choose(d, conv2d_scheme, "backward_data", s, dy.dtype());
     const Tensor dx = Tensor::empty({s.n, s.c, s.h, s.w}, dy.dtype(), d);
-    visit(dy, [&]<class T>() {
+    visit_float_on(dy.device(), dy.dtype(), "conv2d", [&]<class T>() {
         on::conv2d_backward_data<T>(d, {s, scheme, dy.data_on<T>(d), w.data_on<T>(d), optional_data_on<T>(b, d), dx.mutable_data_on<T>(d)});
     });
     return dx;
@@ -106,7 +100,7 @@ Tensors conv2d_run_backward_weight(const Conv2dShape& s, const Tensor& dy, const
     const ConvScheme scheme = choose(d, conv2d_weight_scheme, "backward_weight", s, dy.dtype());
     const Tensor dw = want_dw ? Tensor::empty({s.k, s.group_c(), s.r, s.s}, dy.dtype(), d) : Tensor();
     const Tensor db = want_db ? Tensor::empty({s.k}, dy.dtype(), d) : Tensor();
-    visit(dy, [&]<class T>() {
+    visit_float_on(dy.device(), dy.dtype(), "conv2d", [&]<class T>() {
         on::conv2d_backward_weight<T>(d, {s, scheme, dy.data_on<T>(d), x.data_on<T>(d), optional_mutable_data_on<T>(dw, d), optional_mutable_data_on<T>(db, d)});
     });
     return {dw, db};

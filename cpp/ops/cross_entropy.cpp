@@ -41,11 +41,6 @@ Problem check(const Tensor& x, const Tensor& target, const Tensor& weight, int64
     return p;
 }
 
-template <class F> void visit(const Tensor& x, F&& f) {
-    if (x.device().is_cpu()) visit_float(x.dtype(), "cross_entropy", f);
-    else visit_float_storage(x.dtype(), "cross_entropy", f);
-}
-
 // On CUDA: the scalar loss, and its divisor left there for backward.
 template <class T> Tensor reduced_there(Problem& p, const Tensor& losses, const Tensor& target, const Tensor& weight, DType dtype) {
     const Device d = losses.device();
@@ -64,7 +59,7 @@ Tensors backward(const Grads& dy, const Problem& p, const Tensor& x, const Tenso
     const Tensor dx = dy.needs(0) ? Tensor::empty_like(x) : Tensor();
     const Tensor dtarget = !p.indices && dy.needs(1) ? Tensor::empty_like(target) : Tensor();
     const Tensor upstream = contiguous(dy[0]);
-    visit(x, [&]<class T>() {
+    visit_float_on(x.device(), x.dtype(), "cross_entropy", [&]<class T>() {
         using A = acc_t<T>;
         const Device d = x.device();
         const bool each = p.reduction == Reduction::none;
@@ -102,7 +97,7 @@ Tensor cross_entropy(const Tensor& x_any, const Tensor& target_any, const Tensor
         max = Tensor::empty(rows, statistics, d);
         sum = Tensor::empty(rows, statistics, d);
         p.total = shared_total();
-        visit(x, [&]<class T>() {
+        visit_float_on(x.device(), x.dtype(), "cross_entropy", [&]<class T>() {
             if constexpr (sizeof(T) > 2)              // on CUDA a class that is none shows in the kernel
                 if (d.is_cpu() && p.indices)
                     replayable([total = p.total, mean = p.reduction == Reduction::mean, t = target.data<int64_t>(), rows = target.numel(),

@@ -11,19 +11,13 @@ struct Problem {
     double eps;
 };
 
-// f<T>(): 16-bit elements are normalized on CUDA alone.
-template <class F> void visit(const char* op, const Tensor& x, F&& f) {
-    if (x.device().is_cpu()) visit_float(x.dtype(), op, f);
-    else visit_float_storage(x.dtype(), op, f);
-}
-
 Tensors backward(const Grads& dy, const Problem& p, const Tensor& x, const Tensor& w, const Tensor& statistics) {
     const int64_t count = p.n * p.groups;
     const Device d = x.device();
     const double* base = statistics.data_on<double>(d);
     const Tensor g = contiguous(dy[0]), dx = Tensor::empty_like(x);
     const Tensor dw = dy.needs(1) ? Tensor::empty({p.c}, x.dtype(), d) : Tensor(), db = dy.needs(2) ? Tensor::empty({p.c}, x.dtype(), d) : Tensor();
-    visit("group_norm", x, [&]<class T>() {
+    visit_float_on(x.device(), x.dtype(), "group_norm", [&]<class T>() {
         on::group_norm_backward<T>(d, {p.n, p.c, p.s, p.groups, p.eps, g.data_on<T>(d), x.data_on<T>(d), optional_data_on<T>(w, d), base, base + count, base + 2 * count, dx.mutable_data_on<T>(d), optional_mutable_data_on<T>(dw, d), optional_mutable_data_on<T>(db, d)});
     });
     return {dx, dw, db};
@@ -48,7 +42,7 @@ GroupNormResult group_norm_with_statistics(const char* op, const Tensor& x_any, 
         statistics = Tensor::empty({3, p.n, groups}, DType::float64, x.device());
         const Device d = x.device();
         double *const base = statistics.mutable_data_on<double>(d), *const rest = base + p.n * groups, *const var = rest + p.n * groups;
-        visit(op, x, [&]<class T>() {
+        visit_float_on(x.device(), x.dtype(), op, [&]<class T>() {
             on::group_norm_forward<T>(d, {p.n, p.c, p.s, groups, eps, x.data_on<T>(d), optional_data_on<T>(w, d), optional_data_on<T>(b, d), y.mutable_data_on<T>(d), base, rest, var});
         });
     }

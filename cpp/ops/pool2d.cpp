@@ -107,26 +107,20 @@ void hold(const SharedGeometry& g) {
     if (Plan* plan = recording()) plan->add([g] {});
 }
 
-// f<T>(): 16-bit elements are pooled on CUDA alone.
-template <class F> void visit(const char* op, const Tensor& x, F&& f) {
-    if (x.device().is_cpu()) visit_float(x.dtype(), op, f);
-    else visit_float_storage(x.dtype(), op, f);
-}
-
 Tensors run_max(const char* op, const Tensor& x, const SharedGeometry& g, bool want_index) {
     LC_CHECK(g->h * g->w <= INT32_MAX, ValueError, op, ": planes of ", g->h, " x ", g->w, " elements are too large; at most 2^31 - 1");
     const bool grad = wants_grad({x});
     const Device d = x.device();
     const Tensor in = contiguous(x.detach()), y = Tensor::empty(g->out, x.dtype(), d);
     const Tensor index = grad || want_index ? Tensor::empty(g->out, DType::int64, d) : Tensor();
-    visit(op, x, [&]<class T>() {
+    visit_float_on(x.device(), x.dtype(), op, [&]<class T>() {
         on::max_pool2d_forward<T>(d, {g->shape(), in.data_on<T>(d), y.mutable_data_on<T>(d), index ? index.mutable_data_on<int64_t>(d) : nullptr});
     });
     hold(g);
     if (grad)
         record(op, {x}, {y}, [op, d, g, sizes = x.sizes(), index = Saved(index)](const Grads& grads) -> Tensors {
             const Tensor dy = contiguous(grads[0]), dx = Tensor::empty(sizes, dy.dtype(), d);
-            visit(op, dy, [&]<class T>() {
+            visit_float_on(dy.device(), dy.dtype(), op, [&]<class T>() {
                 on::max_pool2d_backward<T>(d, {g->shape(), dy.data_on<T>(d), index().template data_on<int64_t>(d), dx.mutable_data_on<T>(d)});
             });
             return {dx};
@@ -137,12 +131,12 @@ Tensors run_max(const char* op, const Tensor& x, const SharedGeometry& g, bool w
 Tensor run_avg(const char* op, const Tensor& x, const SharedGeometry& g) {
     const Device d = x.device();
     const Tensor in = contiguous(x.detach()), y = Tensor::empty(g->out, x.dtype(), d);
-    visit(op, x, [&]<class T>() { on::avg_pool2d_forward<T>(d, {g->shape(), in.data_on<T>(d), y.mutable_data_on<T>(d)}); });
+    visit_float_on(x.device(), x.dtype(), op, [&]<class T>() { on::avg_pool2d_forward<T>(d, {g->shape(), in.data_on<T>(d), y.mutable_data_on<T>(d)}); });
     hold(g);
     if (wants_grad({x}))
         record(op, {x}, {y}, [op, d, g, sizes = x.sizes()](const Grads& grads) -> Tensors {
             const Tensor dy = contiguous(grads[0]), dx = Tensor::empty(sizes, dy.dtype(), d);
-            visit(op, dy, [&]<class T>() { on::avg_pool2d_backward<T>(d, {g->shape(), dy.data_on<T>(d), dx.mutable_data_on<T>(d)}); });
+            visit_float_on(dy.device(), dy.dtype(), op, [&]<class T>() { on::avg_pool2d_backward<T>(d, {g->shape(), dy.data_on<T>(d), dx.mutable_data_on<T>(d)}); });
             return {dx};
         });
     return y;

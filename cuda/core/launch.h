@@ -5,10 +5,15 @@
 
 namespace lc::cuda {
 
+constexpr int64_t div_up(int64_t n, int64_t d) { return (n + d - 1) / d; }
+
 struct Grid {
     dim3 blocks, threads;
     int shared_bytes = 0;
 };
+
+// A thread for each of n elements.
+inline Grid thread_each(int64_t n, int threads) { return {dim3(unsigned(div_up(n, threads))), dim3(unsigned(threads))}; }
 
 template <class... P, class... A> void launch(const char* name, void (*kernel)(P...), const Grid& g, A&&... arguments) {
     if (g.shared_bytes > 48 << 10) check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, g.shared_bytes), name);
@@ -23,7 +28,5 @@ template <class... P, class... A> void launch(const char* name, void (*kernel)(P
     check(cudaLaunchKernelEx(&c, kernel, std::forward<A>(arguments)...), name);
     if (LC_UNLIKELY(synchronous())) check(cudaStreamSynchronize(c.stream), name);
 }
-
-constexpr int64_t div_up(int64_t n, int64_t d) { return (n + d - 1) / d; }
 
 }  // namespace lc::cuda

@@ -1,10 +1,13 @@
-// attention on CUDA for every dtype and width. Contract and formulas: cpp/ops/attention.h
+// attention on CUDA: the choice of the kernel, and the ones for every dtype, width and mask. Contract: cpp/ops/attention.h
+//
 // Compute bound, on ordinary cores: 4 * dim flops a score forward, 14 backward, where dq and (dk, dv) are found by kernels
 // of their own: nothing is added up between blocks. A warp has a row; the other side passes by in tiles of 32, one a lane.
 #include "cpp/ops/attention.h"
 #include "cuda/arch/shared.cuh"
 #include "cuda/arch/warp.cuh"
+#include "cpp/core/log.h"
 #include "cuda/core/launch.h"
+#include "cuda/kernels/attention_kernels.h"
 #include "cuda/kernels/attention_scores.cuh"
 
 namespace lc::cuda {
@@ -213,12 +216,26 @@ dim3 grid_of(int64_t rows, int64_t batch, int64_t heads) {
 }
 Device here() { return {Device::Type::cuda, int8_t(device_in_use())}; }
 
+template <class Args> CudaAttentionPlan plan_for(const Args& a, int bytes) {
+    const AttentionShape& s = a.shape;
+    const CudaAttentionPlan p = cuda_attention_plan({s.dim, s.dim_v, s.scale, bytes, a.mask.data != nullptr, a.dropout.probability > 0});
+    if (LC_UNLIKELY(log_enabled())) {
+        if (p.kernel == CudaAttentionPlan::Kernel::tensor) log(text("[attention] cuda mma, heads of ", p.width));
+        else log("[attention] cuda scalar");
+    }
+    return p;
+}
+
 }  // namespace
 
 template <class T> void attention_forward(const AttentionForward<T>& a) {
     const AttentionShape& s = a.shape;
     if (s.batch * s.heads * s.tq == 0) return;
-    launch("attention", forward_kernel<T>, {grid_of(s.tq, s.batch, s.heads), dim3(kThreads), shared_for<acc_t<T>>(s)}, a);
+    const dim3 grid = grid_of(s.tq, s.batch, s.heads);
+    const CudaAttentionPlan p = plan_for(a, int(sizeof(T)));
+    if constexpr (sizeof(T) == 2)
+        if (p.kernel == CudaAttentionPlan::Kernel::tensor) return attention_tensor_forward(a, p);
+    launch("attention", forward_kernel<T>, {grid, dim3(kThreads), shared_for<acc_t<T>>(s)}, a);
 }
 
 template <class T> void attention_backward(const AttentionBackward<T>& a) {
@@ -226,12 +243,18 @@ template <class T> void attention_backward(const AttentionBackward<T>& a) {
     const AttentionShape& s = a.shape;
     const int shared = shared_for<A>(s);
     const int64_t queries = s.batch * s.heads * s.tq;
+    const CudaAttentionPlan p = plan_for(a, int(sizeof(T)));
+    if constexpr (sizeof(T) == 2)
+        if (p.kernel == CudaAttentionPlan::Kernel::tensor && p.width == 64) {
+            grid_of(s.tq, s.batch, s.heads);          // asks for heads that a grid can have
+            return attention_tensor_backward(a, Scratch<float>(queries).data());
+        }
     const Scratch<A> delta(queries), ds(a.dmask.data ? queries * s.tk : 0);
     if (a.dmask.data) fill_bytes(ds.data(), 0, size_t(queries * s.tk) * sizeof(A), here());
     if (queries > 0) launch("attention_backward", query_kernel<T>, {grid_of(s.tq, s.batch, s.heads), dim3(kThreads), shared}, a, delta.data(), a.dmask.data ? ds.data() : nullptr);
     if (s.batch * s.kv_heads * s.tk > 0) launch("attention_backward", key_kernel<T>, {grid_of(s.tk, s.batch, s.kv_heads), dim3(kThreads), shared}, a, delta.data());
     if (const int64_t n = a.dmask.data ? a.dmask.batch * a.dmask.heads * a.dmask.rows * a.dmask.cols : 0)
-        launch("attention_backward", mask_kernel<T>, {dim3(unsigned(div_up(n, kThreads))), dim3(kThreads)}, s, ds.data(), a.dmask);
+        launch("attention_backward", mask_kernel<T>, thread_each(n, kThreads), s, ds.data(), a.dmask);
 }
 
 template void attention_forward(const AttentionForward<float>&);

@@ -155,7 +155,6 @@ Layout layout(int64_t n, int64_t c, int64_t s) {
     const int64_t fill = div_up(528, c), few = div_up(n * s, 8 * kThreads);      // four blocks for each multiprocessor of the largest chips
     return {int(c), int(n * s), s, c, fill < few ? fill : few};
 }
-Grid each(int64_t n) { return {dim3(unsigned(div_up(n, kThreads))), dim3(kThreads)}; }
 Grid channels_by_parts(const Layout& p) { return {dim3(unsigned(p.c), unsigned(p.parts)), dim3(kThreads), shared_bytes<GroupResults<double, kThreads>>}; }
 
 }  // namespace
@@ -167,8 +166,8 @@ template <class T> void batch_norm_forward(const BatchNormForward<T>& a) {
     const Scratch<double> sums(a.training ? 2 * p.c * p.parts : 0);
     const Scratch<acc_t<T>> maps(3 * a.c);
     if (a.training) launch("batch_norm", statistics_kernel<T>, channels_by_parts(p), p, a.x, sums.data());
-    launch("batch_norm", forward_channels<T>, each(a.c), p, a, sums.data(), maps.data());
-    launch("batch_norm", forward_kernel<T>, each(n), p, n, a.x, maps.data(), a.y);
+    launch("batch_norm", forward_channels<T>, thread_each(a.c, kThreads), p, a, sums.data(), maps.data());
+    launch("batch_norm", forward_kernel<T>, thread_each(n, kThreads), p, n, a.x, maps.data(), a.y);
 }
 
 template <class T> void batch_norm_backward(const BatchNormBackward<T>& a) {
@@ -184,12 +183,12 @@ template <class T> void batch_norm_backward(const BatchNormBackward<T>& a) {
     const Scratch<double> sums(wanted ? 2 * p.c * p.parts : 0);
     const Scratch<acc_t<T>> maps(4 * a.c);
     if (wanted) launch("batch_norm_backward", backward_sums<T>, channels_by_parts(p), p, a, sums.data());
-    launch("batch_norm_backward", backward_channels<T>, each(a.c), p, a, wanted ? sums.data() : nullptr, maps.data());
-    if (a.dx) launch("batch_norm_backward", backward_kernel<T>, each(n), p, n, a.dy, a.x, maps.data(), a.dx);
+    launch("batch_norm_backward", backward_channels<T>, thread_each(a.c, kThreads), p, a, wanted ? sums.data() : nullptr, maps.data());
+    if (a.dx) launch("batch_norm_backward", backward_kernel<T>, thread_each(n, kThreads), p, n, a.dy, a.x, maps.data(), a.dx);
 }
 
 template <class T> void batch_norm_running(const BatchNormRunning<T>& a) {
-    if (a.c > 0) launch("batch_norm", running_kernel<T>, each(a.c), a);
+    if (a.c > 0) launch("batch_norm", running_kernel<T>, thread_each(a.c, kThreads), a);
 }
 
 template void batch_norm_forward(const BatchNormForward<float>&);

@@ -128,7 +128,7 @@ template <class T> __global__ __launch_bounds__(kMapThreads) void backward_kerne
 template <class T> void binary_forward(const BinaryForward<T>& a) { map<T, T, 2>("binary", a.y, {{a.a, a.b}}, a.walk, Forward<T>{a.op}); }
 template <class T> void compare_forward(const CompareForward<T>& a) { map<bool, T, 2>("compare", a.y, {{a.a, a.b}}, a.walk, Compare<T>{a.op}); }
 template <class T> void binary_backward(const BinaryBackward<T>& a) {
-    if (a.walk.numel > 0) launch("binary_backward", backward_kernel<T>, {dim3(unsigned(div_up(a.walk.numel, kMapThreads))), dim3(kMapThreads)}, a);
+    if (a.walk.numel > 0) launch("binary_backward", backward_kernel<T>, thread_each(a.walk.numel, kMapThreads), a);
 }
 
 template void binary_forward(const BinaryForward<float>&);

@@ -69,7 +69,7 @@ template <class S> void copy_forward(const CopyForward<S>& a) {
 
 template <class S> void fill_forward(const FillForward<S>& a) {
     if (a.walk.numel > 0)
-        launch("fill", fill_kernel<S>, {dim3(unsigned(div_up(a.walk.numel, kMapThreads))), dim3(kMapThreads)}, a.y, a.value, a.walk);
+        launch("fill", fill_kernel<S>, thread_each(a.walk.numel, kMapThreads), a.y, a.value, a.walk);
 }
 
 template void fill_forward(const FillForward<uint8_t>&);

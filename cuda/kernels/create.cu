@@ -18,7 +18,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void range_kernel(Crea
 }  // namespace
 
 template <class T> void create_range(const CreateRange<T>& a) {
-    if (a.n > 0) launch("arange", range_kernel<T>, {dim3(unsigned(div_up(a.n, kThreads))), dim3(kThreads)}, a);
+    if (a.n > 0) launch("arange", range_kernel<T>, thread_each(a.n, kThreads), a);
 }
 
 template void create_range(const CreateRange<int64_t>&);

@@ -206,7 +206,7 @@ template <class T> __global__ __launch_bounds__(kRowThreads) void total_kernel(C
 template <class P, class T> void run(const char* name, const P& a, const CrossEntropyProblem<T>& p, void (*warps)(P, bool), void (*blocks)(P, bool), void (*columns)(P), bool packed) {
     const int64_t rows = p.outer * p.inner;
     if (rows * p.n == 0) return;
-    if (p.inner > 1) return launch(name, columns, {dim3(unsigned(div_up(rows, kRowThreads))), dim3(kRowThreads)}, a);
+    if (p.inner > 1) return launch(name, columns, thread_each(rows, kRowThreads), a);
     const RowPlan plan = row_plan(rows, p.n, int(sizeof(acc_t<T>)));
     launch(name, plan.warps ? warps : blocks, {dim3(unsigned(plan.blocks)), dim3(kRowThreads), shared_bytes<GroupResults<acc_t<T>, kRowThreads>>}, a, packed);
 }

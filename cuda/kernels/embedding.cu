@@ -46,7 +46,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void rows_kernel(Embed
 }
 
 template <class V> void gather(const void* w, const int64_t* index, int64_t count, int64_t rows, int64_t cols, void* y) {
-    launch("embedding", gather_kernel<V>, {dim3(unsigned(div_up(count * cols, kThreads))), dim3(kThreads)}, static_cast<const V*>(w), index, count, rows, cols, static_cast<V*>(y));
+    launch("embedding", gather_kernel<V>, thread_each(count * cols, kThreads), static_cast<const V*>(w), index, count, rows, cols, static_cast<V*>(y));
 }
 
 }  // namespace
@@ -68,7 +68,7 @@ template <class T> void embedding_backward_unsorted(const EmbeddingBackwardUnsor
     fill_bytes(begins, 0, size_t(2 * (a.rows + 1)) * sizeof(uint32_t), {Device::Type::cuda, int8_t(device_in_use())});
     int at = 0;
     if (a.count > 0) {
-        const Grid grid{dim3(unsigned(div_up(a.count, kThreads))), dim3(kThreads)};
+        const Grid grid = thread_each(a.count, kThreads);
         launch("embedding_backward", keys_kernel, grid, a.index, a.count, a.rows, a.padding_index, keys[0], order[0]);
         at = radix_sort("embedding_backward", keys, order, a.count, bits_of(a.rows));
         launch("embedding_backward", bounds_kernel, grid, keys[at], a.count, begins, ends);

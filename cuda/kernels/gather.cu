@@ -55,22 +55,20 @@ template <class T> __global__ __launch_bounds__(kThreads) void add_kernel(const 
 
 // ---- host -------------------------------------------------------------------------------------------------------------
 
-Grid grid_of(int64_t n) { return {dim3(unsigned(div_up(n, kThreads))), dim3(kThreads)}; }
-
 template <class T> void scatter(const GatherScatter<T>& a, void (*write)(const T*, GatherPlan, int64_t, const uint32_t*, const uint32_t*, T*)) {
     const GatherPlan& p = *a.plan;
     const int64_t n = p.lead.count * p.count * p.tail.count, places = p.lead.count * p.size * p.tail.count;
     if (n == 0) return;
     check_count("scatter", n, places);
-    const SortedPlaces sorted("scatter", n, places, [&](uint32_t* keys, uint32_t* order) { launch("scatter", keys_kernel, grid_of(n), p, n, keys, order); });
-    launch("scatter", write, grid_of(n), a.v, p, n, sorted.keys, sorted.order, a.x);
+    const SortedPlaces sorted("scatter", n, places, [&](uint32_t* keys, uint32_t* order) { launch("scatter", keys_kernel, thread_each(n, kThreads), p, n, keys, order); });
+    launch("scatter", write, thread_each(n, kThreads), a.v, p, n, sorted.keys, sorted.order, a.x);
 }
 
 }  // namespace
 
 template <class T> void gather_forward(const GatherForward<T>& a) {
     const int64_t n = a.plan->lead.count * a.plan->count * a.plan->tail.count;
-    if (n > 0) launch("gather", gather_kernel<T>, grid_of(n), a.x, *a.plan, n, a.y);
+    if (n > 0) launch("gather", gather_kernel<T>, thread_each(n, kThreads), a.x, *a.plan, n, a.y);
 }
 template <class T> void gather_scatter(const GatherScatter<T>& a) { scatter(a, put_kernel<T>); }
 template <class T> void gather_backward(const GatherScatter<T>& a) { scatter(a, add_kernel<T>); }

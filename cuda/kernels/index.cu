@@ -64,24 +64,22 @@ template <class T, bool add> __global__ __launch_bounds__(kThreads) void put_ker
 
 // ---- host -------------------------------------------------------------------------------------------------------------
 
-Grid grid_of(int64_t n) { return {dim3(unsigned(div_up(n, kThreads))), dim3(kThreads)}; }
-
 template <bool add, class T> void put(const IndexPutRows<T>& a) {
     const int64_t count = a.put.count, n = a.put.lead->count * count * a.put.tail->count;
     if (n == 0) return;
     check_count("index_put", count, a.rows);
-    const SortedPlaces sorted("index_put", count, a.rows, [&](uint32_t* keys, uint32_t* order) { launch("index_put", keys_kernel, grid_of(count), a.row, count, keys, order); });
-    launch("index_put", put_kernel<T, add>, grid_of(n), a.put, *a.put.lead, *a.put.tail, sorted.keys, sorted.order, n);
+    const SortedPlaces sorted("index_put", count, a.rows, [&](uint32_t* keys, uint32_t* order) { launch("index_put", keys_kernel, thread_each(count, kThreads), a.row, count, keys, order); });
+    launch("index_put", put_kernel<T, add>, thread_each(n, kThreads), a.put, *a.put.lead, *a.put.tail, sorted.keys, sorted.order, n);
 }
 
 }  // namespace
 
 template <class T> void index_places(const IndexPlaces<T>& a) {
-    if (a.count > 0) launch("index", places_kernel, grid_of(a.count), a);
+    if (a.count > 0) launch("index", places_kernel, thread_each(a.count, kThreads), a);
 }
 template <class T> void index_forward(const IndexForward<T>& a) {
     const int64_t n = a.lead->count * a.count * a.tail->count;
-    if (n > 0) launch("index", gather_kernel<T>, grid_of(n), a.x, a.place, *a.lead, *a.tail, a.count, n, a.y);
+    if (n > 0) launch("index", gather_kernel<T>, thread_each(n, kThreads), a.x, a.place, *a.lead, *a.tail, a.count, n, a.y);
 }
 template <class T> void index_put_rows(const IndexPutRows<T>& a) { put<false>(a); }
 template <class T> void index_add_rows(const IndexPutRows<T>& a) { put<true>(a); }

@@ -109,7 +109,7 @@ Planes planes(const Pool2dShape& s) {
 template <class... P, class... A> void each(int64_t n, void (*kernel)(Planes, int, P...), const Pool2dShape& s, A... operands) {
     if (n == 0) return;
     if (s.oh * s.ow == 0) return;
-    launch("pool2d", kernel, {dim3(unsigned(div_up(n, kThreads))), dim3(kThreads)}, planes(s), int(n), operands...);
+    launch("pool2d", kernel, thread_each(n, kThreads), planes(s), int(n), operands...);
 }
 int64_t inputs(const Pool2dShape& s) { return s.planes * s.h * s.w; }
 int64_t outputs(const Pool2dShape& s) { return s.planes * s.oh * s.ow; }

@@ -209,7 +209,7 @@ template <class T> void reduce_index_forward(const ReduceIndexForward<T>& a) {
     launch("reduce_index", index_kernel<T>, {dim3(unsigned(div_up(a.outer * a.inner, kReduceThreads / 32))), dim3(kReduceThreads)}, a);
 }
 template <class T> void reduce_index_backward(const ReduceIndexBackward<T>& a) {
-    launch("reduce_index_backward", index_backward_kernel<T>, {dim3(unsigned(div_up(a.outer * a.inner, kReduceThreads))), dim3(kReduceThreads)}, a);
+    launch("reduce_index_backward", index_backward_kernel<T>, thread_each(a.outer * a.inner, kReduceThreads), a);
 }
 
 template void reduce_forward(const ReduceForward<float>&);

@@ -29,7 +29,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void resample_kernel(R
 
 template <class T> void resample_forward(const ResampleForward<T>& a) {
     const int64_t n = a.outer * a.out * a.inner;
-    if (n > 0) launch("resample", resample_kernel<T>, {dim3(unsigned(div_up(n, kThreads))), dim3(kThreads)}, a);
+    if (n > 0) launch("resample", resample_kernel<T>, thread_each(n, kThreads), a);
 }
 
 template void resample_forward(const ResampleForward<float>&);

@@ -106,13 +106,11 @@ template <class T> __global__ __launch_bounds__(kThreads) void product_backward_
 
 // ---- host -------------------------------------------------------------------------------------------------------------
 
-Grid grid_of(int64_t threads) { return {dim3(unsigned(div_up(threads, kThreads))), dim3(kThreads)}; }
-
 template <class T> void run(const char* name, const T* x, T* y, const ScanShape& s, bool product, bool back) {
     using A = wider_t<T>;
     if (s.lead * s.n * s.tail == 0) return;
-    if (s.tail > 1) return launch(name, column_kernel<T>, grid_of(s.lead * s.tail), x, y, s, product, back);
-    Grid grid = grid_of(s.lead * 32);
+    if (s.tail > 1) return launch(name, column_kernel<T>, thread_each(s.lead * s.tail, kThreads), x, y, s, product, back);
+    Grid grid = thread_each(s.lead * 32, kThreads);
     grid.shared_bytes = shared_bytes<GroupResults<A, kThreads>>;
     if (s.n <= kWarpLine) return launch(name, line_kernel<T, 32>, grid, x, y, s.lead, s.n, product, back);
     grid.blocks = dim3(unsigned(s.lead));
@@ -125,7 +123,7 @@ template <class T> void scan_forward(const ScanForward<T>& a) { run("scan", a.x,
 
 template <class T> void scan_backward(const ScanBackward<T>& a) {
     if (!a.shape.product) return run("scan_backward", a.dy, a.dx, a.shape, false, true);
-    if (a.shape.lead * a.shape.n * a.shape.tail > 0) launch("scan_backward", product_backward_kernel<T>, grid_of(a.shape.lead * a.shape.tail), a);
+    if (a.shape.lead * a.shape.n * a.shape.tail > 0) launch("scan_backward", product_backward_kernel<T>, thread_each(a.shape.lead * a.shape.tail, kThreads), a);
 }
 
 template void scan_forward(const ScanForward<float>&);

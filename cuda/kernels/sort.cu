@@ -50,8 +50,6 @@ template <class T> __global__ __launch_bounds__(kThreads) void take_kernel(const
 
 // ---- host -------------------------------------------------------------------------------------------------------------
 
-Grid grid_of(int64_t n) { return {dim3(unsigned(div_up(n, kThreads))), dim3(kThreads)}; }
-
 template <class T> void sort_rows(const SortForward<T>& a) {
     const int64_t count = a.rows * a.n;
     const Scratch<uint32_t> work(4 * count);
@@ -65,14 +63,14 @@ template <class T> void sort_rows(const SortForward<T>& a) {
     };
     constexpr int kBits = 8 * int(sizeof(T));
     for (int shift = 0; shift < kBits; shift += 32) {
-        launch("sort", keys_kernel<T>, grid_of(count), a.x, count, shift, a.descending, shift == 0, keys[at], order[at]);
+        launch("sort", keys_kernel<T>, thread_each(count, kThreads), a.x, count, shift, a.descending, shift == 0, keys[at], order[at]);
         sort_by(kBits < 32 ? kBits : 32);
     }
     if (a.rows > 1) {
-        launch("sort", rows_kernel, grid_of(count), order[at], count, uint32_t(a.n), keys[at]);
+        launch("sort", rows_kernel, thread_each(count, kThreads), order[at], count, uint32_t(a.n), keys[at]);
         sort_by(bits_of(a.rows - 1));
     }
-    launch("sort", take_kernel<T>, grid_of(a.rows * a.keep), a.x, order[at], a.rows, a.n, a.keep, a.y, a.index);
+    launch("sort", take_kernel<T>, thread_each(a.rows * a.keep, kThreads), a.x, order[at], a.rows, a.n, a.keep, a.y, a.index);
 }
 
 }  // namespace

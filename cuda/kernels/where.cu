@@ -17,7 +17,7 @@ template <class T> __global__ __launch_bounds__(kMapThreads) void where_kernel(W
 
 template <class T> void where_forward(const WhereForward<T>& a) {
     if (a.walk.numel == 0) return;
-    launch("where", where_kernel<T>, {dim3(unsigned(div_up(a.walk.numel, kMapThreads))), dim3(kMapThreads)}, a);
+    launch("where", where_kernel<T>, thread_each(a.walk.numel, kMapThreads), a);
 }
 
 template void where_forward(const WhereForward<uint8_t>&);

@@ -15,12 +15,12 @@ from littlecore._core import Tensor, __version__, device, dtype, num_threads, se
 from littlecore.tensor import allclose, equal
 
 if TYPE_CHECKING:
-    from littlecore import autograd, cuda, data, models, nn, optim, train
+    from littlecore import amp, autograd, cuda, data, models, nn, optim, train
 
 get_num_threads = num_threads
 tensor = _core.tensor  # the function, not the module of that name
 
-_LAZY = {"autograd", "book", "cli", "cuda", "data", "interop", "kernels", "models", "nn", "optim", "train"}
+_LAZY = {"amp", "autograd", "book", "cli", "cuda", "data", "interop", "kernels", "models", "nn", "optim", "train"}
 _FROM_AUTOGRAD = {"capture", "no_grad", "enable_grad", "set_grad_enabled", "is_grad_enabled", "inference_mode"}
 # PyTorch's short names, here because they would hide Python's own in the module itself
 _DTYPE_ALIASES = {
@@ -40,11 +40,13 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"littlecore.{name}")
     if name in _FROM_AUTOGRAD:
         return getattr(importlib.import_module("littlecore.autograd"), name)
+    if name == "autocast":
+        return getattr(importlib.import_module("littlecore.amp"), name)
     raise AttributeError(f"module 'littlecore' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_FROM_AUTOGRAD, *_DTYPE_ALIASES})
+    return sorted({*globals(), *_LAZY, *_FROM_AUTOGRAD, *_DTYPE_ALIASES, "autocast"})
 
 
 def show_config() -> str:

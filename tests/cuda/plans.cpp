@@ -1,6 +1,8 @@
 // The plans of CUDA kernels are pure functions of shape and chip; the compiler itself checks these.
+#include "cuda/kernels/attention_plan.h"
 #include "cuda/kernels/conv2d_plan.h"
 #include "cuda/kernels/matmul_plan.h"
+#include "cuda/kernels/pool2d_plan.h"
 #include "cuda/kernels/row_plan.h"
 #include "cuda/kernels/reduce_plan.h"
 
@@ -38,6 +40,25 @@ constexpr bool all_tiles_once(int64_t tiles_m, int64_t tiles_n, int group) {
 }
 static_assert(all_tiles_once(1, 1, 8) && all_tiles_once(8, 3, 8) && all_tiles_once(9, 3, 8) && all_tiles_once(21, 17, 8) && all_tiles_once(7, 40, 8));
 
+// Attention: tensor cores for 16-bit heads to 128 wide; what they do not know, the scalar kernel does.
+constexpr bool on_tensor_cores(const AttentionQuestion& q) { return cuda_attention_plan(q).kernel == CudaAttentionPlan::Kernel::tensor; }
+static_assert(on_tensor_cores({64, 64, 0.125, 2, false, false}) && on_tensor_cores({1, 128, 1, 2, false, false}));
+static_assert(!on_tensor_cores({64, 129, 0.125, 2, false, false}) && !on_tensor_cores({64, 64, 0.125, 4, false, false}) && !on_tensor_cores({64, 64, -0.125, 2, false, false}));
+static_assert(!on_tensor_cores({64, 64, 0.125, 2, true, false}) && !on_tensor_cores({64, 64, 0.125, 2, false, true}));
+static_assert(cuda_attention_plan({64, 8, 1, 2, false, false}).width == 64 && cuda_attention_plan({64, 65, 1, 2, false, false}).width == 128);
+
+// Every key that a query sees lies in a tile that its block visits, and no tile is visited for nothing.
+constexpr bool visits_what_is_seen(int64_t tq, int64_t tk, bool causal, int keys) {
+    for (int64_t begin = 0; begin < tq; begin += kAttentionQueries) {
+        const int64_t end = begin + kAttentionQueries < tq ? begin + kAttentionQueries : tq, tiles = key_tiles(end, tk, causal, keys);
+        const int64_t seen = causal && end < tk ? end : tk;                  // of the block's last query
+        if (tiles * keys < seen || (tiles > 0 && (tiles - 1) * keys >= seen)) return false;
+    }
+    return true;
+}
+static_assert(visits_what_is_seen(300, 300, true, 64) && visits_what_is_seen(1, 300, true, 64) && visits_what_is_seen(300, 65, true, 32) && visits_what_is_seen(129, 1000, false, 64));
+static_assert(key_tiles(128, 4096, true, 64) == 2 && key_tiles(128, 4096, false, 64) == 64 && key_tiles(128, 0, true, 64) == 0);
+
 // Reductions: the parts cover n, none is empty, and they depend on nothing but the shape.
 constexpr bool covers(int64_t outer, int64_t n, int64_t inner) {
     const ReducePlan p = reduce_plan(outer, n, inner);
@@ -52,5 +73,95 @@ static_assert(row_plan(16384, 768, 4).warps && row_plan(16384, 768, 4).blocks ==
 static_assert(row_plan(9, 512, 8).warps && !row_plan(9, 513, 8).warps && row_plan(9, 512, 8).blocks == 2);
 static_assert(row_sum_plan(16384, 768, 4, 2).shared && row_sum_plan(16384, 768, 4, 2).parts == 264 && row_sum_plan(3, 768, 4, 2).parts == 1);
 static_assert(row_sum_plan(16384, 8192, 4, 2).shared && !row_sum_plan(16384, 16384, 4, 2).shared);
+
+// Convolution: the strides of the matrices lead to the element that the formulas of conv2d_plan.h name, whatever the groups.
+constexpr Conv2dShape conv(int64_t n, int64_t c, int64_t side, int64_t k, int64_t taps, int64_t stride, int64_t pad, int64_t groups) {
+    const int64_t out = (side + 2 * pad - taps) / stride + 1;
+    return {n, c, side, side, k, taps, taps, out, out, stride, stride, pad, pad, 1, 1, groups};
+}
+constexpr int64_t a_at(const ConvWalk& w, int64_t g, int64_t i, int d) { return g * w.a_group + i * w.a_row + d + w.a_period.divide(d) * w.a_jump; }
+constexpr int64_t y_at(const ConvWalk& w, int64_t g, int64_t i, int n) { return g * w.y_group + i * w.y_row + n + w.positions.divide(n) * w.y_jump; }
+constexpr bool addresses(const Conv2dShape& s) {
+    const int64_t gc = s.c / s.groups, gk = s.k / s.groups, taps = s.r * s.s, in = s.h * s.w, out = s.oh * s.ow;
+    const ConvWalk forward = conv_walk(s, ConvProduct::forward, 2), data = conv_walk(s, ConvProduct::data, 2), weight = conv_walk(s, ConvProduct::weight, 2);
+    for (int64_t g = 0; g < s.groups; ++g)
+        for (int64_t n = 0; n < s.n; ++n)
+            for (int64_t k = 0; k < gk; ++k)
+                for (int64_t c = 0; c < gc; ++c) {
+                    const int64_t filter = ((g * gk + k) * gc + c) * taps, x = (n * s.c + g * gc + c) * in, y = (n * s.k + g * gk + k) * out;
+                    const bool right = a_at(forward, g, k, int(c * taps + taps - 1)) == filter + taps - 1 && y_at(forward, g, k, int(n * out + out - 1)) == y + out - 1 &&
+                        a_at(data, g, c, int(k * taps)) == filter && y_at(data, g, c, int(n * in + in - 1)) == x + in - 1 &&
+                        a_at(weight, g, k, int(n * out + out - 1)) == y + out - 1 && weight.y_group * g + k * weight.y_row + c * taps == filter;
+                    if (!right) return false;
+                }
+    return true;
+}
+static_assert(addresses(conv(2, 3, 5, 4, 3, 1, 1, 1)) && addresses(conv(3, 6, 7, 4, 3, 2, 0, 2)) && addresses(conv(2, 4, 4, 4, 1, 1, 0, 4)) && addresses(conv(1, 2, 9, 6, 5, 3, 2, 2)));
+
+// Tiles cover the matrices, parts the depth, none of them empty; only the weights' depth is cut.
+constexpr bool cut(const Conv2dShape& s, ConvProduct product, int bytes) {
+    const ConvWalk w = conv_walk(s, product, bytes);
+    const auto covers = [](int64_t tiles, int64_t tile, int64_t n) { return tiles * tile >= n && (tiles - 1) * tile < n; };
+    return covers(w.tiles_m, conv_tile_m, w.m) && covers(w.tiles_n, conv_tile_n(bytes), w.n) && covers(w.parts, w.part_k, w.k) &&
+        w.part_k % conv_depth(bytes) == 0 && (w.parts == 1 || product == ConvProduct::weight);
+}
+constexpr bool all_cut(const Conv2dShape& s) {
+    for (const int bytes : {2, 4, 8})
+        for (const ConvProduct p : {ConvProduct::forward, ConvProduct::data, ConvProduct::weight})
+            if (!cut(s, p, bytes)) return false;
+    return true;
+}
+static_assert(all_cut(conv(1, 1, 3, 1, 3, 1, 0, 1)) && all_cut(conv(7, 5, 13, 70, 3, 2, 1, 1)) && all_cut(conv(256, 64, 56, 64, 3, 1, 1, 1)) && all_cut(conv(32, 512, 7, 512, 3, 1, 1, 32)));
+static_assert(conv_walk(conv(256, 64, 56, 64, 3, 1, 1, 1), ConvProduct::weight, 2).parts == 52, "5 tiles of filters: 260 blocks for 264 places");
+static_assert(conv_walk(conv(256, 512, 7, 512, 3, 1, 1, 1), ConvProduct::weight, 2).parts == 1, "288 tiles fill the chip");
+static_assert(conv_walk(conv(1, 64, 16, 64, 3, 1, 1, 1), ConvProduct::weight, 2).parts == 1, "8 slices of depth are not cut");
+static_assert(conv_fits(conv(256, 64, 224, 64, 7, 2, 3, 1)) && !conv_fits(conv(1 << 16, 1, 224, 1, 3, 1, 1, 1)));
+
+// Division by multiplication, up to the largest number of 31 bits.
+constexpr bool divides(int64_t d) {
+    const Divider by(d);
+    for (const int64_t q : {int64_t(0), int64_t(1), int64_t(2), INT32_MAX / d})
+        for (const int64_t n : {q * d - 1, q * d, q * d + d - 1})
+            if (n >= 0 && n <= INT32_MAX && by.divide(int(n)) != n / d) return false;
+    return by.divide(INT32_MAX) == INT32_MAX / d;
+}
+static_assert(divides(1) && divides(2) && divides(3) && divides(7) && divides(641) && divides(3136) && divides(65535) && divides((1 << 30) - 1) && divides(1 << 30));
+
+// Pooling: an element's outputs are those whose windows hold it, and no window reaches outside of the axis.
+constexpr bool windows(int size, int taps, int stride, int pad, int step, bool counts) {
+    const int outputs = (size + 2 * pad - step * (taps - 1) - 1) / stride + 1;
+    PoolLine line{size, outputs, -pad, stride, taps, step, counts, size, outputs, stride, step};
+    for (int u = 0; u < size; ++u) {
+        const PoolSpan near = line.covering(u);
+        for (int j = 0; j < outputs; ++j) {
+            const PoolSpan in = line.window(j);
+            const int tap = u - (j * stride - pad);
+            const bool holds = tap >= 0 && tap % step == 0 && tap / step < taps, listed = j >= near.begin && j < near.end;
+            if (in.begin < 0 || in.end > size || (holds && !listed)) return false;
+            if (holds != (u >= in.begin && u < in.end && (u - in.begin) % step == 0)) return false;
+            if (step == 1 && listed != holds) return false;
+        }
+    }
+    for (int j = 0; j < outputs; ++j) {
+        const int from = j * stride - pad, to = from + taps, inside = (to < size ? to : size) - (from > 0 ? from : 0);
+        if (step == 1 && line.count(j) != (counts ? (to < size + pad ? to : size + pad) - from : inside)) return false;
+    }
+    return true;
+}
+static_assert(windows(28, 2, 2, 0, 1, false) && windows(13, 3, 2, 1, 1, false) && windows(13, 3, 2, 1, 1, true) && windows(5, 3, 1, 1, 2, false) && windows(9, 2, 3, 1, 1, true) && windows(1, 1, 1, 0, 1, false));
+
+constexpr bool adaptive(int size, int outputs) {
+    PoolLine line{size, outputs, 0, 0, 0, 1, false, size, outputs, 1, 1};
+    for (int j = 0; j < outputs; ++j) {
+        const PoolSpan in = line.window(j);
+        if (in.begin != j * size / outputs || in.end != ((j + 1) * size + outputs - 1) / outputs || line.count(j) != in.end - in.begin) return false;
+        for (int u = 0; u < size; ++u) {
+            const PoolSpan near = line.covering(u);
+            if ((u >= in.begin && u < in.end) != (j >= near.begin && j < near.end)) return false;
+        }
+    }
+    return true;
+}
+static_assert(adaptive(7, 7) && adaptive(13, 6) && adaptive(2, 7) && adaptive(1, 1) && adaptive(224, 7) && adaptive(5, 3));
 
 }  // namespace lc::cuda

@@ -23,9 +23,10 @@ def capture(step: Callable[..., Any]) -> _core.Captured:
             loss = step(x, target)
 
     Every call is one step and gives the bits that `step` gives. The first call runs as it is, so that whatever is made
-    once is there; the second records; from the third on the plan is replayed. A call with tensors of other shapes or
-    dtypes, other numbers, or another grad mode has a plan of its own. So has the step after a module or an optimizer
-    changed (`train()`, an attribute, `load_state_dict`), or when `.grad` was not what it was at the recording.
+    once is there; the second records; from the third on the plan is replayed. A call with tensors of other shapes,
+    dtypes or devices, other numbers, or another grad or autocast mode has a plan of its own. So has the step after a
+    module or an optimizer changed (`train()`, an attribute, `load_state_dict`), or when `.grad` was not what it was at
+    the recording.
 
     - Arguments: tensors, which are copied in, and plain values. Other tensors (parameters, state) are used where they
       are.
@@ -36,6 +37,10 @@ def capture(step: Callable[..., Any]) -> _core.Captured:
       `random.random()`, hooks; it happened at the recording.
     - RuntimeError at the recording: values read on the host (`item()`, `if loss > 2`, indices in tensors), results
       whose shape depends on values (`nonzero`, masks), a tensor of the step kept beyond it.
+
+    On CUDA a replay launches the same kernels one after the other on the current stream; all tensors of the step have
+    memory of their own until `step.reset()`, where on the CPU one takes the place of another. An optimizer is stepped,
+    and random numbers are drawn, with the values of that time.
 
     `step.reset()` gives the plans' memory back; `step.recorded` counts the recordings.
     """

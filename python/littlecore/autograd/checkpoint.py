@@ -29,6 +29,7 @@ class _Checkpoint(Function):
     def forward(ctx: Any, anchor: Tensor, function: Callable[..., Any], preserve: bool, kwargs: Any, *args: Any) -> Any:
         ctx.function, ctx.kwargs = function, kwargs
         ctx.rng_state = _core.get_rng_state() if preserve else None
+        ctx.autocast = _core.autocast_dtype()
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*(a if isinstance(a, Tensor) else None for a in args))
         ctx.others = [None if isinstance(a, Tensor) else a for a in args]
@@ -45,13 +46,14 @@ class _Checkpoint(Function):
             if needed:
                 arg.requires_grad_()
 
-        now = _core.get_rng_state()
+        now, precision = _core.get_rng_state(), _core.set_autocast_dtype(ctx.autocast)
         try:
             if ctx.rng_state is not None:
                 _core.set_rng_state(ctx.rng_state)
             with enable_grad():
                 result = ctx.function(*args, **ctx.kwargs)
         finally:
+            _core.set_autocast_dtype(precision)
             if ctx.rng_state is not None:
                 _core.set_rng_state(now)
 

@@ -1,0 +1,11 @@
+// The kernels between which cuda/kernels/attention.cu chooses.
+#pragma once
+#include "cpp/ops/attention.h"
+#include "cuda/kernels/attention_plan.h"
+
+namespace lc::cuda {
+
+template <class T> void attention_tensor_forward(const AttentionForward<T>& a, const CudaAttentionPlan& p);
+template <class T> void attention_tensor_backward(const AttentionBackward<T>& a, float* delta);      // delta: scratch, a float a query
+
+}  // namespace lc::cuda
