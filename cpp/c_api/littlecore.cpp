@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <algorithm>
 #include <cstring>
+#include "cpp/c_api/checked.h"
 #include "cpp/c_api/run.h"
 #include "cpp/core/allocator.h"
 #include "cpp/core/parallel.h"
@@ -23,7 +24,6 @@ constexpr Kernel kKernels[] = {
 #include "cpp/c_api/kernels.def"
 #undef LC_KERNEL
 };
-constexpr int kCount = int(std::size(kKernels));
 
 const Signature& signature_of(int kernel) {
     static const std::vector<Signature> all = [] {
@@ -43,19 +43,20 @@ constexpr int kStructBytes[] = {
 static_assert(sizeof(Word) == 8 && sizeof(Fields) == 24);
 constexpr int kMaxWords = *std::max_element(std::begin(kStructBytes), std::end(kStructBytes)) / int(sizeof(Word));
 
-void settle(int kernel, Call& c) {
+// What else a call must be, which its shapes and options say; null where nothing.
+constexpr auto settle_of(int kernel) -> void (*)(Call&) {
     switch (kernel) {
         case LC_CONV2D_FORWARD:
-        case LC_CONV2D_BACKWARD: return settle_conv2d(c);
-        case LC_ATTENTION_FORWARD: return settle_attention_forward(c);
-        case LC_ATTENTION_BACKWARD: return settle_attention_backward(c);
+        case LC_CONV2D_BACKWARD: return settle_conv2d;
         case LC_MAX_POOL2D_FORWARD:
-        case LC_MAX_POOL2D_BACKWARD: return settle_max_pool2d(c);
+        case LC_MAX_POOL2D_BACKWARD: return settle_max_pool2d;
         case LC_AVG_POOL2D_FORWARD:
-        case LC_AVG_POOL2D_BACKWARD: return settle_avg_pool2d(c);
+        case LC_AVG_POOL2D_BACKWARD: return settle_avg_pool2d;
         case LC_GROUP_NORM_FORWARD:
-        case LC_GROUP_NORM_BACKWARD: return settle_group_norm(c);
-        default: return;
+        case LC_GROUP_NORM_BACKWARD: return settle_group_norm;
+        case LC_ATTENTION_FORWARD: return settle_attention_forward;
+        case LC_ATTENTION_BACKWARD: return settle_attention_backward;
+        default: return nullptr;
     }
 }
 
@@ -113,7 +114,7 @@ public:
         words = static_cast<const Word*>(args);
         if (LC_LIKELY(given >= known)) return;
         std::memset(copy_, 0, known);
-        Word* option = copy_ + sizeof(Fields) / sizeof(Word) + signature.arguments.size();
+        Word* option = copy_ + kHeaderWords + signature.arguments.size();
         for (const Option& o : signature.options)
             for (int i = 0; i < o.count; ++i, ++option) o.real ? option->real = o.usual : option->integer = int64_t(o.usual);
         std::memcpy(copy_, args, given);
@@ -162,14 +163,13 @@ private:
     size_t bytes_ = 0;
 };
 
-void run(int kernel, const void* args) {
-    check_id("lc_run", kernel);
-    refuse_recording("lc_run", "its memory is not the plan's");
-    const Words w(kernel, args);
-    Call c(w.signature);
+// Inputs checked, outputs known.
+void check_inputs(int kernel, Call& c, const Words& w) {
     read_inputs(c, w.words);
-    settle(kernel, c);
-    read_outputs(c, w.words, true);
+    if (const auto settle = settle_of(kernel)) settle(c);
+}
+
+void run(int kernel, const Call& c, const Words& w) {
     const Fields& fields = *reinterpret_cast<const Fields*>(w.words);
     if (!fields.workspace) return kKernels[kernel].run(c);
     const size_t shift = (kAlignment - reinterpret_cast<uintptr_t>(fields.workspace) % kAlignment) % kAlignment;
@@ -178,13 +178,31 @@ void run(int kernel, const void* args) {
     kKernels[kernel].run(c);
 }
 
+void run(int kernel, const void* args) {
+    check_id("lc_run", kernel);
+    refuse_recording("lc_run", "its memory is not the plan's");
+    const Words w(kernel, args);
+    if (Checked* known = find_checked(kernel, w.words, true); LC_LIKELY(known != nullptr)) {
+        struct Running {
+            bool& on;
+            explicit Running(bool& b) : on(b) { on = true; }
+            ~Running() { on = false; }
+        } const running(known->running);
+        return run(kernel, known->call, w);
+    }
+    Call c(w.signature);
+    check_inputs(kernel, c, w);
+    read_outputs(c, w.words, true);
+    remember(kernel, c, w.words, settle_of(kernel));
+    run(kernel, c, w);
+}
+
 size_t workspace_size(int kernel, const void* args) {
     check_id("lc_workspace_size", kernel);
     refuse_recording("lc_workspace_size", "its memory is not the plan's");
     const Words w(kernel, args);
     Call c(w.signature);
-    read_inputs(c, w.words);
-    settle(kernel, c);
+    check_inputs(kernel, c, w);
     read_outputs(c, w.words, false);
     const Nowhere nowhere(c);
     Workspace counted;
@@ -193,13 +211,8 @@ size_t workspace_size(int kernel, const void* args) {
     return counted.peak ? counted.peak + kAlignment : 0;
 }
 
-void output_shapes(int kernel, const void* args, lc_shape* outputs) {
-    check_id("lc_output_shapes", kernel);
-    const Words w(kernel, args);
-    Call c(w.signature);
-    read_inputs(c, w.words);
-    settle(kernel, c);
-    for (int i = w.signature.inputs; i < int(w.signature.arguments.size()); ++i, ++outputs) {
+void output_shapes(const Call& c, lc_shape* outputs) {
+    for (int i = c.signature.inputs; i < int(c.signature.arguments.size()); ++i, ++outputs) {
         if (c.skipped >> i & 1) {
             outputs->ndim = -1;
             continue;
@@ -209,6 +222,15 @@ void output_shapes(int kernel, const void* args, lc_shape* outputs) {
         outputs->dtype = dlpack_type(type_of(c, i));
         std::copy(shape.begin(), shape.end(), outputs->shape);
     }
+}
+
+void output_shapes(int kernel, const void* args, lc_shape* outputs) {
+    check_id("lc_output_shapes", kernel);
+    const Words w(kernel, args);
+    if (const Checked* known = find_checked(kernel, w.words, false)) return output_shapes(known->call, outputs);
+    Call c(w.signature);
+    check_inputs(kernel, c, w);
+    output_shapes(c, outputs);
 }
 
 }  // namespace

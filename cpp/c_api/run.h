@@ -8,6 +8,12 @@ namespace lc::c_api {
 #include "cpp/c_api/kernels.def"
 #undef LC_KERNEL
 
+constexpr int kCount = 0
+#define LC_KERNEL(...) +1
+#include "cpp/c_api/kernels.def"
+#undef LC_KERNEL
+    ;
+
 // What follows from the options and sizes: further sizes, outputs that make no sense; and what a shape cannot say.
 void settle_conv2d(Call&);
 void settle_attention_forward(Call&);

@@ -87,7 +87,7 @@ Signature parse(const lc_kernel_info& info) {
     for (string_view rest = info.inputs, word; !(word = next_word(rest)).empty();) s.arguments.push_back(parse_argument(s, word, false));
     s.inputs = int(s.arguments.size());
     for (string_view rest = info.outputs, word; !(word = next_word(rest)).empty();) s.arguments.push_back(parse_argument(s, word, true));
-    int words = int(sizeof(Fields) / sizeof(Word)) + int(s.arguments.size());
+    int words = kHeaderWords + int(s.arguments.size());
     for (string_view rest = info.options, word; !(word = next_word(rest)).empty();) {
         s.options.push_back(parse_option(word));
         words += s.options.back().count;
@@ -232,19 +232,6 @@ void bind_shape(Call& c, int index) {
 
 // ---- memory that is shared ------------------------------------------------------------------------------------------
 
-struct Extent {
-    const char *begin, *end;
-};
-
-Extent extent(const View& v) {
-    const int64_t item = int64_t(item_size(v.dtype));
-    int64_t low = 0, high = 0;
-    if (v.strides.empty()) high = v.numel() - 1;
-    else
-        for (int i = 0; i < v.shape.size(); ++i) (v.strides[i] < 0 ? low : high) += (v.shape[i] - 1) * v.strides[i];
-    return {v.data + low * item, v.data + (high + 1) * item};
-}
-
 // Every element has a place of its own: taken by rising strides, each passes over what lies inside it.
 bool distinct(const View& v) {
     if (v.strides.empty()) return true;
@@ -275,6 +262,15 @@ void check_memory(const Call& c, int index, const Extent* extents) {
 }
 
 }  // namespace
+
+Extent extent(const View& v) {
+    const int64_t item = int64_t(item_size(v.dtype));
+    int64_t low = 0, high = 0;
+    if (v.strides.empty()) high = v.numel() - 1;
+    else
+        for (int i = 0; i < v.shape.size(); ++i) (v.strides[i] < 0 ? low : high) += (v.shape[i] - 1) * v.strides[i];
+    return {v.data + low * item, v.data + (high + 1) * item};
+}
 
 void Call::bind(const char* size, int64_t value) {
     for (size_t i = 0; i < signature.sizes.size(); ++i)
@@ -318,7 +314,7 @@ Dims output_shape(const Call& c, int argument) {
 
 void read_inputs(Call& c, const Word* words) {
     const Signature& s = c.signature;
-    const Word* tensors = words + sizeof(Fields) / sizeof(Word);
+    const Word* tensors = words + kHeaderWords;
     c.options = tensors + s.arguments.size();
     for (int i = 0; i < s.inputs; ++i) {
         read(c, i, tensors[i].tensor);
@@ -334,7 +330,7 @@ void read_inputs(Call& c, const Word* words) {
 
 void read_outputs(Call& c, const Word* words, bool with_memory) {
     const Signature& s = c.signature;
-    const Word* tensors = words + sizeof(Fields) / sizeof(Word);
+    const Word* tensors = words + kHeaderWords;
     for (int i = s.inputs; i < int(s.arguments.size()); ++i) {
         LC_CHECK(!tensors[i].tensor || !(c.skipped >> i & 1), ValueError, c.name(), ": there is no ", s.arguments[size_t(i)].name, " for these inputs");
         if (c.skipped >> i & 1) continue;

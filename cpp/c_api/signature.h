@@ -81,6 +81,8 @@ union Word {
     int64_t integer;
 };
 
+constexpr int kHeaderWords = int(sizeof(Fields) / sizeof(Word));
+
 // A call while it is checked and run. `make` sees it before the outputs' shapes are settled (to bind sizes that follow
 // from options, to skip outputs), `run` after.
 struct Call {
@@ -106,6 +108,11 @@ struct Call {
 // Reads the inputs of args (its missing members filled in by `words`, which must hold them all).
 void read_inputs(Call&, const Word* words);
 void read_outputs(Call&, const Word* words, bool with_memory);   // checks shapes, and with memory that nothing overlaps
+
+struct Extent {
+    const char *begin, *end;                          // of the memory that holds a view's elements
+};
+Extent extent(const View&);
 Dims output_shape(const Call&, int argument);         // after `make`
 DType type_of(const Call&, int argument);
 LC_API DLDataType dlpack_type(DType);

@@ -193,6 +193,40 @@ def test_a_workspace_of_the_size_asked_for_is_enough_and_one_byte_less_is_not(ab
     assert abi.lc_run(matmul, short) == 4 and b"workspace" in abi.lc_last_error()
 
 
+def test_a_call_inside_of_the_same_call_leaves_it_alone(abi: c.CDLL):
+    """As by Python's signal handlers; here by who lends the threads."""
+    random = np.random.default_rng(3)
+    inputs = [random.standard_normal((400, 400)).astype(np.float32) for _ in range(3)]
+    backward = kernel_id(abi, "matmul_backward")
+    outer, inner = ([np.full((400, 400), np.nan, np.float32) for _ in range(2)] for _ in range(2))
+
+    def call(to: list[np.ndarray]) -> int:
+        return abi.lc_run(backward, words(*map(tensor, [*inputs, *to])))
+
+    assert call(outer) == 0
+    want = [x.copy() for x in outer]
+    for x in outer:
+        x[:] = np.nan
+    nested = []
+
+    def run(context, participants, work, job):
+        if not nested:
+            nested.append(None)
+            nested[0] = call(inner)
+        for i in range(participants):
+            work(job, i)
+
+    callback = Pool.RUN(run)
+    pool = Pool(c.sizeof(Pool), 2, callback, None)
+    assert abi.lc_set_thread_pool(c.byref(pool)) == 0
+    try:
+        assert call(outer) == 0 and nested == [0]
+    finally:
+        assert abi.lc_set_thread_pool(None) == 0
+    for got in (outer, inner):
+        assert np.array_equal(got[0], want[0]) and np.array_equal(got[1], want[1])
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 def test_the_callers_threads_do_the_work(abi: c.CDLL, at_once: bool):
     random = np.random.default_rng(2)

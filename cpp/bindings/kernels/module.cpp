@@ -13,7 +13,7 @@ using c_api::Argument;
 using c_api::Option;
 using c_api::Word;
 
-constexpr int kHeader = int(sizeof(c_api::Fields) / sizeof(Word)), kMaxWords = 64;
+constexpr int kHeader = c_api::kHeaderWords, kMaxWords = 64;
 
 struct Kernel {
     int id;
