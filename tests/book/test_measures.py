@@ -107,13 +107,19 @@ def test_few_bits_is_q4_1_but_for_its_bits():
     assert max(len(np.unique(row)) for row in two) == 4
 
 
-def test_a_rounded_layer_learns_as_if_it_were_not():
+@pytest.mark.parametrize("rounding", [quantization.few_bits(2), quantization.ternary])
+def test_a_rounded_layer_learns_as_if_it_were_not(rounding):
     layer, x = quantization.RoundedLinear(64, 3), lc.randn(5, 64)
+    layer.rounding = rounding
     y = layer(x)
-    rounded = quantization.few_bits(2)(layer.weight.detach())
+    rounded = rounding(layer.weight.detach())
     np.testing.assert_allclose(y.detach().numpy(), (x @ rounded.mT + layer.bias).detach().numpy(), rtol=1e-4, atol=1e-5)
     y.sum().backward()
     np.testing.assert_allclose(layer.weight.grad.numpy(), np.tile(x.numpy().sum(0), (3, 1)), rtol=1e-4, atol=1e-5)
+
+
+def test_ternary_is_a_sign_or_nothing():
+    assert quantization.ternary(lc.tensor([[3.0, -3.0, 0.4], [-0.4, 0.0, 5.2]])).tolist() == [[2, -2, 0], [0, 0, 2]]
 
 
 def test_surprise_is_a_standard_deviation_of_what_chance_does():

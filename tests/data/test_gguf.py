@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from littlecore.data import DataError, dequantize_blocks, quantize_blocks, read_gguf
-from littlecore.data.gguf import BYTES
+from littlecore.data.ggml_blocks import BYTES, block_of
 
 gguf = pytest.importorskip("gguf")
-KINDS = ("Q8_0", "Q4_0", "Q4_1")
+WRITTEN = ("Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "TQ2_0")  # the others are read only
 
 
 def values(shape, seed=0):
@@ -28,16 +28,30 @@ def values(shape, seed=0):
     return x[: shape[0]] if shape[0] >= 9 else x
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def same_bits(ours, theirs):
+    assert ours.dtype == np.float32 and ours.shape == theirs.shape
+    np.testing.assert_array_equal(ours.view(np.uint32), theirs.view(np.uint32))
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
 def test_blocks_are_ggml_s_bit_by_bit(kind):
-    theirs = getattr(gguf.GGMLQuantizationType, kind)
-    for shape in ((9, 32), (3000, 320), (9, 3, 64)):
+    theirs, block = getattr(gguf.GGMLQuantizationType, kind), block_of(kind)
+    for shape in ((9, block), (1000, 5 * block), (9, 3, 2 * block)):
         x = values(shape, len(shape))
         ours = quantize_blocks(x, kind)
         np.testing.assert_array_equal(ours, gguf.quants.quantize(x, theirs))
-        back = dequantize_blocks(ours, kind)
-        assert back.dtype == np.float32 and back.shape == x.shape
-        np.testing.assert_array_equal(back.view(np.uint32), gguf.quants.dequantize(ours, theirs).view(np.uint32))
+        same_bits(dequantize_blocks(ours, kind), gguf.quants.dequantize(ours, theirs))
+    assert quantize_blocks(np.zeros((0, block), np.float32), kind).shape == (0, BYTES[kind])
+
+
+@pytest.mark.parametrize("kind", BYTES)
+def test_any_bytes_are_the_values_that_ggml_reads(kind):
+    """Scales that are infinite or no number among them."""
+    theirs = getattr(gguf.GGMLQuantizationType, kind)
+    assert gguf.GGML_QUANT_SIZES[theirs] == (block_of(kind), BYTES[kind])
+    blocks = np.random.default_rng(0).integers(0, 256, (500, 3, 2 * BYTES[kind]), np.uint8)
+    same_bits(dequantize_blocks(blocks, kind), gguf.quants.dequantize(blocks, theirs))
+    assert dequantize_blocks(blocks[:0], kind).shape == (0, 3, 2 * block_of(kind))
 
 
 def test_every_code_of_a_block():
@@ -55,8 +69,10 @@ def test_every_code_of_a_block():
 def test_blocks_refuse():
     with pytest.raises(ValueError, match=r"the last side of \(2, 33\) must be a multiple of 32"):
         quantize_blocks(np.zeros((2, 33), np.float32), "Q8_0")
-    with pytest.raises(ValueError, match="kind must be one of Q8_0, Q4_0, Q4_1, got 'Q5_0'"):
-        quantize_blocks(np.zeros(32, np.float32), "Q5_0")
+    with pytest.raises(ValueError, match=r"kind must be one of Q8_0, Q5_1, .*, TQ2_0, got 'Q4_K'"):
+        quantize_blocks(np.zeros(256, np.float32), "Q4_K")
+    with pytest.raises(ValueError, match=r"kind must be one of Q8_0, .*, TQ1_0, got 'Q7_0'"):
+        dequantize_blocks(np.zeros(256, np.uint8), "Q7_0")
     with pytest.raises(ValueError, match="every value must be finite"):
         quantize_blocks(np.full(32, np.nan, np.float32), "Q4_1")
     with pytest.raises(ValueError, match="Q4_0 wants uint8 with a last side that is a multiple of 18"):
@@ -68,6 +84,11 @@ TENSORS = {
     "b": np.arange(4, dtype=np.float16),
     "c": np.arange(-3, 3, dtype=np.int32).reshape(1, 2, 3),
 }
+
+
+def blocks(kind):
+    """Two rows of two blocks."""
+    return np.random.default_rng(1).integers(0, 120, (2, 2 * BYTES[kind]), np.uint8)
 
 
 @pytest.fixture
@@ -83,10 +104,8 @@ def path(tmp_path):
     writer.add_array("numbers", [3, 1, 4])
     for name, tensor in TENSORS.items():
         writer.add_tensor(name, tensor)
-    for kind in KINDS:
-        writer.add_tensor(
-            kind, quantize_blocks(values((9, 64)), kind), raw_dtype=getattr(gguf.GGMLQuantizationType, kind)
-        )
+    for kind in BYTES:
+        writer.add_tensor(kind, blocks(kind), raw_dtype=getattr(gguf.GGMLQuantizationType, kind))
     writer.add_tensor("bf16", np.array([[1.5, -2.0]], np.float32).view(np.uint16)[:, 1::2].copy(),
                       raw_shape=(1, 2), raw_dtype=gguf.GGMLQuantizationType.BF16)  # fmt: skip
     writer.write_header_to_file()
@@ -101,12 +120,12 @@ def test_a_file_of_llama_cpp_s_own_package(path):
     assert metadata["general.architecture"] == "llama" and metadata["llama.block_count"] == 7
     assert metadata["eps"] == pytest.approx(1e-5) and metadata["yes"] is True and metadata["name"] == "früh"
     assert metadata["words"] == ["a", "bc", ""] and metadata["numbers"] == [3, 1, 4]
-    assert list(tensors) == [*TENSORS, *KINDS, "bf16"]
+    assert list(tensors) == [*TENSORS, *BYTES, "bf16"]
     for name, tensor in TENSORS.items():
         assert tensors[name].dtype == tensor.dtype
         np.testing.assert_array_equal(tensors[name], tensor)
-    for kind in KINDS:
-        np.testing.assert_array_equal(tensors[kind], dequantize_blocks(quantize_blocks(values((9, 64)), kind), kind))
+    for kind in BYTES:
+        np.testing.assert_array_equal(tensors[kind], dequantize_blocks(blocks(kind), kind))
     np.testing.assert_array_equal(tensors["bf16"], [[1.5, -2.0]])
 
 
@@ -144,7 +163,7 @@ def test_a_tensor_s_lies_are_refused(path):
     for at, bytes_, words in (
         (info, struct.pack("<I", 9), "'a.weight' has 9 sides, at most 4"),
         (info + 4, struct.pack("<Q", 1 << 40), "'a.weight' needs 8796093022208 bytes from byte"),
-        (info + 20, struct.pack("<I", 14), "'a.weight' has values of type 14"),
+        (info + 20, struct.pack("<I", 16), "'a.weight' has values of type 16"),
         (info + 20, struct.pack("<I", 8), "'a.weight' has blocks of 32 and sides [2, 3]"),
         (info + 24, struct.pack("<Q", 1 << 63), "'a.weight' needs 24 bytes from byte"),
     ):
@@ -153,7 +172,3 @@ def test_a_tensor_s_lies_are_refused(path):
         path.write_bytes(changed)
         with pytest.raises(DataError, match=re.escape(words)):
             read_gguf(path)
-
-
-def test_sizes_of_blocks():
-    assert BYTES == {"Q8_0": 34, "Q4_0": 18, "Q4_1": 20}

@@ -307,7 +307,7 @@ def two_bits(w):
 def test_quantization_aware_training(monkeypatch):
     torch.manual_seed(0)
     ours, theirs = gpt(vocab_size=30, block_size=16, n_layer=2, n_head=4, n_embd=32), twins.GPT(30, 16, 2, 4, 32)
-    quantization.round_inside(ours.transformer["h"])
+    quantization.round_inside(ours.transformer["h"], quantization.few_bits(2))
     with torch.no_grad():
         for p in theirs.parameters():
             p.mul_(5)

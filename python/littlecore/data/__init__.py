@@ -9,7 +9,8 @@ from .cifar import cifar, read_cifar
 from .counter_random import SampleRandom
 from .dataset import Dataset, ImageDataset, Subset, TensorDataset, Transformed, random_split, stack
 from .errors import DataError
-from .gguf import GGUF, dequantize_blocks, quantize_blocks, read_gguf
+from .ggml_blocks import dequantize_blocks, quantize_blocks
+from .gguf import GGUF, read_gguf
 from .idx import read_idx, read_labelled, write_idx
 from .image_folder import ImageFolder, read_image
 from .loader import DataLoader

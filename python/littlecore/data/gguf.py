@@ -1,13 +1,4 @@
-"""GGUF, llama.cpp's file of a model, and the blocks of few bits that its weights come in.
-
-Format: ggml-org/ggml, docs/gguf.md. A block is 32 neighbours of a row; d and m are float16, little-endian, in front:
-
-    Q8_0   d, 32 signed bytes q      34 bytes   x = d q          d = (most of |x|) / 127
-    Q4_0   d, 32 half bytes q        18 bytes   x = d (q - 8)    d = (x of most |x|) / -8
-    Q4_1   d, m, 32 half bytes q     20 bytes   x = d q + m      d = (most - least) / 15, m = least
-
-Half bytes: value i is the low half of byte i for i < 16, the high half of byte i - 16 from there on.
-"""
+"""GGUF, llama.cpp's file of a model (ggml-org/ggml, docs/gguf.md): its keys, and its tensors as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -21,86 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DataError
+from .ggml_blocks import BYTES, block_of, dequantize_blocks
 
-BLOCK = 32
-BYTES = {"Q8_0": 34, "Q4_0": 18, "Q4_1": 20}  # of a block
 Array = npt.NDArray[Any]
-
-
-# ---- blocks ----------------------------------------------------------------------------------------------------------
-
-
-def quantize_blocks(values: Array, kind: str) -> Array:
-    """Blocks of `kind`, as bytes.    float32 [..., n] -> uint8 [..., n / 32 * bytes of a block]
-
-    The codes are ggml's, bit by bit: they come from the scale before it is rounded to float16, halves are rounded away
-    from zero in Q8_0 and up in the others.
-    """
-    size = _bytes_of(kind)
-    if values.ndim == 0 or values.shape[-1] % BLOCK:
-        raise ValueError(f"quantize_blocks: the last side of {values.shape} must be a multiple of {BLOCK}")
-    x = np.ascontiguousarray(values, np.float32).reshape(-1, BLOCK)
-    if not np.isfinite(x).all():
-        raise ValueError("quantize_blocks: every value must be finite")
-    if kind == "Q4_1":
-        m = x.min(1, keepdims=True)
-        d = (x.max(1, keepdims=True) - m) / np.float32(15)
-        head = np.concatenate([d, m], 1)
-        codes = np.trunc((x - m) * _inverse(d) + np.float32(0.5)).clip(0, 15).astype(np.uint8)
-    elif kind == "Q4_0":
-        head = d = np.take_along_axis(x, np.abs(x).argmax(1)[:, None], 1) / np.float32(-8)
-        exact = x.astype(np.float64) * _inverse(d) + 8.5  # one rounding, as with a fused multiply-add
-        codes = np.trunc(exact.astype(np.float32)).clip(0, 15).astype(np.uint8)
-    else:
-        head = d = np.abs(x).max(1, keepdims=True) / np.float32(127)
-        scaled = x * _inverse(d)
-        whole = np.floor(np.abs(scaled))
-        whole += np.abs(scaled) - whole >= 0.5
-        codes = np.copysign(whole, scaled).astype(np.int8).view(np.uint8)
-    if kind != "Q8_0":
-        codes = codes[:, :16] | codes[:, 16:] << 4
-    with np.errstate(over="ignore"):
-        head = head.astype("<f2").view(np.uint8)
-    return np.concatenate([head, codes], 1).reshape(*values.shape[:-1], values.shape[-1] // BLOCK * size)
-
-
-def _inverse(d: Array) -> Array:
-    """1 / d in float32, 0 where d is 0."""
-    return np.divide(np.float32(1), d, out=np.zeros_like(d), where=d != 0)
-
-
-def dequantize_blocks(blocks: Array, kind: str) -> Array:
-    """The values of blocks.    uint8 [..., bytes] -> float32 [..., bytes / bytes of a block * 32]"""
-    size = _bytes_of(kind)
-    if blocks.dtype != np.uint8 or blocks.ndim == 0 or blocks.shape[-1] % size:
-        raise ValueError(
-            f"dequantize_blocks: {kind} wants uint8 with a last side that is a multiple of {size}, got "
-            f"{blocks.dtype} {blocks.shape}"
-        )
-    rows = np.ascontiguousarray(blocks).reshape(-1, size)
-    head = rows[:, : size - (32 if kind == "Q8_0" else 16)].copy().view("<f2").astype(np.float32)
-    codes = rows[:, 2 * head.shape[1] :]
-    if kind == "Q8_0":
-        q = codes.view(np.int8).astype(np.float32)
-    else:
-        q = np.concatenate([codes & 15, codes >> 4], 1).astype(np.float32)
-    x = head[:, :1] * (q - 8 if kind == "Q4_0" else q)
-    if kind == "Q4_1":
-        x += head[:, 1:]
-    return x.reshape(*blocks.shape[:-1], blocks.shape[-1] // size * BLOCK)
-
-
-def _bytes_of(kind: str) -> int:
-    if kind not in BYTES:
-        raise ValueError(f"blocks: kind must be one of {', '.join(BYTES)}, got {kind!r}")
-    return BYTES[kind]
-
-
-# ---- files -----------------------------------------------------------------------------------------------------------
 
 _PLAIN = {0: "<f4", 1: "<f2", 24: "<i1", 25: "<i2", 26: "<i4", 27: "<i8", 28: "<f8"}
 _BFLOAT16 = 30
-_BLOCKS = {2: "Q4_0", 3: "Q4_1", 8: "Q8_0"}
+_BLOCKS = {
+    2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K",
+    34: "TQ1_0", 35: "TQ2_0",
+}  # fmt: skip
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
 _MAX_RANK = 4
@@ -157,8 +78,8 @@ class _Reader:
 
 
 def read_gguf(path: str | os.PathLike[str]) -> GGUF:
-    """Read a GGUF file of version 2 or 3, little-endian, with tensors of plain numbers, bfloat16 (as float32), Q8_0,
-    Q4_0 or Q4_1. Sides stand in NumPy's order, the slowest first.
+    """Read a GGUF file of version 2 or 3, little-endian, with tensors of plain numbers, bfloat16 (as float32) or any
+    blocks that dequantize_blocks knows. Sides stand in NumPy's order, the slowest first.
 
     Raises DataError, which names the file, the byte and the field, for a file that is truncated, of another format or
     version, untrue about its sizes, or with tensors of another type.
@@ -209,13 +130,13 @@ def _tensor_info(file: _Reader) -> tuple[str, tuple[str, list[int], int, int, in
 def _tensor(file: _Reader, begin: int, what: str, sides: list[int], kind: int, offset: int, at: int) -> Array:
     if kind in _BLOCKS:
         name = _BLOCKS[kind]
-        if not sides or sides[-1] % BLOCK:
-            raise file.refuse(f"{what} has blocks of {BLOCK} and sides {sides}", at)
-        count, dtype = math.prod(sides) // BLOCK * BYTES[name], np.dtype(np.uint8)
+        if not sides or sides[-1] % block_of(name):
+            raise file.refuse(f"{what} has blocks of {block_of(name)} and sides {sides}", at)
+        count, dtype = math.prod(sides) // block_of(name) * BYTES[name], np.dtype(np.uint8)
     elif kind in _PLAIN or kind == _BFLOAT16:
         count, dtype = math.prod(sides), np.dtype(_PLAIN.get(kind, "<u2"))
     else:
-        raise file.refuse(f"{what} has values of type {kind}; this reads plain numbers, Q8_0, Q4_0 and Q4_1", at)
+        raise file.refuse(f"{what} has values of type {kind}; this reads plain numbers, {', '.join(BYTES)}", at)
     size = count * dtype.itemsize
     if begin + offset + size > len(file.content):
         raise file.refuse(
