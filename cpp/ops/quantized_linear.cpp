@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include "cpp/autograd/node.h"
-#include "cpp/core/allocator.h"
 #include "cpp/core/parallel.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/matmul.h"
@@ -11,8 +10,6 @@
 
 namespace lc {
 namespace {
-
-constexpr int64_t kFewRows = 16;                      // up to here the codes are read where they are, four rows of x at a time
 
 struct Layout {
     int64_t out, in, bits, groups;
@@ -43,12 +40,14 @@ void unpack(const Layout& l, const uint8_t* codes, const float* scales, float* w
             cuda::use(d);
             cuda::quantized_unpack<float>(a);
         });
-    parallel_for(l.out, l.out * l.in, [&](int64_t j, int) {
-        for (int64_t k = 0; k < l.in; ++k) {
-            const uint8_t b = codes[l.byte(j, k)];
-            const int q = l.bits == 8 ? int8_t(b) : int(((k % 8 < 4 ? b & 15 : b >> 4) ^ 8)) - 8;
-            w[j * l.in + k] = float(q) * scales[j * l.groups + k / l.group()];
-        }
+    replayable([=] {
+        parallel_for(l.out, l.out * l.in, [&](int64_t j, int) {
+            for (int64_t k = 0; k < l.in; ++k) {
+                const uint8_t b = codes[l.byte(j, k)];
+                const int q = l.bits == 8 ? int8_t(b) : int(((k % 8 < 4 ? b & 15 : b >> 4) ^ 8)) - 8;
+                w[j * l.in + k] = float(q) * scales[j * l.groups + k / l.group()];
+            }
+        });
     });
 }
 
@@ -113,7 +112,7 @@ Tensor quantized_linear(const Tensor& given, const QuantizedWeight& w, const Ten
     if (y.numel() == 0) return y;
     const int64_t rows = y.numel() / l.out;
     const float* bias_data = bias ? bias.data_on<float>(d) : nullptr;
-    if (rows > kFewRows || (d.is_cpu() && k_chains(l.in, 4) == 1)) {
+    if (rows > kQuantizedRows || (d.is_cpu() && l.bits == 8 && k_chains(l.in, 4) == 1)) {
         const Tensor weight = Tensor::empty({l.out, l.in}, DType::float32, d);
         unpack(l, codes.data_on<uint8_t>(d), scales.data_on<float>(d), weight.mutable_data_on<float>(d), d);
         detail::Product p{{x.raw_on(d), l.in, 1}, {weight.raw_on(d), 1, l.in}, y.mutable_raw_on(d), l.out, rows, l.out, l.in};
@@ -121,19 +120,12 @@ Tensor quantized_linear(const Tensor& given, const QuantizedWeight& w, const Ten
         detail::multiply(DType::float32, p, d);
         return y;
     }
-    if (!d.is_cpu()) {
-        const Tensor wide = Tensor::zeros({rows, l.depth()}, DType::float32, d);
+    Tensor wide = x;
+    if (l.depth() != l.in) {
+        wide = Tensor::zeros({rows, l.depth()}, DType::float32, d);
         detail::copy_into(Tensor::view_of(wide, {rows, l.in}, wide.strides(), 0), reshape(x, {rows, l.in}));
-        on::quantized_linear_forward<float>(d, {wide.data_on<float>(d), scales.data_on<float>(d), bias_data, codes.data_on<uint8_t>(d), y.mutable_data_on<float>(d), rows, l.out, l.in, l.groups, int(l.bits)});
-        return y;
     }
-    Buffer<float> padded(rows * l.depth());
-    for (int64_t i = 0; i < rows; ++i) {
-        std::copy_n(x.data<float>() + i * l.in, l.in, padded.data() + i * l.depth());
-        std::fill_n(padded.data() + i * l.depth() + l.in, l.depth() - l.in, 0.0f);
-    }
-    cpu::quantized_linear_forward<float>({padded.data(), scales.data<float>(), bias_data, codes.data<uint8_t>(), y.mutable_data<float>(), rows, l.out,
-                                          l.in, l.groups, int(l.bits)});
+    on::quantized_linear_forward<float>(d, {wide.data_on<float>(d), scales.data_on<float>(d), bias_data, codes.data_on<uint8_t>(d), y.mutable_data_on<float>(d), rows, l.out, l.in, l.groups, int(l.bits)});
     return y;
 }
 

@@ -4,10 +4,15 @@
 //   scale[j, g] = max_k |w[j, k]| / most     over k of group g; most = 127 for 8 bits, 7 for 4
 //                                            but 0 below 2^-90, so that codes may be scaled by powers of two on the way
 //   q[j, k]     = w[j, k] / scale[j, g]      rounded to nearest, ties to even; 0 where the scale is 0
-//   forward     y[i, j] = sum_k x[i, k] (q[j, k] scale[j, g]) + b[j]        the sums are linear's of that weight, bit by bit
+//   forward     y[i, j] = sum_k x[i, k] (q[j, k] scale[j, g]) + b[j]        the sums are linear's of that weight, bit by bit,
+//                                                                           but for 4 bits and few rows of x
 //   backward    none: it raises where a gradient is asked for
 //
 // A group is a whole row of w with 8 bits, 32 columns with 4: an error of at most scale / 2 in each weight.
+//
+// 4 bits, up to kQuantizedRows rows, on the CPU: the numbers of x in a group are taken as integers, to within 2^-21 of the
+// largest; their sum of products is exact, and groups are added in order, in float32. Infinity or NaN in a row of x makes its
+// row of y NaN.
 //
 // codes: uint8 [ceil(out / 4), bytes], four rows of w side by side and in padded to a multiple of 8, so that 16 bytes are
 // 4 rows x 4 depths, or 8 depths:
@@ -22,9 +27,9 @@
 namespace lc {
 
 constexpr int64_t kQuantizedGroup = 32;
+constexpr int64_t kQuantizedRows = 16;                // of x, for which the codes are read where they are
 constexpr int64_t quantized_depth(int64_t in) { return (in + 7) / 8 * 8; }
 
-// At most 4 rows of x at a time, k in chains (matmul_plan.h).
 template <class T> struct QuantizedLinearForward {
     const T *x, *scales, *bias;                       // x: [m, quantized_depth(k)], zeros beyond k; bias or null
     const uint8_t* codes;

@@ -1,5 +1,6 @@
-// Small signed integers, 16 at a time, as registers of float: 8 bits each, or 4 bits, two to a byte. They come multiplied
-// by the place of their sign bit in 32 (2^24, 2^28), which spares extending it; scales are divided by that.
+// Small signed integers. Of 8 bits, 16 at a time, as registers of float: they come multiplied by the place of their sign bit
+// in 32, 2^24, which spares extending it; scales are divided by that. Of 4 bits, two to a byte, as integers, with exact sums
+// of their products; 32 bytes whatever the ISA.
 #pragma once
 #include <cstring>
 #include <utility>
@@ -8,18 +9,16 @@
 namespace lc::cpu::LC_ISA {
 
 inline constexpr int code_vecs = 16 / lanes<float>;               // registers that 16 codes fill
-constexpr float code_unit(int bits) { return bits == 8 ? 0x1p24f : 0x1p28f; }
+inline constexpr float code_unit = 0x1p24f;
 
 namespace detail {
 
 // 16 bytes; on AVX2 twice, as a load repeats them for nothing and shuffles stay within halves.
 #if defined(__AVX2__) && !defined(__AVX512F__)
 typedef uint8_t bytes16 __attribute__((vector_size(32)));
-typedef uint16_t pairs16 __attribute__((vector_size(32)));
 LC_INLINE bytes16 load_bytes(const uint8_t* p) { return (bytes16)_mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
 #else
 typedef uint8_t bytes16 __attribute__((vector_size(16)));
-typedef uint16_t pairs16 __attribute__((vector_size(16)));
 LC_INLINE bytes16 load_bytes(const uint8_t* p) {
     bytes16 b;
     std::memcpy(&b, p, sizeof b);
@@ -59,18 +58,56 @@ LC_INLINE void load_codes8(const uint8_t* p, vec<float> (&r)[size_t(code_vecs)])
     detail::raise(detail::load_bytes(p), r, std::make_index_sequence<size_t(code_vecs)>());
 }
 
-// 16 codes from the low halves of 16 bytes, 16 from the high ones.
-LC_INLINE void load_codes4(const uint8_t* p, vec<float> (&low)[size_t(code_vecs)], vec<float> (&high)[size_t(code_vecs)]) {
-    const detail::bytes16 b = detail::load_bytes(p);
-    detail::raise((detail::bytes16)((detail::pairs16)b << 4) & 0xf0, low, std::make_index_sequence<size_t(code_vecs)>());
-    detail::raise(b & 0xf0, high, std::make_index_sequence<size_t(code_vecs)>());
-}
-
 // Each of four numbers four times.
 LC_INLINE void load_repeated(const float* p, vec<float> (&r)[size_t(code_vecs)]) {
     detail::part4 s;
     std::memcpy(&s, p, sizeof s);
     detail::repeat(s, r, std::make_index_sequence<size_t(code_vecs)>());
+}
+
+// ---- 4 bits -------------------------------------------------------------------------------------------------------
+
+typedef uint8_t codes32 __attribute__((vector_size(32)));
+typedef int16_t sums16 __attribute__((vector_size(32)));
+typedef int32_t sums8 __attribute__((vector_size(32)));
+typedef float floats8 __attribute__((vector_size(32)));
+
+// 16 bytes from each of two places: 8 more than the codes in their low halves, and in their high ones.
+LC_INLINE void load_codes4(const uint8_t* p, const uint8_t* q, codes32& low, codes32& high) {
+#if defined(__AVX2__)                                              // GCC does not join a load with an insertion by itself
+    const __m256i first = _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    const codes32 b = (codes32)_mm256_inserti128_si256(first, _mm_loadu_si128(reinterpret_cast<const __m128i*>(q)), 1) ^ 0x88;
+#else
+    codes32 b;
+    std::memcpy(&b, p, 16);
+    std::memcpy(reinterpret_cast<char*>(&b) + 16, q, 16);
+    b ^= 0x88;
+#endif
+    typedef uint16_t words __attribute__((vector_size(32)));
+    low = b & 15;
+    high = (codes32)((words)b >> 4) & 15;
+}
+
+// sums[i] += codes[2i] x[2i % 4] + codes[2i + 1] x[2i % 4 + 1]
+LC_INLINE void add_products(sums16& sums, const codes32& codes, const int8_t* x) {
+    int32_t four;
+    std::memcpy(&four, x, sizeof four);
+    const sums8 repeated = four - sums8{};
+#if defined(__AVX2__)
+    sums += (sums16)_mm256_maddubs_epi16((__m256i)codes, (__m256i)repeated);
+#else
+    const sums16 c = (sums16)codes, r = (sums16)repeated;          // codes are below 128
+    sums += (c & 255) * (r << 8 >> 8) + (c >> 8) * (r >> 8);
+#endif
+}
+
+// Adjacent sums added.
+LC_INLINE void add_pairs(const sums16& sums, sums8& r) {
+#if defined(__AVX2__)
+    r = (sums8)_mm256_madd_epi16((__m256i)sums, _mm256_set1_epi16(1));
+#else
+    r = ((sums8)sums << 16 >> 16) + ((sums8)sums >> 16);
+#endif
 }
 
 }  // namespace lc::cpu::LC_ISA

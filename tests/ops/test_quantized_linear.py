@@ -1,9 +1,9 @@
-"""quantized_linear: the codec is exact against NumPy, and the product has the bits of linear with the same weight."""
+"""quantized_linear: the codec is exact against NumPy, and the product is linear's with the same weight."""
 
 import check
 import numpy as np
 import pytest
-from reference.quantized_linear import quantize, quantized_linear_forward
+from reference.quantized_linear import quantize
 
 import littlecore as lc
 from littlecore import _core, models, nn
@@ -42,22 +42,78 @@ def test_every_code_is_kept(bits):
     )
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("bits", [8, 4])
-@pytest.mark.parametrize("size", SIZES)
-def test_the_product_has_the_bits_of_linear(size, bits, threads, isa):
-    lc.set_num_threads(threads)
+def operands(size, bits):
     random = np.random.default_rng(1)
     w, b = lc.from_numpy(weight(*size)), lc.from_numpy(random.standard_normal(size[0]).astype(np.float32))
-    codes, scales = _core.quantize_weight(w, bits)
-    dense = _core.dequantize_weight(codes, scales, size[1])
+    q = _core.quantize_weight(w, bits)
+    x = lc.from_numpy(random.standard_normal((40, size[1])).astype(np.float32))
+    return x, q, _core.dequantize_weight(*q, size[1]), b
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("size", SIZES)
+def test_8_bits_have_the_bits_of_linear(size, threads, isa):
+    lc.set_num_threads(threads)
+    x, q, dense, b = operands(size, 8)
     for rows in (1, 2, 3, 4, 7, 16, 17, 40):
-        x = lc.from_numpy(random.standard_normal((rows, size[1])).astype(np.float32))
         for bias in (b, None):
-            y = _core.quantized_linear(x, codes, scales, bias)
-            check.same_bits(y, lc.linear(x, dense, bias))
-    exact = quantized_linear_forward(check.wide(x), w.numpy(), 0, bits)
-    check.contraction(y, exact, np.abs(check.wide(x)) @ np.abs(check.wide(dense)).T, size[1] + 2)
+            check.same_bits(_core.quantized_linear(x[:rows], *q, bias), lc.linear(x[:rows], dense, bias))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("size", SIZES)
+def test_4_bits_are_as_exact_as_the_largest_of_a_group(size, threads, isa):
+    lc.set_num_threads(threads)
+    x, q, dense, b = operands(size, 4)
+    largest = [np.abs(check.wide(x)[:, k // 32 * 32 :][:, :32]).max(1) for k in range(size[1])]
+    magnitude = np.stack(largest, 1) @ np.abs(check.wide(dense)).T
+    for bias in (b, None):
+        exact = check.wide(x) @ check.wide(dense).T + (0 if bias is None else check.wide(b))
+        one = lc.cat([_core.quantized_linear(x[i], *q, bias)[None] for i in range(16)])
+        check.contraction(one, exact[:16], magnitude[:16] + np.abs(exact[:16]), size[1] + 2)
+        for rows in (2, 3, 7, 16):
+            check.same_bits(_core.quantized_linear(x[:rows], *q, bias), one[:rows])
+        for rows in (17, 40):
+            check.same_bits(_core.quantized_linear(x[:rows], *q, bias), lc.linear(x[:rows], dense, bias))
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_integers_are_multiplied_exactly(bits, isa):
+    random, most = np.random.default_rng(2), 127 if bits == 8 else 7
+    w = random.integers(-most, most + 1, (9, 600)).astype(np.float32)
+    w[:, ::32] = most  # the largest of its group: the scale is 1
+    q = _core.quantize_weight(lc.from_numpy(w), bits)
+    for size in (1, 127, 128, 255):
+        x = (random.integers(-size, size + 1, (3, 600)) * (random.random((3, 600)) < 0.1)).astype(np.float32)
+        x[0, :64] = size
+        check.equal(_core.quantized_linear(lc.from_numpy(x), *q), x.astype(np.float64) @ w.T)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("scale", [2.0**-140, 2.0**-90, 2.0**40, 2.0**100])
+def test_x_of_any_size(bits, scale, isa):
+    x, q, dense, _ = operands((6, 520), bits)
+    x = lc.from_numpy((check.wide(x[:4]) * scale).astype(np.float32))
+    magnitude = np.abs(check.wide(x)) @ np.abs(check.wide(dense)).T
+    check.contraction(_core.quantized_linear(x, *q), check.wide(x) @ check.wide(dense).T, magnitude + 2.0**-94, 520)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_stays_so(bits, value):
+    x, q, *_ = operands((6, 520), bits)
+    x = x[:3].clone()
+    x[1, 77] = value
+    y = _core.quantized_linear(x, *q).numpy()
+    assert not np.isfinite(y[1]).any() and np.isfinite(y[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_captured_call_reads_its_input_anew(bits):
+    x, q, *_ = operands((6, 515), bits)
+    step = lc.capture(lambda x: _core.quantized_linear(x, *q))
+    for rows in (x[:2], x[2:4], x[4:6]):
+        check.same_bits(step(rows), _core.quantized_linear(rows, *q))
 
 
 def test_shapes_and_strides():
