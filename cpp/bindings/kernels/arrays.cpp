@@ -7,6 +7,7 @@ namespace {
 constexpr int kKnownTypes = 32;
 Framework known[kKnownTypes];
 int known_count = 0;
+const DLPackExchangeAPI* torch_api = nullptr;         // instead of PyTorch's own
 
 // Objects of Python modules, looked up once and kept.
 PyObject* attribute_of(const char* module, const char* name) {
@@ -33,7 +34,7 @@ const DLPackExchangeAPI* exchange_api_of(PyTypeObject* type) {
 Framework find(PyTypeObject* type) {
     Framework f{Framework::Kind::other, type, exchange_api_of(type)};
     if (is_subclass(type, "littlecore._core", "Tensor")) f.kind = Framework::Kind::littlecore;
-    else if (is_subclass(type, "torch", "Tensor")) f.kind = Framework::Kind::torch;
+    else if (is_subclass(type, "torch", "Tensor")) f = {Framework::Kind::torch, type, torch_api ? torch_api : f.api};
     else if (is_subclass(type, "numpy", "ndarray")) f.kind = Framework::Kind::numpy;
     else if (is_subclass(type, "jax", "Array") || is_subclass(type, "jax.core", "Tracer")) f.kind = Framework::Kind::jax;
     return f;
@@ -118,6 +119,12 @@ const Framework& framework_of(PyObject* x) {
     }
     static Framework last;                            // more types than a program has: looked up every time
     return last = find(type);
+}
+
+void use_for_torch(const DLPackExchangeAPI* api) {
+    torch_api = api;
+    for (int i = 0; i < known_count; ++i)
+        if (known[i].kind == Framework::Kind::torch) known[i].api = api;
 }
 
 void read(PyObject* x, const char* kernel, const char* argument, bool written, Array& out) {

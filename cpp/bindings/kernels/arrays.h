@@ -1,13 +1,17 @@
 // Other people's arrays: read without a copy, and made in their own framework.
 #pragma once
+#include <cstddef>
+#include <new>
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include "cpp/c_api/littlecore_dlpack.h"
+#include "cpp/c_api/signature.h"
 
 namespace lc::python {
 
 namespace nb = nanobind;
 using namespace littlecore;                           // DLPack's structs
+using c_api::kMaxArguments;
 
 // How the arrays of one type are read and made. Types are kept for ever.
 struct Framework {
@@ -27,6 +31,26 @@ struct Array {
     nb::ndarray<> owner;                              // what nanobind read
     nb::ndarray<nb::ro> read_only_owner;
 };
+
+// The arguments of a call: as many as it has are made and destroyed.
+class Arrays {
+public:
+    explicit Arrays(int count) : count_(count) {
+        for (int i = 0; i < count; ++i) new (memory_ + size_t(i) * sizeof(Array)) Array;
+    }
+    ~Arrays() {
+        for (int i = 0; i < count_; ++i) (*this)[i].~Array();
+    }
+    Arrays(const Arrays&) = delete;
+    Array& operator[](int i) { return *std::launder(reinterpret_cast<Array*>(memory_ + size_t(i) * sizeof(Array))); }
+
+private:
+    int count_;
+    alignas(Array) std::byte memory_[kMaxArguments * sizeof(Array)];
+};
+
+// From now on PyTorch's tensors are read and made by these functions instead of its own.
+void use_for_torch(const DLPackExchangeAPI*);
 
 // Refuses, with the reason in the name of `argument`, what is no array, wants a gradient, or cannot be written where it is to be.
 void read(PyObject* x, const char* kernel, const char* argument, bool written, Array& out);

@@ -1,6 +1,7 @@
 // littlecore._kernels: a Python function for every kernel of the C ABI, made from its description.
 //
 //   layer_norm_forward(x, w=None, b=None, *, eps=1e-05, out=None) -> (y, base, rest, rstd)
+#include <cstring>
 #include <deque>
 #include <vector>
 #include "cpp/bindings/kernels/arrays.h"
@@ -132,12 +133,13 @@ PyObject* wanted(const Kernel& k, PyObject* out, int i) {
 nb::object call(const Kernel& k, PyObject* const* given, Py_ssize_t count, PyObject* names) {
     const c_api::Signature& s = k.signature;
     const int total = int(s.arguments.size());
-    PyObject* placed[c_api::kMaxArguments * 2] = {};
+    PyObject* placed[kMaxArguments * 2] = {};
     place(k, given, count, names, placed);
 
-    Word words[kMaxWords] = {};
+    Word words[kMaxWords];
+    std::memset(words, 0, size_t(s.bytes));
     words[0].integer = s.bytes;
-    Array arrays[c_api::kMaxArguments];
+    Arrays arrays(total);
     for (int i = 0; i < s.inputs; ++i) {
         const Argument& a = s.arguments[size_t(i)];
         if (!placed[i] && !a.optional) refuse(PyExc_TypeError, k.name(), ": ", a.name, " is missing");
@@ -147,10 +149,10 @@ nb::object call(const Kernel& k, PyObject* const* given, Py_ssize_t count, PyObj
     }
     read_options(k, placed + s.inputs, words + kHeader + total);
 
-    nb::object results[c_api::kMaxArguments];
+    nb::object results[kMaxArguments];
     PyObject* out = k.outputs() ? placed[k.names.size() - 1] : nullptr;
     if (k.outputs()) {
-        lc_shape shapes[c_api::kMaxArguments];
+        lc_shape shapes[kMaxArguments];
         check(lc_output_shapes(k.id, words, shapes));
         for (int i = 0; i < k.outputs(); ++i) {
             const Argument& a = s.arguments[size_t(s.inputs + i)];
@@ -214,6 +216,7 @@ NB_MODULE(_kernels, m) {
         m.attr(info->name) = nb::steal(PyCFunction_NewEx(&k.def, self.ptr(), module_name.ptr()));
     }
     m.attr("_described") = described;
+    m.def("_use_for_torch", [](uintptr_t api) { use_for_torch(reinterpret_cast<const DLPackExchangeAPI*>(api)); });
 }
 
 }  // namespace lc::python

@@ -18,11 +18,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import os
 import shlex
-import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +30,8 @@ import numpy as np
 from jax.custom_batching import custom_vmap
 from jax.custom_derivatives import SymbolicZero
 
-from littlecore import _core, kernels
+from littlecore import kernels
+from littlecore.interop import _compile
 from littlecore.interop._signature import SIGNATURES, Argument, Signature
 
 _IDS = {name: i for i, name in enumerate(SIGNATURES)}
@@ -44,27 +42,13 @@ _PAIRS = 1 << 16  # jax_ffi.c's kPairs
 
 
 def _compiled() -> Path:
-    package, source = Path(_core.__file__).parent, Path(__file__).with_name("jax_ffi.c")
-    headers = [f"{package}/include", jax.ffi.include_dir()]
+    source, headers = Path(__file__).with_name("jax_ffi.c"), Path(jax.ffi.include_dir())
+    flags = ["-std=c11", "-O2", "-fPIC", "-shared", f"-I{headers}"]
     compiler = shlex.split(os.environ.get("CC", "cc"))
-    link = [f"-L{package}/lib", "-llittlecore", f"-Wl,-rpath,{package}/lib"]
-    command = [*compiler, "-std=c11", "-O2", "-fPIC", "-shared", *(f"-I{h}" for h in headers), str(source), *link]
-    seen = [source, package / "include/littlecore.h", Path(headers[1]) / "xla/ffi/api/c_api.h"]
-    key = hashlib.sha256(b"\0".join([" ".join(command).encode(), *(p.read_bytes() for p in seen)])).hexdigest()
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "littlecore"
-    library = folder / f"jax_ffi-{key[:16]}.so"
-    if library.exists():
-        return library
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:  # processes that start together do not see half a file
-        made = Path(scratch) / library.name
-        try:
-            subprocess.run([*command, "-o", str(made)], check=True, capture_output=True, text=True)
-        except FileNotFoundError:
-            raise ImportError(f"littlecore.interop.jax needs a C compiler: there is no {compiler[0]}; set CC") from None
-        except subprocess.CalledProcessError as error:
-            raise ImportError(f"littlecore.interop.jax: {shlex.join(command)} failed:\n{error.stderr}") from None
-        made.replace(library)
+    command = [*compiler, *flags, str(source), *_compile.USES_LITTLECORE, "-llittlecore"]
+    library = _compile.place("jax_ffi", command, source, headers / "xla/ffi/api/c_api.h")
+    if not library.exists():
+        _compile.make(library, "littlecore.interop.jax", command)
     return library
 
 
