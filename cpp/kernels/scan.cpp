@@ -1,13 +1,15 @@
 // scan on CPU: lines along n are independent, a line is one chain of additions. Contract: cpp/ops/scan.h
-// Bound by the latency of that chain where tail is 1, else by memory: 2 * lead * n * tail elements.
+// Memory bound, 2 * lead * n * tail elements: a lane is a line; where tail is 1, blocks are transposed there and back.
 #include "cpp/ops/scan.h"
 #include "cpp/core/parallel.h"
+#include "cpp/simd/doubles.h"
+#include "cpp/simd/transpose.h"
 
 namespace lc::cpu::LC_ISA {
 namespace {
 
 constexpr int64_t kStrip = 256;                       // neighbouring lines that advance together: their running values stay in L1
-constexpr int kRows = 8;                              // lines end to end advance together too, to hide the latency of an addition
+constexpr int kRows = lanes<float> > 8 ? lanes<float> : 8;   // lines end to end advance together too, to hide the latency of an addition
 
 template <class T> using wider_t = std::conditional_t<std::is_same_v<T, float>, double, acc_t<T>>;
 
@@ -72,6 +74,42 @@ template <class T, class Op> void run(const T* x, T* y, int64_t n, int64_t step,
     }
 }
 
+template <class Op> LC_INLINE Doubles combined(Doubles a, Doubles b, Op op) { return {op(a.low, b.low), op(a.high, b.high)}; }
+
+// A register's lanes of lines, end to end, step 1 or -1.
+template <int step, class Op> LC_INLINE void run_across(const float* x, float* y, int64_t n, int64_t line, double start, Op op) {
+    constexpr int w = lanes<float>;
+    Doubles running{splat(start), splat(start)};
+    int64_t i = 0;
+    for (; i + w <= n; i += w) {
+        const int64_t first = step > 0 ? i : -i - (w - 1);
+        vec<float> r[w];
+        load_transposed(x + first, line, r);
+#pragma GCC unroll 16
+        for (int d = 0; d < w; ++d) {
+            vec<float>& v = r[step > 0 ? d : w - 1 - d];
+            v = floats(running = combined(running, doubles(v), op));
+        }
+        transpose(r);
+#pragma GCC unroll 16
+        for (int l = 0; l < w; ++l) store(y + first + l * line, r[l]);
+    }
+    double rest[w];
+    store(rest, running.low);
+    store(rest + w / 2, running.high);
+    for (; i < n; ++i)
+        for (int l = 0; l < w; ++l) y[i * step + l * line] = float(rest[l] = op(rest[l], double(x[i * step + l * line])));
+}
+
+// Of float: whole registers of lines across, the others as above.
+template <class Op> void run(const float* x, float* y, int64_t n, int64_t step, int64_t lines, int64_t line, double start, Op op) {
+    int64_t l = 0;
+    for (constexpr int w = lanes<float>; line != 1 && l + w <= lines; l += w)
+        if (step > 0) run_across<1>(x + l * line, y + l * line, n, line, start, op);
+        else run_across<-1>(x + l * line, y + l * line, n, line, start, op);
+    if (l < lines) run<float, Op>(x + l * line, y + l * line, n, step, lines - l, line, start, op);
+}
+
 template <class T> void line_of_products_backward(const T* dy, const T* x, const T* y, T* dx, int64_t n, int64_t step) {
     using A = wider_t<T>;
     int64_t zero = 0;                                 // the first x that is 0: y is 0 from there on
@@ -98,8 +136,8 @@ template <class T> void scan_forward(const ScanForward<T>& a) {
     using A = wider_t<T>;
     const ScanShape s = a.shape;
     each_group(s, [&](int64_t at, int64_t lines, int64_t line) {
-        if (s.product) run(a.x + at, a.y + at, s.n, s.tail, lines, line, A(1), [](A r, A x) { return times(r, x); });
-        else run(a.x + at, a.y + at, s.n, s.tail, lines, line, A(0), [](A r, A x) { return plus(r, x); });
+        if (s.product) run(a.x + at, a.y + at, s.n, s.tail, lines, line, A(1), [](auto r, auto x) { return times(r, x); });
+        else run(a.x + at, a.y + at, s.n, s.tail, lines, line, A(0), [](auto r, auto x) { return plus(r, x); });
     });
 }
 
@@ -108,7 +146,7 @@ template <class T> void scan_backward(const ScanBackward<T>& a) {
     const ScanShape s = a.shape;
     each_group(s, [&](int64_t at, int64_t lines, int64_t line) {
         const int64_t last = at + (s.n - 1) * s.tail;
-        if (!s.product) return run(a.dy + last, a.dx + last, s.n, -s.tail, lines, line, A(0), [](A r, A dy) { return plus(r, dy); });
+        if (!s.product) return run(a.dy + last, a.dx + last, s.n, -s.tail, lines, line, A(0), [](auto r, auto dy) { return plus(r, dy); });
         for (int64_t j = 0; j < lines; ++j, at += line) line_of_products_backward(a.dy + at, a.x + at, a.y + at, a.dx + at, s.n, s.tail);
     });
 }

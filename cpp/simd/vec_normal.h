@@ -1,4 +1,4 @@
-// vec_normal.h: erf, and gelu by the normal distribution. Worst error over all float32 in units in the last place: erf 2, gelu 7
+// vec_normal.h: erf, and gelu by the normal distribution. Worst error over all float32 in units in the last place: erf 2, gelu 2
 // (see tests/ops/test_unary.py, which measures them); vec<double> calls the C library lane by lane.
 #pragma once
 #include "cpp/simd/vec_math.h"
@@ -35,31 +35,40 @@ struct ErfSteps {
 LC_INLINE vec<float> erf(vec<float> x) { return both_steps<ErfSteps>(x); }
 
 namespace detail {
-// Phi(-a) = R(a) e^(-a^2 / 2), R a ratio of polynomials without cancellation. The exponent is halved and negated last:
-// z = -2r takes one addition for what a^2 rounded away.
+// Phi(-a) = (1 + m) w / 2 e^(-a^2 / 2), w = 1 / (1 + a), m a ratio of polynomials: |m| < 0.15, so that its roundings count
+// for little. The exponent is halved and negated last: z = -2r takes one addition for what a^2 rounded away.
 struct NormalTail {
-    vec<float> ratio, z;
+    vec<float> w, m, z;
     vec_i shift;
     LC_INLINE vec<float> s() const {                                              // exp(-a^2 / 2) = 2^n (1 + s)
-        constexpr float c[] = {kExp[0] / 4, -kExp[1] / 8, kExp[2] / 16, -kExp[3] / 32, kExp[4] / 64, -kExp[5] / 128};
-        return fma(z * z, quintic(z, c), z * splat(-0.5f));
+        constexpr float e[] = {0x1.fffffcp-2f, 0x1.55549p-3f, 0x1.5558fap-5f, 0x1.123b6ap-7f, 0x1.6a21acp-10f};     // of (e^r - 1 - r) / r^2
+        constexpr float c[] = {e[0] / 4, -e[1] / 8, e[2] / 16, -e[3] / 32, e[4] / 64};
+        const vec<float> z2 = z * z, high = fma(z2, splat(c[4]), fma(z, splat(c[3]), splat(c[2])));
+        return fma(z2, fma(z2, high, fma(z, splat(c[1]), splat(c[0]))), z * splat(-0.5f));
     }
+    LC_INLINE vec<float> half_power() const { return from_bits(shift + 0x3f000000); }   // 2^(n - 1)
 };
 LC_INLINE NormalTail normal_tail(vec<float> a) {
-    constexpr float p[] = {0x1p-1f, 0x1.c0d07cp-2f, 0x1.77441ap-3f, 0x1.4cde3cp-5f, 0x1.0dc46ep-8f};
-    constexpr float q[] = {0x1p+0f, 0x1.acaa6ep+0f, 0x1.33d75p+0f, 0x1.e0bd14p-2f, 0x1.a136f4p-4f, 0x1.52196ap-7f};
-    const vec<float> square = a * a, low = fused(a, a, -square);
+    constexpr float p[] = {0.0f, 0x1.9deec2p-3f, 0x1.72eb8ep-5f, -0x1.5c8d68p-6f, -0x1.a525e8p-7f, -0x1.3939e6p-9f};
+    constexpr float q[] = {1.0f, 0x1.b2a766p+0f, 0x1.3d35d6p+0f, 0x1.fa1fc6p-2f, 0x1.c3914ap-4f, 0x1.83729ap-7f};
+    const vec<float> one = splat(1.0f), square = a * a, low = fused(a, a, -square);
     const vec<float> shifted = fma(square, splat(-0.5f * kLog2e), splat(kMagic)), n = shifted - splat(kMagic);
-    const vec<float> z = fma(n, splat(2 * kLn2Low), fma(n, splat(2 * kLn2High), square)) + low;
-    return {polynomial(a, p) / polynomial(a, q), z, bits(shifted) << 23};
+    const vec<float> z = fma(n, splat(2 * kLn2High), square) + fma(n, splat(2 * kLn2Low), low);   // a sum of few bits, exact
+    return {one / (a + one), polynomial(a, p) / polynomial(a, q), z, bits(shifted) << 23};
+}
+// a Phi(-a) / 2^(n - 1). a w comes with what the sum, the quotient and the product rounded away: 1.96 units at most in gelu
+LC_INLINE vec<float> tail_product(vec<float> a, const NormalTail& t) {
+    const vec<float> one = splat(1.0f), sum = a + one, sum_low = min(a, one) - (sum - max(a, one));
+    const vec<float> high = a * t.w, rest = fma(-high, sum_low, fused(-high, sum, a));
+    const vec<float> s = t.s(), both = fma(s, t.m, t.m) + s;                      // (1 + s) (1 + m) = 1 + both
+    return fma(t.w, fma(a, both, rest), high);
 }
 constexpr float kNormalRange = 12.8f;                                             // Phi(-12.8) and gelu(-12.8) are normal numbers
 
 LC_NOINLINE inline vec<float> gelu_anywhere(vec<float> x) {
     const vec<float> a = min(splat(14.5f), abs(x));                               // Phi(-14.5) is 0 in float
     const NormalTail t = normal_tail(a);
-    const vec<float> left = t.ratio * a;
-    return max(zero<float>(), x) - scale(fma(left, t.s(), left), t.shift >> 23);
+    return max(zero<float>(), x) - scale(tail_product(a, t), (t.shift >> 23) - 1);
 }
 }  // namespace detail
 
@@ -67,16 +76,15 @@ struct GeluSteps {                                                              
     static LC_INLINE detail::NormalTail first(vec<float> x) { return detail::normal_tail(abs(x)); }
     static LC_INLINE vec<float> second(vec<float> x, const detail::NormalTail& t) {
         if (detail::any_beyond(x, detail::kNormalRange)) return detail::gelu_anywhere(x);
-        const vec<float> left = t.ratio * (abs(x) * detail::from_bits(t.shift + 0x3f800000));
-        return max(zero<float>(), x) - fma(left, t.s(), left);
+        return fma(-t.half_power(), detail::tail_product(abs(x), t), max(zero<float>(), x));
     }
 };
 struct GeluSlopeSteps {                                                           // Phi(x) + x phi(x)
     static LC_INLINE detail::NormalTail first(vec<float> x) { return detail::normal_tail(min(splat(detail::kNormalRange), abs(x))); }
     static LC_INLINE vec<float> second(vec<float> x, const detail::NormalTail& t) {
-        const vec<float> one = splat(1.0f), a = min(splat(detail::kNormalRange), abs(x));
-        const vec<float> density = (one + t.s()) * detail::from_bits(t.shift + 0x3f800000);
-        const vec<float> left = density * fma(a, splat(-0x1.988454p-2f), t.ratio);   // at -a; at a it is one minus that
+        const vec<float> one = splat(1.0f), a = min(splat(detail::kNormalRange), abs(x)), s = t.s();
+        const vec<float> density = fma(s, t.half_power(), t.half_power());
+        const vec<float> left = density * fma(a, splat(-0x1.988454p-1f), fma(t.w, t.m, t.w));   // at -a; at a it is one minus that
         return select(x < zero<float>(), left, one - left);
     }
 };

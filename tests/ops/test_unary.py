@@ -19,7 +19,7 @@ POSITIVE = ("sqrt", "rsqrt", "log", "log1p")  # where differentiated
 def ulps(name: str, dtype: str) -> float:
     if dtype == "float64":
         return 4  # the C library's, and a product or two
-    return 1 if name in ONE_ULP else {"softplus": 4, "gelu": 7}.get(name, 2)
+    return 1 if name in ONE_ULP else 4 if name == "softplus" else 2
 
 
 @cases(900)
@@ -105,9 +105,9 @@ def test_units_in_the_last_place(name, isa):
 
 
 def test_the_tail_of_gelu():
-    x = np.linspace(-13, -5, 4001).astype(np.float32)
+    x = np.linspace(-14, 0, 200001).astype(np.float32)
     want = reference.gelu(x.astype(np.float64))
-    assert -1e-36 < want[0] < -1e-38
+    assert -1e-42 < want[0] < -1e-44
     check.elementwise(F.gelu(lc.from_numpy(x)), want, ulps("gelu", "float32"))
 
 
