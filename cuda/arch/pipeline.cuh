@@ -73,11 +73,27 @@ __device__ __forceinline__ void box_load(void* to, const CUtensorMap& map, Phase
                  "r"(shared_address(&full)), "r"(x), "r"(y) : "memory");
 #endif
 }
+__device__ __forceinline__ void box_load(void* to, const CUtensorMap& map, PhaseBarrier& full, int x, int y, int z, int w LC_AND_PLACE) {
+#ifdef LC_EMULATED
+    emulator::box_load(to, &map, &full, {x, y, z, w}, place);
+#else
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(shared_address(to)),
+                 "l"(&map), "r"(shared_address(&full)), "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
+#endif
+}
 __device__ __forceinline__ void box_store(const CUtensorMap& map, const void* from, int x, int y LC_AND_PLACE) {
 #ifdef LC_EMULATED
     emulator::box_store(&map, from, {x, y}, place);
 #else
     asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];" ::"l"(&map), "r"(shared_address(from)), "r"(x), "r"(y) : "memory");
+#endif
+}
+__device__ __forceinline__ void box_store(const CUtensorMap& map, const void* from, int x, int y, int z, int w LC_AND_PLACE) {
+#ifdef LC_EMULATED
+    emulator::box_store(&map, from, {x, y, z, w}, place);
+#else
+    asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group [%0, {%2, %3, %4, %5}], [%1];" ::"l"(&map), "r"(shared_address(from)), "r"(x), "r"(y), "r"(z),
+                 "r"(w) : "memory");
 #endif
 }
 __device__ __forceinline__ void box_store_commit() {

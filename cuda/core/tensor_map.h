@@ -16,4 +16,13 @@ struct MatrixMap {
 };
 CUtensorMap encode(const MatrixMap& m);               // Error where the driver refuses
 
+// Matrices in two more dimensions, each clipped on its own: a box is of one of them.
+struct MatricesMap {
+    const void* base;
+    DType dtype;
+    int64_t size[4], stride[4];                       // elements, innermost first; stride[0] is 1, the others as above
+    int box_width, box_height;
+};
+CUtensorMap encode_matrices(const MatricesMap& m);
+
 }  // namespace lc::cuda

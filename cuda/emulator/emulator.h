@@ -48,7 +48,7 @@ void box_store_wait(int pending, Place at);
 void fence_async_proxy();
 
 void warpgroup_fence();
-void warpgroup_multiply(float* d, int columns, uint64_t a, uint64_t b, bool accumulate, bool a_transposed, bool b_transposed, Element e, Place at);
+void warpgroup_multiply(float* d, int columns, const uint32_t* a_registers, uint64_t a, uint64_t b, bool accumulate, bool a_transposed, bool b_transposed, Element e, Place at);
 void warpgroup_commit();
 void warpgroup_wait(int pending, Place at);
 

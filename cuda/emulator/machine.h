@@ -116,8 +116,9 @@ struct Product {                                      // a wgmma under way
     bool a_transposed = false, b_transposed = false;
     Element element{};
     float* d[kWarpgroup] = {};
+    const uint32_t* a_registers[kWarpgroup] = {};     // null: a lies in shared memory
+    uint32_t a_issued[kWarpgroup][4] = {};            // what they held then: to be the same at the end
     int here = 0;
-    bool done = false;
 };
 struct Accumulator {                                  // its value while products on it are under way
     std::vector<float> value;

@@ -85,7 +85,7 @@ uint32_t element_offset(uint64_t descriptor, bool transposed, int i, int k) {
 
 template <class F> void each_element(const Product& p, F&& f) {
     for (int k = 0; k < 16; ++k) {
-        for (int i = 0; i < 64; ++i) f(false, i, k, element_offset(p.a, p.a_transposed, i, k));
+        for (int i = 0; i < 64 && !p.a_registers[0]; ++i) f(false, i, k, element_offset(p.a, p.a_transposed, i, k));
         for (int i = 0; i < p.columns; ++i) f(true, i, k, element_offset(p.b, p.b_transposed, i, k));
     }
 }
@@ -99,6 +99,12 @@ void execute(Warpgroup& w, Product& p, Thread& t) {
         set_busy(offset, 2, -1);
         mark_read(offset, 2, t);
     });
+    for (int thread = 0; thread < kWarpgroup && p.a_registers[0]; ++thread) {
+        const uint32_t* r = p.a_registers[thread];
+        if (std::memcmp(r, p.a_issued[thread], sizeof p.a_issued[thread]) != 0) fail(lc::text("wgmma: thread ", thread, " of the warpgroup changed registers of a before the wait"));
+        for (int i = 0; i < 8; ++i)
+            a[size_t(thread / kWarp * 16 + thread % kWarp / 4 + 8 * (i / 2 % 2)) * 16 + size_t(2 * (thread % 4) + i % 2 + 8 * (i / 4))] = widen(r[i / 2] >> 16 * (i % 2), p.element);
+    }
     for (int thread = 0; thread < kWarpgroup; ++thread) {
         Accumulator& acc = w.accumulators.at(p.d[thread]);
         for (int r = 0; r < p.columns / 2; ++r) {
@@ -130,12 +136,12 @@ void mma_16x8x8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[
 
 void warpgroup_fence() { current->registers_fenced = true; }
 
-void warpgroup_multiply(float* d, int columns, uint64_t a, uint64_t b, bool accumulate, bool a_transposed, bool b_transposed, Element e, Place at) {
+void warpgroup_multiply(float* d, int columns, const uint32_t* a_registers, uint64_t a, uint64_t b, bool accumulate, bool a_transposed, bool b_transposed, Element e, Place at) {
     Thread& t = *current;
     t.at = at;
     if (!t.registers_fenced) fail("wgmma: warpgroup_fence() is missing before the first product of a group");
     if (t.block->threads.size() % kWarpgroup) fail("wgmma: the block is not made of warpgroups");
-    for (const uint64_t descriptor : {a, b})
+    for (const uint64_t descriptor : {a_registers ? b : a, b})
         if (field(descriptor, 62, 2) != 1 || field(descriptor, 49, 3) != 0) fail("wgmma: only descriptors with 128-byte swizzle and base offset 0 are known here");
     Warpgroup& w = t.block->groups[size_t(t.group())];
     const uint64_t number = t.products++;
@@ -148,6 +154,7 @@ void warpgroup_multiply(float* d, int columns, uint64_t a, uint64_t b, bool accu
         p.a_transposed = a_transposed;
         p.b_transposed = b_transposed;
         p.element = e;
+        p.a_registers[0] = a_registers;
         w.products.push_back(p);
         each_element(p, [](bool, int, int, uint32_t offset) { set_busy(offset, 2, +1); });
     }
@@ -160,6 +167,8 @@ void warpgroup_multiply(float* d, int columns, uint64_t a, uint64_t b, bool accu
         for (int i = 0; i < columns / 2; ++i) d[i] = __builtin_nanf("");   // not to be used before the wait
     }
     p.d[t.id % kWarpgroup] = d;
+    p.a_registers[t.id % kWarpgroup] = a_registers;
+    if (a_registers) std::memcpy(p.a_issued[t.id % kWarpgroup], a_registers, sizeof p.a_issued[0]);
     ++p.here;
 }
 

@@ -218,9 +218,10 @@ Device here() { return {Device::Type::cuda, int8_t(device_in_use())}; }
 
 template <class Args> CudaAttentionPlan plan_for(const Args& a, int bytes) {
     const AttentionShape& s = a.shape;
-    const CudaAttentionPlan p = cuda_attention_plan({s.dim, s.dim_v, s.scale, bytes, a.mask.data != nullptr, a.dropout.probability > 0});
+    const CudaAttentionPlan p = cuda_attention_plan({s.dim, s.dim_v, s.scale, bytes, a.mask.data != nullptr, a.dropout.probability > 0, properties().architecture});
     if (LC_UNLIKELY(log_enabled())) {
-        if (p.kernel == CudaAttentionPlan::Kernel::tensor) log(text("[attention] cuda mma, heads of ", p.width));
+        if (p.kernel == CudaAttentionPlan::Kernel::hopper) log(text("[attention] cuda hopper, heads of ", p.width));
+        else if (p.kernel == CudaAttentionPlan::Kernel::tensor) log(text("[attention] cuda mma, heads of ", p.width));
         else log("[attention] cuda scalar");
     }
     return p;
@@ -233,8 +234,10 @@ template <class T> void attention_forward(const AttentionForward<T>& a) {
     if (s.batch * s.heads * s.tq == 0) return;
     const dim3 grid = grid_of(s.tq, s.batch, s.heads);
     const CudaAttentionPlan p = plan_for(a, int(sizeof(T)));
-    if constexpr (sizeof(T) == 2)
-        if (p.kernel == CudaAttentionPlan::Kernel::tensor) return attention_tensor_forward(a, p);
+    if constexpr (sizeof(T) == 2) {
+        if (p.kernel == CudaAttentionPlan::Kernel::hopper && s.tk > 0) return attention_hopper_forward(a, p);
+        if (p.kernel != CudaAttentionPlan::Kernel::scalar) return attention_tensor_forward(a, p);
+    }
     launch("attention", forward_kernel<T>, {grid, dim3(kThreads), shared_for<acc_t<T>>(s)}, a);
 }
 
@@ -244,11 +247,13 @@ template <class T> void attention_backward(const AttentionBackward<T>& a) {
     const int shared = shared_for<A>(s);
     const int64_t queries = s.batch * s.heads * s.tq;
     const CudaAttentionPlan p = plan_for(a, int(sizeof(T)));
-    if constexpr (sizeof(T) == 2)
-        if (p.kernel == CudaAttentionPlan::Kernel::tensor && p.width == 64) {
+    if constexpr (sizeof(T) == 2) {
+        if (p.kernel == CudaAttentionPlan::Kernel::hopper && s.tq > 0 && s.tk > 0) return attention_hopper_backward(a, p, Scratch<float>(queries).data());
+        if (p.kernel != CudaAttentionPlan::Kernel::scalar && p.width == 64) {
             grid_of(s.tq, s.batch, s.heads);          // asks for heads that a grid can have
             return attention_tensor_backward(a, Scratch<float>(queries).data());
         }
+    }
     const Scratch<A> delta(queries), ds(a.dmask.data ? queries * s.tk : 0);
     if (a.dmask.data) fill_bytes(ds.data(), 0, size_t(queries * s.tk) * sizeof(A), here());
     if (queries > 0) launch("attention_backward", query_kernel<T>, {grid_of(s.tq, s.batch, s.heads), dim3(kThreads), shared}, a, delta.data(), a.dmask.data ? ds.data() : nullptr);

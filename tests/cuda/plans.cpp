@@ -40,12 +40,34 @@ constexpr bool all_tiles_once(int64_t tiles_m, int64_t tiles_n, int group) {
 }
 static_assert(all_tiles_once(1, 1, 8) && all_tiles_once(8, 3, 8) && all_tiles_once(9, 3, 8) && all_tiles_once(21, 17, 8) && all_tiles_once(7, 40, 8));
 
-// Attention: tensor cores for 16-bit heads to 128 wide; what they do not know, the scalar kernel does.
-constexpr bool on_tensor_cores(const AttentionQuestion& q) { return cuda_attention_plan(q).kernel == CudaAttentionPlan::Kernel::tensor; }
-static_assert(on_tensor_cores({64, 64, 0.125, 2, false, false}) && on_tensor_cores({1, 128, 1, 2, false, false}));
-static_assert(!on_tensor_cores({64, 129, 0.125, 2, false, false}) && !on_tensor_cores({64, 64, 0.125, 4, false, false}) && !on_tensor_cores({64, 64, -0.125, 2, false, false}));
-static_assert(!on_tensor_cores({64, 64, 0.125, 2, true, false}) && !on_tensor_cores({64, 64, 0.125, 2, false, true}));
-static_assert(cuda_attention_plan({64, 8, 1, 2, false, false}).width == 64 && cuda_attention_plan({64, 65, 1, 2, false, false}).width == 128);
+// Attention: tensor cores for 16-bit heads to 128 wide, Hopper's where rows are whole 16 bytes, whatever the lengths and
+// views; what they do not know, the scalar kernel does.
+constexpr CudaAttentionPlan heads_of(int64_t dim, int64_t dim_v, double scale = 0.125, int bytes = 2, bool mask = false, bool dropout = false, int architecture = 90) {
+    return cuda_attention_plan({dim, dim_v, scale, bytes, mask, dropout, architecture});
+}
+using Attention = CudaAttentionPlan::Kernel;
+static_assert(heads_of(64, 64).kernel == Attention::hopper && heads_of(8, 128).kernel == Attention::hopper);
+static_assert(heads_of(64, 64, 0.125, 2, false, false, 80).kernel == Attention::tensor && heads_of(1, 128).kernel == Attention::tensor && heads_of(64, 63).kernel == Attention::tensor);
+static_assert(heads_of(64, 136).kernel == Attention::scalar && heads_of(64, 64, 0.125, 4).kernel == Attention::scalar && heads_of(64, 64, -0.125).kernel == Attention::scalar);
+static_assert(heads_of(64, 64, 0.125, 2, true).kernel == Attention::scalar && heads_of(64, 64, 0.125, 2, false, true).kernel == Attention::scalar);
+static_assert(heads_of(64, 8).width == 64 && heads_of(64, 65).width == 128);
+
+// Persistent blocks take every tile of every head once, and of a group's heads the last rows first.
+constexpr bool all_items_once(int row_tiles, int heads, int group, int blocks) {
+    bool seen[1024] = {};
+    const int items = row_tiles * heads;
+    int count = 0;
+    for (int block = 0; block < blocks; ++block)
+        for (int lap = 0; attention_item_number(lap, block, blocks) < items; ++lap, ++count) {
+            const AttentionItem at = attention_item(attention_item_number(lap, block, blocks), row_tiles, heads, group);
+            if (at.row_tile < 0 || at.row_tile >= row_tiles || at.head < 0 || at.head >= heads || seen[at.row_tile * heads + at.head]) return false;
+            seen[at.row_tile * heads + at.head] = true;
+        }
+    return count == items;
+}
+static_assert(all_items_once(1, 1, 8, 1) && all_items_once(5, 7, 3, 4) && all_items_once(6, 48, 4, 132) && all_items_once(3, 9, 9, 27) && all_items_once(2, 5, 100, 3));
+static_assert(attention_item(0, 5, 7, 3).row_tile == 4 && attention_item(3, 5, 7, 3).row_tile == 3 && attention_item(15, 5, 7, 3).head == 3);
+static_assert(attention_group(1024, 64, 1, 768) == 128 && attention_group(1 << 20, 128, 4, 32) == 4 && attention_group(10, 64, 1, 12) == 12);
 
 // Every key that a query sees lies in a tile that its block visits, and no tile is visited for nothing.
 constexpr bool visits_what_is_seen(int64_t tq, int64_t tk, bool causal, int keys) {

@@ -87,7 +87,9 @@ enum class Bug { none,
                  no_store_fence,
                  early_use,
                  wrong_step,
-                 unswizzled };
+                 unswizzled,
+                 none_of_registers,                    // a by way of registers
+                 early_change };
 
 struct alignas(1024) Tiles {
     bfloat16 a[64 * 64], b[128 * 64], out[64 * 64];
@@ -109,11 +111,16 @@ __global__ __launch_bounds__(128) void product(const __grid_constant__ CUtensorM
     if (bug != Bug::no_phase_wait) phase_wait(s.full, 0);
     float d[64];
     const uint64_t da = tile_descriptor(s.a, 16, 1024), db = tile_descriptor(s.b, 16, 1024);
-    warpgroup_fence();
-    for (int i = 0; i < 4; ++i) warpgroup_multiply<bfloat16, 128, false, false>(d, advanced(da, i * (bug == Bug::wrong_step ? 64 : 32)), advanced(db, 32 * i), i > 0);
-    warpgroup_commit();
-    if (bug != Bug::early_use) warpgroup_wait<0>();
     const int at = warp_id() * 16 + lane_id() % 16;
+    uint32_t rows[4][4];
+    for (int i = 0; i < 4 && bug >= Bug::none_of_registers; ++i) load_matrices(rows[i], s.a + at * 64 + ((2 * i + lane_id() / 16) ^ (at & 7)) * 8);
+    warpgroup_fence();
+    for (int i = 0; i < 4; ++i)
+        if (bug >= Bug::none_of_registers) warpgroup_multiply<bfloat16, 128, false>(d, rows[i], advanced(db, 32 * i), i > 0);
+        else warpgroup_multiply<bfloat16, 128, false, false>(d, advanced(da, i * (bug == Bug::wrong_step ? 64 : 32)), advanced(db, 32 * i), i > 0);
+    warpgroup_commit();
+    if (bug == Bug::early_change) ++rows[2][1];
+    if (bug != Bug::early_use) warpgroup_wait<0>();
     for (int j = 0; j < 4; ++j) {
         const int chunk = (2 * j + lane_id() / 16) ^ (bug == Bug::unswizzled ? 0 : at & 7);
         store_matrices(s.out + at * 64 + chunk * 8, {narrow_pair<bfloat16>(d[8 * j], d[8 * j + 1]), narrow_pair<bfloat16>(d[8 * j + 2], d[8 * j + 3]), narrow_pair<bfloat16>(d[8 * j + 4], d[8 * j + 5]), narrow_pair<bfloat16>(d[8 * j + 6], d[8 * j + 7])});
@@ -182,6 +189,8 @@ const std::map<std::string, std::function<void()>> kCases = {
     {"early_use", [] { run_product(Bug::early_use); }},
     {"wrong_step", [] { run_product(Bug::wrong_step); }},
     {"unswizzled", [] { run_product(Bug::unswizzled); }},
+    {"sound_registers", [] { run_product(Bug::none_of_registers); }},
+    {"early_change", [] { run_product(Bug::early_change); }},
 };
 
 }  // namespace

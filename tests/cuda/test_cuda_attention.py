@@ -62,13 +62,16 @@ def test_heads_inside_rows():
     both(lambda x: F.scaled_dot_product_attention(*(x[:, :, i].transpose(1, 2) for i in range(3))), x)
 
 
-TENSOR_CASES = [  # as above: around tiles of 128 queries and 64 or 32 keys, widths beside 64 and 128
+TENSOR_CASES = [  # as above: around tiles of 128 or 192 queries and 32 to 128 keys, widths beside 64 and 128
     (1, 1, 1, 1, 1, 64, 64),
     (2, 1, 1, 129, 65, 8, 64),
     (1, 2, 1, 34, 97, 64, 40),
     (1, 1, 1, 131, 130, 128, 72),
     (1, 3, 3, 33, 70, 80, 128),
     (1, 1, 1, 5, 40, 13, 7),
+    (1, 1, 1, 200, 270, 64, 64),
+    (1, 1, 1, 70, 300, 128, 128),
+    (1, 1, 1, 300, 20, 16, 64),
 ]
 
 
@@ -112,6 +115,16 @@ def test_a_row_has_the_same_bits_beside_any_others(dtype):
     padded[..., 1:] = k.cuda()  # rows that begin at odd addresses
     odd = F.scaled_dot_product_attention(q.cuda(), padded[..., 1:], v.cuda(), is_causal=True, enable_gqa=True)
     assert np.array_equal(odd.cpu().float().numpy(), o)
+
+
+def test_key_heads_shared_by_a_view():
+    """Strides of 0, which the copy engine does not know; several stretches for a block that stays."""
+    q, k, v = operands((2, 6, 2, 9, 150, 24, 32), lc.bfloat16)
+
+    def f(q, k, v):
+        return F.scaled_dot_product_attention(q, k.expand(2, 6, 150, 24), v.expand(2, 6, 150, 32), is_causal=True)
+
+    both(f, q, k.detach()[:1, :1].requires_grad_(), v.detach()[:, :1].requires_grad_(), units=3)
 
 
 def test_large_scores_and_no_keys():

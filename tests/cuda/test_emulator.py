@@ -15,6 +15,7 @@ FOUND = {
     "sound_reverse": "sound",
     "sound_copies": "sound",
     "sound_product": "sound",
+    "sound_registers": "sound",
     "no_barrier": "nothing wrote",
     "no_copy_barrier": "nothing wrote",
     "no_copy_wait": "a wait is missing",
@@ -33,6 +34,7 @@ FOUND = {
     "early_use": "wrong result",
     "wrong_step": "wrong result",
     "unswizzled": "wrong result",
+    "early_change": "changed registers of a before the wait",
 }
 
 
