@@ -44,15 +44,21 @@ def _need(condition: bool, reason: str) -> None:
         raise _Unsupported(reason)
 
 
+_WIDE = frozenset((torch.float32, torch.float64))
+_FLOATS = _WIDE | {torch.bfloat16, torch.float16}
+
+
 def _ready(*tensors: Any, wide: bool = False) -> None:
-    kinds = (torch.float32, torch.float64) if wide else (torch.float32, torch.float64, torch.bfloat16, torch.float16)
     first = tensors[0]
     for x in tensors:
         if x is None:
             continue
-        _need(type(x) in (torch.Tensor, torch.nn.Parameter), f"a {type(x).__name__}")
-        _need(x.device.type == "cpu" and x.layout == torch.strided, f"on {x.device}, {x.layout}")
-        _need(x.dtype in kinds and x.dtype == first.dtype, f"{x.dtype}")
+        if type(x) is not torch.Tensor and type(x) is not torch.nn.Parameter:
+            raise _Unsupported(f"a {type(x).__name__}")
+        if not x.is_cpu or x.layout is not torch.strided:
+            raise _Unsupported(f"on {x.device}, {x.layout}")
+        if x.dtype is not first.dtype or x.dtype not in (_WIDE if wide else _FLOATS):
+            raise _Unsupported(f"{x.dtype}")
     _need(not torch.is_autocast_enabled("cpu"), "autocast")
 
 
@@ -248,15 +254,15 @@ class Kernels(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         ours = _REPLACED.get(func)
-        name = getattr(func, "__name__", str(func))
         if ours is None:
             if func in _CLOSED:
-                self.kept[name, _CLOSED[func]] += 1
+                self.kept[func.__name__, _CLOSED[func]] += 1
             return func(*args, **(kwargs or {}))
+        name = func.__name__
         theirs = tree_map(_copy, (args, kwargs or {})) if self.measure else None
-        begin = perf_counter()
+        begin = perf_counter() if theirs else 0.0
         try:
-            result = ours(*args, **(kwargs or {}))
+            result = ours(*args, **kwargs) if kwargs else ours(*args)
         except _Unsupported as reason:
             self.kept[name, str(reason)] += 1
             return func(*args, **(kwargs or {}))
