@@ -8,13 +8,14 @@ import importlib
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from itertools import islice
 from pathlib import Path
 
 import folders
 import pytest
 
 from littlecore import cli, data, nn
-from littlecore.book import notion_of_layer, sections
+from littlecore.book import notion_of_layer, sections, speech_recognition
 from littlecore.book.demo import Demo, gate, run_program, shown
 from littlecore.book.page import write_page
 from littlecore.data.scenes import SHAPES
@@ -40,6 +41,24 @@ def test_a_program_meets_its_gates(name: str, results: Path):
     for figure in demo.figures:
         assert (results / name / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
         ElementTree.parse(results / name / f"{figure}.svg")
+
+
+LATE = [name for name, section in sections.programs().items() if section.chapter in ("6", "7", "8", "bits")]
+DEAR = {"image_generation", "object_detection", "quantization"}  # half a minute each without any training
+
+
+@pytest.mark.parametrize("name", [name for name in LATE if name not in DEAR])
+def test_the_long_form_begins_and_ends(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its models, rates and figures; of its loops three rounds each, of its data a few."""
+    scenes, speech = data.scenes, speech_recognition.speech
+    monkeypatch.setattr(Demo, "progress", lambda self, items, text="": islice(items, 3))
+    monkeypatch.setattr(data, "scenes", lambda count, *a, **options: scenes(min(count, 300), *a, **options))
+    monkeypatch.setattr(speech_recognition, "speech", lambda hundreds: speech(1))
+    demo = run_program(name, tmp_path, full=True)
+    assert demo.metrics and demo.figures
+    exact = [row for row in demo.metrics if row["at_least"] == row["at_most"] is not None]
+    assert all(row["passed"] for row in exact), exact
+    assert json.loads((tmp_path / "config.json").read_text())["full"]
 
 
 @pytest.mark.parametrize(("kind", "name"), [

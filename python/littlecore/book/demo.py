@@ -27,6 +27,7 @@ COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK)
 
 STYLE: dict[Any, Any] = {
     "axes.prop_cycle": f"cycler(color={list(COLOURS)})",
+    "axes.axisbelow": True,  # bars hide the grid
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,

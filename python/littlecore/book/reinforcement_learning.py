@@ -99,10 +99,11 @@ def grid_world(demo: Demo) -> None:
     left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
     values = np.full((HEIGHT, WIDTH), np.nan)
     for state in free():
-        values[divmod(state, WIDTH)] = q[state].max()
         (row, column), (down, across) = divmod(state, WIDTH), MOVES[int(q[state].argmax())]
+        values[row, column] = q[state].max()
+        style = {"arrowstyle": "->", "linewidth": 1.4, "color": "white" if values[row, column] < 0.6 else BLACK}
         left.annotate("", (column + 0.3 * across, row + 0.3 * down), (column - 0.3 * across, row - 0.3 * down),
-                      arrowprops={"arrowstyle": "->", "color": "white"})  # fmt: skip
+                      arrowprops=style)  # fmt: skip
     left.imshow(values, vmin=0, vmax=1)
     for row, column in np.argwhere([[field != "." for field in line] for line in MAP]):
         colour = {"#": BLACK, "G": "#009E73", "x": RED}[MAP[row][column]]
