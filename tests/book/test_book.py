@@ -44,7 +44,7 @@ def test_a_program_meets_its_gates(name: str, results: Path):
 
 
 LATE = [name for name, section in sections.programs().items() if section.chapter in ("6", "7", "8", "bits")]
-DEAR = {"image_generation", "object_detection", "quantization"}  # half a minute each without any training
+DEAR = {"atari", "image_generation", "object_detection", "quantization"}  # half a minute each without any training
 
 
 @pytest.mark.parametrize("name", [name for name in LATE if name not in DEAR])
