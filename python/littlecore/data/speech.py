@@ -41,9 +41,11 @@ def speak(phrases: Iterable[Phrase]) -> Iterator[npt.NDArray[np.float32]]:
     # What it has said changes how it goes on, even when started anew: only a copy of the library has not said anything.
     with tempfile.TemporaryDirectory() as place:
         library = ctypes.CDLL(shutil.copy(espeakng_loader.get_library_path(), place))
-    ctypes.CDLL(None).srand(1)  # voices waver by C's random numbers
     if library.espeak_Initialize(_SYNCHRONOUS, 0, str(folder).encode(), 0) != VOICE_RATE:
         raise RuntimeError(f"eSpeak NG does not start with the data in {folder}")
+    # Voices waver by random numbers: C's, and eSpeak's own, which it has just seeded with the time.
+    ctypes.CDLL(None).srand(1)
+    library.espeak_ng_SetRandSeed(ctypes.c_long(1))
     pieces: list[npt.NDArray[np.int16]] = []
 
     @_CALLBACK
