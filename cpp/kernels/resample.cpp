@@ -95,6 +95,13 @@ template <class T> void pick(const ResampleForward<T>& a, const int64_t* run, co
     }
 }
 
+// A whole line of adjacent places, most of them one run: calls of copy_run for single places would cost more than they move.
+template <class T> LC_INLINE void pick_line(const ResampleForward<T>& a, int64_t begin, int64_t n, const T* x, T* y) {
+    for (int64_t i = 0; i < begin; ++i) y[i] = x[a.from[i]];
+    copy_run(x + a.from[begin], y + begin, n);
+    for (int64_t i = begin + n; i < a.out; ++i) y[i] = x[a.from[i]];
+}
+
 template <class T> constexpr bool kVectors = std::is_same_v<T, float> || std::is_same_v<T, double>;
 
 }  // namespace
@@ -104,16 +111,18 @@ template <class T> void resample_forward(const ResampleForward<T>& a) {
     bool single = !a.weight;
     for (int64_t i = 0; i < a.out && single; ++i) single = a.start[i + 1] == i + 1;
     Buffer<int64_t> run(single ? a.out : 0);
-    int64_t runs = 0;
+    int64_t runs = 0, longest = 0;                    // where the longest begins
     for (int64_t i = a.out - 1; i >= 0 && single; --i) {
         run[i] = i + 1 < a.out && a.from[i + 1] == a.from[i] + 1 ? run[i + 1] + 1 : 1;
         runs += run[i] == 1;
+        if (i + 1 == a.out || run[i] > run[longest]) longest = i;
     }
+    const bool one_run = single && a.inner == 1 && a.out > 0 && run[longest] * 2 >= a.out && a.out - run[longest] <= 16;
     const Buffer<T> weight(a.weight && kVectors<T> ? entries : 0);
     if constexpr (kVectors<T>) {
         for (int64_t e = 0; e < entries && a.weight; ++e) weight[e] = T(a.weight[e]);
         constexpr int w = lanes<T>;
-        if (a.inner == 1 && !(single && runs * 4 <= a.out) && a.in + a.out <= kTaskElements) {
+        if (a.inner == 1 && !one_run && !(single && runs * 4 <= a.out) && a.in + a.out <= kTaskElements) {
             const int64_t grain = (1 + kTaskElements / (a.in + a.out) / w) * w, room = (a.in + a.out + 2 * w) * w;
             const Buffer<T> scratch(num_threads() * room);
             return parallel_for((a.outer + grain - 1) / grain, work / 4, [&](int64_t task, int worker) {
@@ -127,11 +136,15 @@ template <class T> void resample_forward(const ResampleForward<T>& a) {
     parallel_ranges(total, grain, single ? work / 8 : a.inner < lanes<float> ? work
                                                                              : work / 4,
                     [&](int64_t begin, int64_t end) {
-                        for (int64_t p = begin, places; p < end; p += places) {       // line by line
-                            const int64_t first = p % a.out;
+                        int64_t first = begin % a.out;
+                        const T* x = a.x + begin / a.out * a.in * a.inner;
+                        for (int64_t p = begin, places; p < end; p += places, first = 0, x += a.in * a.inner) {       // line by line
                             places = a.out - first < end - p ? a.out - first : end - p;
-                            const T* x = a.x + p / a.out * a.in * a.inner;
                             T* y = a.y + p * a.inner;
+                            if (one_run && places == a.out) {
+                                pick_line(a, longest, run[longest], x, y);
+                                continue;
+                            }
                             if (single) {
                                 pick(a, run.data(), x, first, places, y);
                                 continue;

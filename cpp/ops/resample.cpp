@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <utility>
 #include "cpp/autograd/node.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/views.h"
@@ -110,6 +111,21 @@ AxisMap padded_axis(int64_t size, int64_t before, int64_t after, Border border) 
     return map;
 }
 
+// y outside of a window: beside it dim by dim, within it in the dims before.
+void fill_border(const Tensor& y, const Dims& begin, const Dims& window, double value) {
+    Dims sizes = y.sizes();
+    int64_t at = 0;
+    for (int d = 0; d < y.dim(); ++d) {
+        const int64_t end = begin[d] + window[d], size = sizes[d], step = y.stride(d);
+        for (const auto& [from, to] : {std::pair{int64_t(0), begin[d]}, std::pair{end, size}}) {
+            sizes[d] = to - from;
+            if (element_count(sizes) > 0) fill_(Tensor::view_of(y, sizes, y.strides(), at + from * step), value);
+        }
+        sizes[d] = window[d];
+        at += begin[d] * step;
+    }
+}
+
 // The elements that x keeps stand in a window of y; the rest of y is `value`.
 Tensor constant_pad(const Tensor& x, const Dims& padding, double value) {
     Dims sizes = x.sizes(), window = sizes;
@@ -127,7 +143,9 @@ Tensor constant_pad(const Tensor& x, const Dims& padding, double value) {
     const Tensor y = Tensor::empty(sizes, x.dtype(), x.device());
     for (int64_t& n : window) n = std::max<int64_t>(n, 0);
     const int64_t kept = element_count(window);
-    if (kept < y.numel()) fill_(y, value);
+    const int64_t border = y.numel() - kept;
+    if (border * 16 > y.numel()) fill_(y, value);     // short pieces cost more than writing twice
+    else if (border > 0) fill_border(y, skipped, window, value);
     if (kept == 0) return y;
     int64_t to = 0;
     for (int d = 0; d < x.dim(); ++d) to += skipped[d] * y.stride(d);

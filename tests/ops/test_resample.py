@@ -55,6 +55,18 @@ def test_pad_of_any_dtype(dtype):
     check.equal(y, want.astype(bool) if dtype == "bool" else want)
 
 
+@pytest.mark.parametrize(
+    "padding", [(1, 0), (0, 2), (2, 1, 1, 0), (1, -3, 0, 2), (-1, 1, 2, -2, 1, 0), (0, 0, 0, 0, 0, 1)]
+)
+def test_pad_with_a_thin_border(padding):
+    x = np.random.default_rng(0).standard_normal((30, 60, 70), np.float32)
+    y = lc.pad(lc.from_numpy(x), padding, value=2.5)
+    pairs = [padding[i : i + 2] for i in range(0, len(padding), 2)] + [(0, 0)] * (3 - len(padding) // 2)
+    want = np.pad(x, [(max(a, 0), max(b, 0)) for a, b in pairs[::-1]], constant_values=2.5)
+    kept = tuple(slice(max(-a, 0), min(b, 0) or None) for a, b in pairs[::-1])
+    check.equal(y, want[kept])
+
+
 def test_pad_by_nothing_is_a_copy():
     x = lc.ones(2, 3)
     y = lc.pad(x, (0, 0))
