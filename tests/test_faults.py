@@ -251,3 +251,19 @@ def test_a_wide_graph_adds_up_exactly():
         total = total + x * float(i % 5)
     total.sum().backward()
     assert x.grad.numpy().tolist() == [4000.0] * 3
+
+
+def test_large_blocks_divide_and_join():
+    def floats(mb: int) -> lc.Tensor:
+        return lc.empty(mb << 18)
+
+    whole = floats(24)
+    begin = whole.data_ptr()
+    del whole
+    before = lc.memory.stats()["system_allocations"]
+    parts = [floats(n) for n in (5, 1, 9, 3)]
+    del parts[1], parts[1]  # neighbours, then those around them
+    joined = floats(10)
+    del parts, joined
+    assert floats(24).data_ptr() == begin
+    assert lc.memory.stats()["system_allocations"] == before

@@ -1,5 +1,6 @@
-// Size classes, eight to a doubling, each with a free list. Small blocks are cut from 32 MiB chunks; a large block is a
-// mapping of its own. Both are aligned to 2 MiB and asked to be huge pages.
+// Size classes, eight to a doubling, each with a free list. Small blocks are cut from 32 MiB chunks and keep their size.
+// Large ones divide a chunk: the smallest free one that is large enough gives what it has too much to another, and free
+// neighbours join. Chunks are aligned to 2 MiB and asked to be huge pages.
 #include "cpp/core/allocator.h"
 #include <pthread.h>
 #include <sys/mman.h>
@@ -21,7 +22,9 @@ constexpr int kClasses = 8 * 58;
 // Chunks and free lists: the common one, and one for each plan.
 struct Region {
     Chunk* chunks = nullptr;
-    Header* free[kClasses] = {};
+    Chunk* divided = nullptr;                         // chunks of large blocks
+    Header* free[kClasses] = {};                      // small blocks
+    Header* large[kClasses] = {};                     // by the largest class they hold
     int64_t live = 0;                                 // blocks
     bool dropped = false;
 };
@@ -30,8 +33,8 @@ namespace {
 
 constexpr size_t kHugePage = size_t(2) << 20;
 constexpr size_t kChunk = size_t(32) << 20;
-constexpr size_t kLarge = size_t(4) << 20;            // from here a block is its own mapping
-constexpr int kReuseClasses = 4;                      // a large block may serve a request up to a half smaller
+constexpr size_t kLarge = size_t(256) << 10;           // from here blocks divide and join
+constexpr size_t kPage = 4096;                        // large blocks are so many with their header
 [[gnu::tls_model("initial-exec")]] thread_local Region* region_in_use = nullptr;
 [[gnu::tls_model("initial-exec")]] thread_local Workspace* workspace_in_use = nullptr;
 
@@ -39,7 +42,8 @@ constexpr int kReuseClasses = 4;                      // a large block may serve
 
 struct Chunk {
     int64_t live = 0;
-    size_t used = 0;
+    size_t bytes = 0;
+    size_t used = 0;                                  // by small blocks
     Chunk* next = nullptr;
 };
 
@@ -47,11 +51,13 @@ struct Chunk {
 struct alignas(kAlignment) Header {
     size_t capacity;                                  // bytes behind the header
     size_t requested;
-    Chunk* chunk;                                     // null: a mapping of its own
-    Header* next;                                     // in a free list
-    int size_class;
-    bool guarded;                                     // poisoned, with a guard of kAlignment bytes behind what was requested
+    Chunk* chunk;
     Region* region;
+    Header *next, *previous;                          // in a free list; previous: of large blocks
+    Header* before;                                   // the large block that ends where this one begins
+    int size_class;                                   // -1: large
+    bool guarded;                                     // poisoned, with a guard of kAlignment bytes behind what was requested
+    bool free;                                        // large and in a list
 };
 static_assert(sizeof(Header) == kAlignment);
 
@@ -75,27 +81,30 @@ public:
     void* allocate(size_t bytes) {
         if (bytes > size_t(1) << 60) fail(bytes);
         const bool poison = poison_.load(std::memory_order_relaxed);
-        const int c = class_of(poison ? bytes + kAlignment : bytes);
+        const size_t wanted = poison ? bytes + kAlignment : bytes;
+        const int c = class_of(wanted);
+        const bool large = class_bytes(c) >= kLarge;
+        const size_t whole = (wanted + sizeof(Header) + kPage - 1) / kPage * kPage;
         Region& region = region_in_use ? *region_in_use : common_;
         Header* block = nullptr;
         {
             Lock lock(*this);
             ++stats_.allocations;
             if (fail_at_ > 0 && --fail_at_ == 0) fail(bytes);
-            block = pop(region, c);
-            if (!block && class_bytes(c) < kLarge) block = cut(region, c);
+            block = large ? take(region, whole - sizeof(Header)) : pop(region, c);
             if (block) hand_out(block, bytes);
         }
         if (!block) {                                 // the system is asked without the lock
-            block = map_block(region, c);
-            if (!block) {
+            const size_t size = large ? std::max((kAlignment + whole + kHugePage - 1) / kHugePage * kHugePage, kChunk) : kChunk;
+            void* memory = map(size);
+            if (!memory) {
                 empty_cache();
-                block = map_block(region, c);
+                memory = map(size);
             }
-            if (!block) fail(bytes);
+            if (!memory) fail(bytes);
             Lock lock(*this);
-            stats_.reserved_bytes += int64_t(mapped(block));
-            ++stats_.system_allocations;
+            add_chunk(region, memory, size, large);
+            block = large ? take(region, whole - sizeof(Header)) : pop(region, c);
             hand_out(block, bytes);
         }
         void* data = block + 1;
@@ -112,10 +121,14 @@ public:
         stats_.overruns += overrun;
         stats_.live_bytes -= int64_t(block->requested);
         --stats_.live_blocks;
-        if (block->chunk) --block->chunk->live;
+        --block->chunk->live;
         Region* region = block->region;
-        block->next = region->free[block->size_class];
-        region->free[block->size_class] = block;
+        if (block->size_class < 0) {
+            join(*region, block);
+        } else {
+            block->next = region->free[block->size_class];
+            region->free[block->size_class] = block;
+        }
         --region->live;
         if (LC_UNLIKELY(region->dropped) && region->live == 0) end(region);
     }
@@ -138,22 +151,25 @@ public:
     void clear(Region& region) {
         for (Header*& head : region.free)
             for (Header** at = &head; *at;) {
-                Header* block = *at;
-                if (block->chunk && block->chunk->live > 0) {
-                    at = &block->next;
-                    continue;
-                }
-                *at = block->next;
-                if (!block->chunk) unmap(block, mapped(block));
+                if ((*at)->chunk->live > 0) at = &(*at)->next;
+                else *at = (*at)->next;
             }
-        for (Chunk** at = &region.chunks; *at;) {
+        for (Chunk* chunk = region.divided; chunk; chunk = chunk->next)
+            if (chunk->live == 0) leave(region, first_block(chunk));
+        unmap_unused(region.chunks);
+        unmap_unused(region.divided);
+    }
+
+    void unmap_unused(Chunk*& head) {
+        for (Chunk** at = &head; *at;) {
             Chunk* chunk = *at;
             if (chunk->live > 0) {
                 at = &chunk->next;
                 continue;
             }
             *at = chunk->next;
-            unmap(chunk, kChunk);
+            stats_.reserved_bytes -= int64_t(chunk->bytes);
+            munmap(chunk, chunk->bytes);
         }
     }
 
@@ -201,51 +217,100 @@ private:
         return std::all_of(guard, guard + kAlignment, [](char byte) { return byte == char(0xFF); });
     }
 
+    // A small block: one that is free, or cut from the newest chunk.
     static Header* pop(Region& region, int c) {
-        const int last = class_bytes(c) < kLarge ? c : std::min(c + kReuseClasses, kClasses - 1);
-        for (int i = c; i <= last; ++i)
-            if (Header* block = region.free[i]) {
-                region.free[i] = block->next;
-                return block;
-            }
-        return nullptr;
+        if (Header* block = region.free[c]) {
+            region.free[c] = block->next;
+            return block;
+        }
+        const size_t bytes = class_bytes(c) + sizeof(Header);
+        Chunk* chunk = region.chunks;
+        if (!chunk || chunk->used + bytes > chunk->bytes) return nullptr;
+        Header* block = reinterpret_cast<Header*>(reinterpret_cast<char*>(chunk) + chunk->used);
+        chunk->used += bytes;
+        *block = {class_bytes(c), 0, chunk, &region, nullptr, nullptr, nullptr, c, false, false};
+        return block;
     }
 
-    Header* cut(Region& region, int c) {
-        const size_t bytes = class_bytes(c) + sizeof(Header);
-        if (!region.chunks || region.chunks->used + bytes > kChunk) {
-            void* memory = map(kChunk);
-            if (!memory) return nullptr;
-            Chunk* chunk = new (memory) Chunk;
-            chunk->used = kAlignment;
-            chunk->next = region.chunks;
-            region.chunks = chunk;
-            stats_.reserved_bytes += int64_t(kChunk);
-            ++stats_.system_allocations;
+    void add_chunk(Region& region, void* memory, size_t bytes, bool large) {
+        Chunk* chunk = new (memory) Chunk;
+        Chunk*& head = large ? region.divided : region.chunks;
+        chunk->bytes = bytes;
+        chunk->used = kAlignment;
+        chunk->next = head;
+        head = chunk;
+        stats_.reserved_bytes += int64_t(bytes);
+        ++stats_.system_allocations;
+        if (!large) return;
+        Header* block = first_block(chunk);
+        *block = {bytes - kAlignment - sizeof(Header), 0, chunk, &region, nullptr, nullptr, nullptr, -1, false, false};
+        enter(region, block);
+    }
+
+    // ---- large blocks -------------------------------------------------------------------------------------------------
+
+    static Header* first_block(Chunk* chunk) { return reinterpret_cast<Header*>(reinterpret_cast<char*>(chunk) + kAlignment); }
+    static Header* behind(Header* block) {                // null: the chunk ends there
+        char* end = reinterpret_cast<char*>(block + 1) + block->capacity;
+        return end < reinterpret_cast<char*>(block->chunk) + block->chunk->bytes ? reinterpret_cast<Header*>(end) : nullptr;
+    }
+    static int list_of(size_t capacity) {
+        const int c = class_of(capacity);
+        return class_bytes(c) > capacity ? c - 1 : c;
+    }
+    static void enter(Region& region, Header* block) {
+        Header*& head = region.large[list_of(block->capacity)];
+        block->free = true;
+        block->previous = nullptr;
+        block->next = head;
+        if (head) head->previous = block;
+        head = block;
+    }
+    static void leave(Region& region, Header* block) {
+        (block->previous ? block->previous->next : region.large[list_of(block->capacity)]) = block->next;
+        if (block->next) block->next->previous = block->previous;
+        block->free = false;
+    }
+
+    static Header* take(Region& region, size_t capacity) {
+        Header* best = nullptr;
+        for (int i = list_of(capacity); i < kClasses && !best; ++i)
+            for (Header* block = region.large[i]; block; block = block->next)
+                if (block->capacity >= capacity && (!best || block->capacity < best->capacity)) best = block;
+        if (!best) return nullptr;
+        leave(region, best);
+        if (best->capacity - capacity >= kLarge) {
+            Header* rest = reinterpret_cast<Header*>(reinterpret_cast<char*>(best + 1) + capacity);
+            *rest = {best->capacity - capacity - sizeof(Header), 0, best->chunk, &region, nullptr, nullptr, best, -1, false, false};
+            best->capacity = capacity;
+            if (Header* next = behind(rest)) next->before = rest;
+            enter(region, rest);
         }
-        Header* block = reinterpret_cast<Header*>(reinterpret_cast<char*>(region.chunks) + region.chunks->used);
-        region.chunks->used += bytes;
-        *block = {class_bytes(c), 0, region.chunks, nullptr, c, false, &region};
-        return block;
+        return best;
+    }
+
+    static void join(Region& region, Header* block) {
+        const auto swallow = [](Header* a, const Header* b) { a->capacity += sizeof(Header) + b->capacity; };
+        if (Header* next = behind(block); next && next->free) {
+            leave(region, next);
+            swallow(block, next);
+        }
+        if (Header* before = block->before; before && before->free) {
+            leave(region, before);
+            swallow(before, block);
+            block = before;
+        }
+        if (Header* next = behind(block)) next->before = block;
+        enter(region, block);
     }
 
     void hand_out(Header* block, size_t bytes) {
         block->requested = bytes;
-        if (block->chunk) ++block->chunk->live;
+        ++block->chunk->live;
         ++block->region->live;
         ++stats_.live_blocks;
         stats_.live_bytes += int64_t(bytes);
         stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.live_bytes);
-    }
-
-    static size_t mapped(const Header* block) { return (block->capacity + sizeof(Header) + kHugePage - 1) / kHugePage * kHugePage; }
-
-    static Header* map_block(Region& region, int c) {
-        const size_t capacity = class_bytes(c);
-        Header probe{capacity, 0, nullptr, nullptr, c, false, &region};
-        Header* block = static_cast<Header*>(map(mapped(&probe)));
-        if (block) *block = probe;
-        return block;
     }
 
     // 2 MiB aligned: map a little more and give the ends back.
@@ -264,11 +329,6 @@ private:
         return aligned;
     }
 
-    void unmap(void* p, size_t bytes) {
-        munmap(p, bytes);
-        stats_.reserved_bytes -= int64_t(bytes);
-    }
-
     std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
     MemoryStats stats_{};
     int64_t fail_at_ = 0;
@@ -284,10 +344,6 @@ Heap& heap() {
     }();
     return *h;
 }
-
-}  // namespace
-
-namespace {
 
 size_t rounded(size_t bytes) { return std::max((bytes + kAlignment - 1) / kAlignment * kAlignment, kAlignment); }
 
