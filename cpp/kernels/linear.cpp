@@ -15,14 +15,16 @@ void backward_strip(const LinearBackward<T>& p, int64_t begin, int64_t end, acc_
     if (db) each_vec<A>(p.cols, [&](int64_t j, auto k) { store(db + j, zero<A>(), k); });
     for (int64_t i = begin; i < end; ++i) {
         const int64_t row = i * p.cols;
-        each_vec<A>(p.cols, [&](int64_t j, auto k) {
-            vec<A> g = load(p.dy + row + j, k);
-            if (p.dz) {
-                g = g * slope(load(p.saved + row + j, k));
-                store(p.dz + row + j, g, k);
-            }
+        const auto add = [&](int64_t j, auto k, vec<A> g) {
             if (db) store(db + j, load(db + j, k) + g, k);
-        });
+        };
+        if (p.dz)
+            slope.each(p.cols, p.saved + row, [&](int64_t j, auto k, vec<A> s) {
+                const vec<A> g = load(p.dy + row + j, k) * s;
+                store(p.dz + row + j, g, k);
+                add(j, k, g);
+            });
+        else each_vec<A>(p.cols, [&](int64_t j, auto k) { add(j, k, load(p.dy + row + j, k)); });
     }
 }
 

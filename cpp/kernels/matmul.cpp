@@ -78,7 +78,7 @@ template <class T> constexpr bool kNarrow = !std::is_same_v<T, acc_t<T>>;       
 
 // A finished part of y: sums c[m, n] (which may be y itself) -> before, y.
 template <class T> struct Part {
-    const acc_t<T>* c;
+    acc_t<T>* c;
     int64_t ldc, m, n;
     T *y, *before;
     int64_t y_row;
@@ -89,13 +89,22 @@ template <class T> void finish(const Part<T>& p, Activation activation) {
     using A = acc_t<T>;
     if (!kNarrow<T> && !p.bias && !p.before && activation == Activation::none) return;
     with_activation<A>(activation, [&](auto f) {
-        for (int64_t i = 0; i < p.m; ++i)
-            each_vec<A>(p.n, [&](int64_t j, auto k) {
-                vec<A> z = load(p.c + i * p.ldc + j, k);
+        for (int64_t i = 0; i < p.m; ++i) {
+            A* c = p.c + i * p.ldc;
+            T *y = p.y + i * p.y_row, *before = p.before ? p.before + i * p.y_row : nullptr;
+            const auto sum = [&](int64_t j, auto k) {
+                vec<A> z = load(c + j, k);
                 if (p.bias) z = z + load(p.bias + j, k);
-                if (p.before) store(p.before + i * p.y_row + j, z, k);
-                store(p.y + i * p.y_row + j, f(z), k);
-            });
+                if (before) store(before + j, z, k);
+                return z;
+            };
+            if constexpr (f.two_steps) {
+                if (p.bias || before) each_vec<A>(p.n, [&](int64_t j, auto k) { store(c + j, sum(j, k), k); });
+                f.each(p.n, c, [&](int64_t j, auto k, vec<A> v) { store(y + j, v, k); });
+            } else {
+                each_vec<A>(p.n, [&](int64_t j, auto k) { store(y + j, f.of(sum(j, k)), k); });
+            }
+        }
     });
 }
 

@@ -3,6 +3,7 @@
 #include "cpp/ops/unary.h"
 
 #include "cpp/core/parallel.h"
+#include "cpp/simd/two_steps.h"
 #include "cpp/simd/vec_normal.h"
 #include "cpp/simd/vec_trig.h"
 #include "cpp/simd/wide_chunk.h"
@@ -158,19 +159,6 @@ struct Softplus {
 };
 
 // ---- the loops over dense chunks ----------------------------------------------------------------------------------------
-
-// put(i, k, f(x[i ..])), both steps of f in loops of their own. (8 or 32 registers at a time: no faster.)
-template <class Steps, class Put> LC_INLINE void in_two_steps(int64_t n, const float* x, Put&& put) {
-    constexpr int w = lanes<float>, together = 16;
-    decltype(Steps::first(vec<float>{})) between[together];
-    int64_t i = 0;
-    while (i + w <= n) {
-        const int64_t count = n - i < together * w ? (n - i) / w : together;
-        for (int64_t j = 0; j < count; ++j) between[j] = Steps::first(load(x + i + j * w));
-        for (int64_t j = 0; j < count; ++j, i += w) put(i, full, Steps::second(load(x + i), between[j]));
-    }
-    if (i < n) put(i, int(n - i), both_steps<Steps>(load(x + i, int(n - i))));
-}
 
 // T: float or double.
 template <class F, class T> void apply(const T* x, T* y, int64_t n, Parameters<T> a) {

@@ -65,8 +65,11 @@ LC_INLINE vec<float> tail_product(vec<float> a, const NormalTail& t) {
 }
 constexpr float kNormalRange = 12.8f;                                             // Phi(-12.8) and gelu(-12.8) are normal numbers
 
-LC_NOINLINE inline vec<float> gelu_anywhere(vec<float> x) {
-    const vec<float> a = min(splat(14.5f), abs(x));                               // Phi(-14.5) is 0 in float
+// `near` where x is within the range; max(0, x) beyond, but for a stretch of subnormal numbers.
+LC_NOINLINE inline vec<float> gelu_anywhere(vec<float> x, vec<float> near) {
+    const vec<float> end = splat(14.5f);                                          // Phi(-14.5) is 0 in float
+    if (LC_LIKELY(!any((x < splat(-kNormalRange)) & (x > -end)))) return select(abs(x) <= splat(kNormalRange), near, max(zero<float>(), x));
+    const vec<float> a = min(end, abs(x));
     const NormalTail t = normal_tail(a);
     return max(zero<float>(), x) - scale(tail_product(a, t), (t.shift >> 23) - 1);
 }
@@ -75,8 +78,8 @@ LC_NOINLINE inline vec<float> gelu_anywhere(vec<float> x) {
 struct GeluSteps {                                                                // x Phi(x)
     static LC_INLINE detail::NormalTail first(vec<float> x) { return detail::normal_tail(abs(x)); }
     static LC_INLINE vec<float> second(vec<float> x, const detail::NormalTail& t) {
-        if (detail::any_beyond(x, detail::kNormalRange)) return detail::gelu_anywhere(x);
-        return fma(-t.half_power(), detail::tail_product(abs(x), t), max(zero<float>(), x));
+        const vec<float> y = fma(-t.half_power(), detail::tail_product(abs(x), t), max(zero<float>(), x));
+        return detail::any_beyond(x, detail::kNormalRange) ? detail::gelu_anywhere(x, y) : y;
     }
 };
 struct GeluSlopeSteps {                                                           // Phi(x) + x phi(x)
