@@ -48,7 +48,11 @@ CUtensorMap encode(const MatrixMap& m) {
 CUtensorMap encode_matrices(const MatricesMap& m) {
     uint64_t size[4], stride[3];
     for (int d = 0; d < 4; ++d) size[d] = uint64_t(m.size[d]);
-    for (int d = 0; d < 3; ++d) stride[d] = m.size[d + 1] > 1 ? uint64_t(m.stride[d + 1]) * item_size(m.dtype) : 16;      // of one, any will do
+    uint64_t dense = (size[0] * item_size(m.dtype) + 15) / 16 * 16;
+    for (int d = 0; d < 3; ++d) {
+        stride[d] = size[d + 1] > 1 ? uint64_t(m.stride[d + 1]) * item_size(m.dtype) : dense;         // a view's, of one, may be anything
+        dense = stride[d] * size[d + 1];
+    }
     const uint32_t box[4] = {uint32_t(m.box_width), uint32_t(m.box_height), 1, 1};
     return encode(m.base, m.dtype, 4, size, stride, box);
 }
