@@ -275,6 +275,8 @@ def small_results() -> list[lc.Tensor]:
     for dtype in (lc.float32, lc.bfloat16):
         a, b = (lc.randn(*s).to("cuda", dtype) for s in ((200, 136), (264, 136)))
         out += [a @ b.transpose(0, 1), a.transpose(0, 1) @ a, a[1:, 1:] @ a[1:, 1:].transpose(0, 1)]
+        deep = lc.randn(4096, 40).to("cuda", dtype)  # k is cut into parts
+        out += [deep.transpose(0, 1) @ deep]
         out += [linear(a, b, b[:, 0].contiguous(), act) for act in ("none", "relu", "gelu", "gelu_tanh")]
         out += [
             lc.exp(a),

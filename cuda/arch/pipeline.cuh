@@ -111,6 +111,14 @@ template <int pending> __device__ __forceinline__ void box_store_wait(LC_PLACE) 
     asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(pending) : "memory");
 #endif
 }
+// Until all of this thread's stores have arrived: before it ends, or tells others that they are there.
+__device__ __forceinline__ void box_store_finish(LC_PLACE) {
+#ifdef LC_EMULATED
+    emulator::box_store_wait(0, place);
+#else
+    asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
+#endif
+}
 
 // Ordinary writes to shared memory before it become visible to TMA and wgmma; by every writing thread, before a barrier.
 __device__ __forceinline__ void fence_async_proxy() {

@@ -39,6 +39,15 @@ template <int pending> __device__ __forceinline__ void warpgroup_wait(LC_PLACE) 
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
 #endif
 }
+// After the wait: what is computed from d stays behind it. The compiler sees registers, and not that a wait fills them.
+template <int n> __device__ __forceinline__ void warpgroup_settle(float (&d)[n]) {
+#ifndef LC_EMULATED
+#pragma unroll
+    for (int i = 0; i < n; ++i) asm volatile("" : "+f"(d[i])::"memory");
+#else
+    (void)d;
+#endif
+}
 
 #define LC_D8(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
 #define LC_D32(i) LC_D8(i), LC_D8(i + 8), LC_D8(i + 16), LC_D8(i + 24)

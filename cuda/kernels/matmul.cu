@@ -54,10 +54,10 @@ template <class T, int tile> struct Mover {
     }
 };
 
-template <class T, int tile> __global__ __launch_bounds__(kThreads) void scalar_kernel(MatmulForward<T> f, int64_t tiles_n) {
+template <class T, int tile> __global__ __launch_bounds__(kThreads) void scalar_kernel(MatmulForward<T> f, int64_t tiles_m, int64_t tiles_n) {
     constexpr int kEdge = tile / 16;                  // rows and columns of a thread: 8 x 8 floats, 4 x 4 doubles
     auto& slices = shared_memory<Slices<T, tile>>();
-    const int64_t row0 = int64_t(blockIdx.x) / tiles_n * tile, col0 = int64_t(blockIdx.x) % tiles_n * tile, entry = blockIdx.z;
+    const int64_t entry = blockIdx.x / (tiles_m * tiles_n), at = blockIdx.x - entry * tiles_m * tiles_n, row0 = at / tiles_n * tile, col0 = at % tiles_n * tile;
     Mover<T, tile> a{f.a + (f.a_offsets ? f.a_offsets[entry] : entry * f.a_batch), f.a_row, f.a_depth, f.m, f.k, f.a_depth == 1, {}};
     Mover<T, tile> b{f.b + (f.b_offsets ? f.b_offsets[entry] : entry * f.b_batch), f.b_col, f.b_depth, f.n, f.k, f.b_depth == 1, {}};
     // A thread's rows and columns are 16 apart in groups of adjacent ones, so that a warp's reads are broadcasts or rows.
@@ -98,6 +98,22 @@ template <class T, int tile> __global__ __launch_bounds__(kThreads) void scalar_
         }
 }
 
+// y from the sums of parts [count, rows, cols], added in order; a thread has four columns.
+template <class T> __global__ __launch_bounds__(kThreads) void add_parts_kernel(MatmulForward<T> f, const float* parts, int64_t count, int64_t rows, int64_t cols) {
+    const int64_t fours = (f.n + 3) / 4, at = int64_t(blockIdx.x) * kThreads + threadIdx.x, row = at / fours, col = at % fours * 4;
+    if (row >= f.m) return;
+    const float* from = parts + row * cols + col;
+    Pack<float> sum = load_pack(from);
+    for (int64_t p = 1; p < count; ++p) {
+        const Pack<float> part = load_pack(from + p * rows * cols);
+#pragma unroll
+        for (int e = 0; e < 4; ++e) sum.x[e] += part.x[e];
+    }
+#pragma unroll
+    for (int e = 0; e < 4; ++e)
+        if (col + e < f.n) finish(f, sum.x[e], col + e, row * f.y_row + col + e);
+}
+
 // ---- host ---------------------------------------------------------------------------------------------------------------
 
 bool aligned16(const void* p, int64_t stride, int bytes) { return reinterpret_cast<uintptr_t>(p) % 16 == 0 && stride * bytes % 16 == 0 && stride > 0; }
@@ -129,7 +145,7 @@ const int64_t* on_device(const int64_t* offsets, const Scratch<int64_t>& scratch
 
 template <class T> void matmul_scalar(const MatmulForward<T>& f, const CudaMatmulPlan& p) {
     constexpr int tile = sizeof(T) == 4 ? 128 : 64;
-    launch("matmul", scalar_kernel<T, tile>, {dim3(unsigned(p.tiles_m * p.tiles_n), 1, unsigned(f.batch)), dim3(kThreads), shared_bytes<Slices<T, tile>>}, f, p.tiles_n);
+    launch("matmul", scalar_kernel<T, tile>, {dim3(unsigned(p.tiles_m * p.tiles_n * f.batch)), dim3(kThreads), shared_bytes<Slices<T, tile>>}, f, p.tiles_m, p.tiles_n);
 }
 
 template <class T> void matmul_forward(const MatmulForward<T>& args) {
@@ -143,20 +159,27 @@ template <class T> void matmul_forward(const MatmulForward<T>& args) {
     if (LC_UNLIKELY(log_enabled())) {
         constexpr const char* kNames[] = {"wgmma", "mma", "scalar"};
         log(text("[matmul] cuda ", kNames[int(p.kernel)], " ", p.tile_m, "x", p.tile_n, " ", name(dtype_of<T>), " batch=", f.batch, " m=", f.m, " n=", f.n, " k=", f.k,
-                 ": ", p.tiles_m * p.tiles_n * f.batch, " tiles"));
+                 ": ", p.tiles_m * p.tiles_n * f.batch, " tiles", p.parts > 1 ? text(" in ", p.parts, " parts") : ""));
     }
     if constexpr (sizeof(T) == 2) {
+        if (p.parts > 1) {
+            const int64_t rows = p.tiles_m * p.tile_m, cols = p.tiles_n * p.tile_n;
+            const Scratch<float> parts(p.parts * rows * cols);
+            if (p.kernel == CudaMatmulPlan::Kernel::hopper) matmul_hopper(f, p, parts.data());
+            else matmul_tensor(f, p, parts.data());
+            return launch("matmul", add_parts_kernel<T>, thread_each(f.m * div_up(f.n, 4), kThreads), f, parts.data(), p.parts, rows, cols);
+        }
         if (p.kernel == CudaMatmulPlan::Kernel::hopper) {
             // The exact GELU is too long to stand 128 times in that kernel: it gets a pass of its own.
             const bool later = f.activation == Activation::gelu;
             if (later) f.activation = Activation::none;
-            matmul_hopper(f, p);
+            matmul_hopper(f, p, nullptr);
             if (!later) return;
             Strided<2> rows{f.m * f.n, 2, {f.m, f.n}, {{f.y_row, 1}, {f.y_row, 1}}};
             if (f.y_row == f.n) rows = {f.m * f.n, 1, {f.m * f.n}, {{1}, {1}}};
             return unary_forward(UnaryForward<T>{UnaryOp::gelu, 0, 0, f.y, f.y, rows});
         }
-        return matmul_tensor(f, p);
+        return matmul_tensor(f, p, nullptr);
     } else {
         return matmul_scalar(f, p);
     }

@@ -7,7 +7,8 @@ namespace lc::cuda {
 
 // f's batch offsets, if any, are in device memory.
 template <class T> void matmul_scalar(const MatmulForward<T>& f, const CudaMatmulPlan& p);
-template <class T> void matmul_tensor(const MatmulForward<T>& f, const CudaMatmulPlan& p);
-template <class T> void matmul_hopper(const MatmulForward<T>& f, const CudaMatmulPlan& p);
+// parts: null, or [p.parts, tiles_m * tile_m, tiles_n * tile_n], where every part's sums go instead of to y.
+template <class T> void matmul_tensor(const MatmulForward<T>& f, const CudaMatmulPlan& p, float* parts);
+template <class T> void matmul_hopper(const MatmulForward<T>& f, const CudaMatmulPlan& p, float* parts);
 
 }  // namespace lc::cuda

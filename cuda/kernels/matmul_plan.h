@@ -34,16 +34,46 @@ struct CudaMatmulPlan {
                                   scalar } kernel;    // multiply-adds in float or double
     int tile_m, tile_n;
     int64_t tiles_m, tiles_n;
-    int64_t blocks;                                   // hopper: blocks launched, each takes every blocks-th tile
+    int64_t parts, part_k;                            // k in parts of this depth, each a sum of its own, added in order
+    int64_t blocks;                                   // hopper: blocks launched, each takes every blocks-th tile of a part
     int group;                                        // hopper: rows of tiles walked together, so that b stays in L2
 };
 
 constexpr int kTensorTile = 128, kTensorDepth = 64, kTensorStages = 3;
 constexpr int kHopperDepth = 64;
 
+constexpr int64_t tiles_of(int64_t n, int64_t tile) { return (n + tile - 1) / tile; }
+
+// Nanoseconds that a product of m x n tiles takes when k is cut into parts: estimated for an H100, to compare cuts.
+constexpr int64_t cut_time(const MatmulQuestion& q, const CudaMatmulPlan& p, int64_t parts) {
+    const int64_t slice = p.kernel == CudaMatmulPlan::Kernel::tensor ? 900 : p.tile_n == 256 ? 700
+                                                                                             : 385;
+    const int64_t tiles = tiles_of(q.m, p.tile_m) * tiles_of(q.n, p.tile_n), waves = tiles_of(tiles * parts, q.multiprocessors);
+    const int64_t each = tiles_of(tiles_of(q.k, kHopperDepth), parts) * slice, end = parts > 1 ? 5 * slice : 5 * slice / 2;
+    return waves * (each + end) + (parts > 1 ? 4000 + parts * q.m * q.n * 8 / 3000 : 0);        // and the pass that adds them
+}
+
+// Cuts k where too few tiles would leave multiprocessors idle: only for a transposed a, as in a weight's gradient, so that
+// a row's bits do not depend on how many rows there are where rows are a batch's.
+constexpr void cut_depth(const MatmulQuestion& q, CudaMatmulPlan& p) {
+    p.parts = 1;
+    const int64_t slices = tiles_of(q.k, kHopperDepth);
+    if (q.batch == 1 && q.k > 0 && layout_of(q.a) == Layout::across) {
+        int64_t best = cut_time(q, p, 1);
+        CudaMatmulPlan other = p;
+        for (other.tile_n = p.kernel == CudaMatmulPlan::Kernel::hopper && q.n > 128 ? 256 : 128; other.tile_n >= 128; other.tile_n -= 128)
+            for (other.parts = 2; other.parts <= 32 && slices / other.parts >= 8; ++other.parts)
+                if (const int64_t time = cut_time(q, other, other.parts); time < best) {
+                    best = time;
+                    p = other;
+                }
+    }
+    p.part_k = tiles_of(slices, p.parts) * kHopperDepth;
+    if (slices > 0) p.parts = tiles_of(q.k, p.part_k);                       // none is empty
+}
+
 constexpr CudaMatmulPlan cuda_matmul_plan(const MatmulQuestion& q) {
     CudaMatmulPlan p{};
-    const auto tiles = [](int64_t n, int64_t tile) { return (n + tile - 1) / tile; };
     p.group = 8;
     if (q.bytes != 2) {
         p.kernel = CudaMatmulPlan::Kernel::scalar;
@@ -53,16 +83,18 @@ constexpr CudaMatmulPlan cuda_matmul_plan(const MatmulQuestion& q) {
         p.kernel = CudaMatmulPlan::Kernel::hopper;
         p.tile_m = 128;
         // 256 columns load the fewest bytes per product, 128 fill the multiprocessors of a small one
-        const int64_t wide = tiles(q.m, 128) * tiles(q.n, 256), narrow = tiles(q.m, 128) * tiles(q.n, 128);
-        const int64_t wide_waves = tiles(wide, q.multiprocessors), narrow_waves = tiles(narrow, q.multiprocessors);
+        const int64_t wide = tiles_of(q.m, 128) * tiles_of(q.n, 256), narrow = tiles_of(q.m, 128) * tiles_of(q.n, 128);
+        const int64_t wide_waves = tiles_of(wide, q.multiprocessors), narrow_waves = tiles_of(narrow, q.multiprocessors);
         p.tile_n = q.n > 128 && 2 * wide_waves <= narrow_waves + narrow_waves / 8 ? 256 : 128;
     } else {
         p.kernel = CudaMatmulPlan::Kernel::tensor;
         p.tile_m = p.tile_n = kTensorTile;
     }
-    p.tiles_m = tiles(q.m, p.tile_m);
-    p.tiles_n = tiles(q.n, p.tile_n);
-    const int64_t all = p.tiles_m * p.tiles_n;
+    if (p.kernel == CudaMatmulPlan::Kernel::scalar) p.parts = 1;
+    else cut_depth(q, p);
+    p.tiles_m = tiles_of(q.m, p.tile_m);
+    p.tiles_n = tiles_of(q.n, p.tile_n);
+    const int64_t all = p.tiles_m * p.tiles_n * p.parts;
     p.blocks = all < q.multiprocessors ? all : q.multiprocessors;
     return p;
 }

@@ -2,7 +2,8 @@
 //
 // One block a multiprocessor takes tiles of 128 x 256 (or 128) of y in turn. A producer thread keeps a ring of 64-deep
 // slices of a and b full; two warpgroups of consumers hold 64 rows of the tile each, and store it through the copy engine
-// while the producer is already loading the next tile's slices. Compute bound: 48 KB a stage for 4.2 million products.
+// while the producer is already loading the next tile's slices. Where k is cut into parts, a tile is taken once for each, and
+// its sums go to that part's floats. Compute bound: 48 KB a stage for 4.2 million products.
 #include "cuda/arch/matrix.cuh"
 #include "cuda/arch/pipeline.cuh"
 #include "cuda/arch/warp.cuh"
@@ -36,7 +37,8 @@ struct Curve {
 };
 
 struct Problem {
-    int64_t m, n, k, tiles_m, tiles_n;
+    int64_t m, n, k, tiles_m, tiles_n, parts, part_k;
+    float* sums;                                      // of the parts, or null
     const void* bias;
     bool keep_before;
     int group;
@@ -44,6 +46,17 @@ struct Problem {
 };
 
 // ---- device -----------------------------------------------------------------------------------------------------------
+
+// What a block does at once: a tile, and a part of its depth.
+struct Work {
+    int row, col, begin, end;
+    int64_t part;
+};
+template <int cols> __device__ __forceinline__ Work work(int64_t number, const Problem& p) {
+    const int64_t tiles = p.tiles_m * p.tiles_n, part = number / tiles, begin = part * p.part_k;
+    const TilePlace tile = tile_place(number - part * tiles, p.tiles_m, p.tiles_n, p.group);
+    return {int(tile.m * kRows), int(tile.n * cols), int(begin), int(begin + p.part_k < p.k ? begin + p.part_k : p.k), part};
+}
 
 __device__ __forceinline__ float bent(const Curve& c, float z) {
     if (c.none) return z;
@@ -68,19 +81,18 @@ template <class T, int cols, bool a_across, bool b_across>
 __device__ __forceinline__ void produce(Shared<T, cols>& s, const CUtensorMap& map_a, const CUtensorMap& map_b, const Problem& p) {
     constexpr int kBytes = (kRows + cols) * kDepth * int(sizeof(T));         // a box counts whole, also outside the matrix
     Place at;
-    for (int64_t t = blockIdx.x; t < p.tiles_m * p.tiles_n; t += gridDim.x) {
-        const TilePlace tile = tile_place(t, p.tiles_m, p.tiles_n, p.group);
-        const int row = int(tile.m * kRows), col = int(tile.n * cols);
-        for (int k = 0; k < int(p.k); k += kDepth) {
+    for (int64_t number = blockIdx.x; number < p.tiles_m * p.tiles_n * p.parts; number += gridDim.x) {
+        const Work w = work<cols>(number, p);
+        for (int k = w.begin; k < w.end; k += kDepth) {
             phase_wait(s.empty[at.stage], at.lap ^ 1);                       // the first lap finds every stage empty
             PhaseBarrier& full = s.full[at.stage];
             phase_arrive_expecting(full, kBytes);
             if (a_across)
-                for (int i = 0; i < kRows; i += 64) box_load(&s.a[at.stage][i * kDepth], map_a, full, row + i, k);
-            else box_load(s.a[at.stage], map_a, full, k, row);
+                for (int i = 0; i < kRows; i += 64) box_load(&s.a[at.stage][i * kDepth], map_a, full, w.row + i, k);
+            else box_load(s.a[at.stage], map_a, full, k, w.row);
             if (b_across)
-                for (int j = 0; j < cols; j += 64) box_load(&s.b[at.stage][j * kDepth], map_b, full, col + j, k);
-            else box_load(s.b[at.stage], map_b, full, k, col);
+                for (int j = 0; j < cols; j += 64) box_load(&s.b[at.stage][j * kDepth], map_b, full, w.col + j, k);
+            else box_load(s.b[at.stage], map_b, full, k, w.col);
             at.advance();
         }
     }
@@ -88,10 +100,10 @@ __device__ __forceinline__ void produce(Shared<T, cols>& s, const CUtensorMap& m
 
 // One consumer's 64 x cols of a tile: sums in registers. Depth is walked in fours of 16.
 template <class T, int cols, bool a_across, bool b_across>
-__device__ __forceinline__ void multiply(Shared<T, cols>& s, int consumer, Place& at, int64_t k, float (&sum)[cols / 2]) {
+__device__ __forceinline__ void multiply(Shared<T, cols>& s, int consumer, Place& at, int depth, float (&sum)[cols / 2]) {
     const bool first_thread = threadIdx.x % 128 == 0;
     PhaseBarrier* before = nullptr;
-    for (int64_t done = 0; done < k; done += kDepth) {
+    for (int done = 0; done < depth; done += kDepth) {
         phase_wait(s.full[at.stage], at.lap);
         const uint64_t a = tile_descriptor(&s.a[at.stage][consumer * 64 * kDepth], 16, 1024);     // either way 8 KB on
         const uint64_t b = tile_descriptor(s.b[at.stage], b_across ? 64 * kDepth * int(sizeof(T)) : 16, 1024);
@@ -106,7 +118,19 @@ __device__ __forceinline__ void multiply(Shared<T, cols>& s, int consumer, Place
         at.advance();
     }
     warpgroup_wait<0>();
+    warpgroup_settle(sum);
     if (first_thread && before) phase_arrive(*before);
+}
+
+// The same sums as they are, to the floats of a part; whole tiles have a place there.
+template <int cols> __device__ __forceinline__ void store_sums(const Problem& p, const Work& w, int consumer, const float (&sum)[cols / 2]) {
+    const int64_t stride = p.tiles_n * cols, row = w.part * p.tiles_m * kRows + w.row + consumer * 64 + warp_id() % 4 * 16 + lane_id() / 4;
+    float* to = p.sums + row * stride + w.col + lane_id() % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < cols / 2; i += 4) {
+        *reinterpret_cast<float2*>(to + i * 2) = make_float2(sum[i], sum[i + 1]);
+        *reinterpret_cast<float2*>(to + i * 2 + 8 * stride) = make_float2(sum[i + 2], sum[i + 3]);
+    }
 }
 
 // A slab of the consumer's rows, from registers to y (or before) by way of shared memory.
@@ -159,11 +183,17 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_kernel(const __grid_consta
         const T* bias = static_cast<const T*>(p.bias);
         Place at;
         int stores = 0;
-        for (int64_t number = blockIdx.x; number < p.tiles_m * p.tiles_n; number += gridDim.x) {
-            const TilePlace tile = tile_place(number, p.tiles_m, p.tiles_n, p.group);
-            const int row = int(tile.m) * kRows + consumer * 64, col = int(tile.n) * cols;
+        for (int64_t number = blockIdx.x; number < p.tiles_m * p.tiles_n * p.parts; number += gridDim.x) {
+            const Work w = work<cols>(number, p);
+            const int row = w.row + consumer * 64, col = w.col;
             float sum[cols / 2];
-            multiply<T, cols, a_across, b_across>(s, consumer, at, p.k, sum);
+            multiply<T, cols, a_across, b_across>(s, consumer, at, w.end - w.begin, sum);
+            if constexpr (a_across) {                 // the plan cuts no other
+                if (p.sums) {
+                    store_sums<cols>(p, w, consumer, sum);
+                    continue;
+                }
+            }
 #pragma unroll
             for (int c = 0; c < cols / kSlab; ++c) {
                 if (col + c * kSlab >= p.n) continue;
@@ -179,7 +209,7 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_kernel(const __grid_consta
                 store_slab(s.out[consumer][stores++ % 2], z, map_y, col + c * kSlab, row, consumer);
             }
         }
-        if (threadIdx.x % 128 == 0) box_store_wait<0>();                     // shared memory must outlive its last reader
+        if (threadIdx.x % 128 == 0) box_store_finish();                      // shared memory must outlive its last reader
     }
 }
 
@@ -203,7 +233,7 @@ template <class T> CUtensorMap operand_map(const T* x, int64_t outer, int64_t de
     return encode({x, dtype_of<T>, rows, k, depth, 64, kDepth});
 }
 
-template <class T, int cols> void run(const MatmulForward<T>& f, const CudaMatmulPlan& p) {
+template <class T, int cols> void run(const MatmulForward<T>& f, const CudaMatmulPlan& p, float* parts) {
     const bool a_across = f.a_depth != 1, b_across = f.b_depth != 1;
     const auto kernel = a_across ? b_across ? hopper_kernel<T, cols, true, true> : hopper_kernel<T, cols, true, false>
         : b_across               ? hopper_kernel<T, cols, false, true>
@@ -211,18 +241,18 @@ template <class T, int cols> void run(const MatmulForward<T>& f, const CudaMatmu
     const CUtensorMap a = operand_map(f.a, f.a_row, f.a_depth, f.m, f.k, kRows), b = operand_map(f.b, f.b_col, f.b_depth, f.n, f.k, cols);
     const CUtensorMap y = encode({f.y, dtype_of<T>, f.n, f.m, f.y_row, kSlab, kSlab});
     const CUtensorMap before = f.before ? encode({f.before, dtype_of<T>, f.n, f.m, f.y_row, kSlab, kSlab}) : y;
-    const Problem problem{f.m, f.n, f.k, p.tiles_m, p.tiles_n, f.bias, f.before != nullptr, p.group, curve_of(f.activation)};
+    const Problem problem{f.m, f.n, f.k, p.tiles_m, p.tiles_n, p.parts, p.part_k, parts, f.bias, f.before != nullptr, p.group, curve_of(f.activation)};
     launch("matmul", kernel, {dim3(unsigned(p.blocks)), dim3(kThreads), shared_bytes<Shared<T, cols>>}, a, b, y, before, problem);
 }
 
 }  // namespace
 
-template <class T> void matmul_hopper(const MatmulForward<T>& f, const CudaMatmulPlan& p) {
-    if (p.tile_n == 256) run<T, 256>(f, p);
-    else run<T, 128>(f, p);
+template <class T> void matmul_hopper(const MatmulForward<T>& f, const CudaMatmulPlan& p, float* parts) {
+    if (p.tile_n == 256) run<T, 256>(f, p, parts);
+    else run<T, 128>(f, p, parts);
 }
 
-template void matmul_hopper(const MatmulForward<bfloat16>&, const CudaMatmulPlan&);
-template void matmul_hopper(const MatmulForward<float16>&, const CudaMatmulPlan&);
+template void matmul_hopper(const MatmulForward<bfloat16>&, const CudaMatmulPlan&, float*);
+template void matmul_hopper(const MatmulForward<float16>&, const CudaMatmulPlan&, float*);
 
 }  // namespace lc::cuda

@@ -36,6 +36,12 @@ struct Operand {
     bool direct;                                      // 16-byte chunks can be copied as they are
 };
 
+// The tiles of y, and where k is cut: the depth of a part, and where the parts' sums go, or null.
+struct Cut {
+    int64_t tiles_m, tiles_n, part_k;
+    float* sums;
+};
+
 // Starts filling a slice with rows [row0, row0 + 128) and depth [k0, k0 + 64); zero outside the operand.
 template <class T, bool across> __device__ __forceinline__ void fill(Slice<T>& s, const T* x, const Operand& o, int64_t row0, int64_t k0) {
     constexpr int kPerLine = across ? kTile / kChunk : kDepth / kChunk, kLines = across ? kDepth : kTile;
@@ -75,17 +81,18 @@ template <class T, bool across> __device__ __forceinline__ void load_b(uint32_t 
 // ---- device: the kernel -------------------------------------------------------------------------------------------------
 
 template <class T, bool a_across, bool b_across>
-__global__ __launch_bounds__(kThreads) void tensor_kernel(MatmulForward<T> f, Operand oa, Operand ob, int64_t tiles_m, int64_t tiles_n) {
+__global__ __launch_bounds__(kThreads) void tensor_kernel(MatmulForward<T> f, Operand oa, Operand ob, Cut cut) {
     auto& ring = shared_memory<Ring<T>>();
-    const TilePlace tile = tile_place(blockIdx.x, tiles_m, tiles_n, 8);
-    const int64_t row0 = tile.m * kTile, col0 = tile.n * kTile, entry = blockIdx.z;
+    const int64_t tiles = cut.tiles_m * cut.tiles_n, number = blockIdx.x / tiles, entry = cut.sums ? 0 : number;
+    const TilePlace tile = tile_place(blockIdx.x - number * tiles, cut.tiles_m, cut.tiles_n, 8);
+    const int64_t row0 = tile.m * kTile, col0 = tile.n * kTile, k0 = cut.sums ? number * cut.part_k : 0;
     const T* a = f.a + (f.a_offsets ? f.a_offsets[entry] : entry * f.a_batch);
     const T* b = f.b + (f.b_offsets ? f.b_offsets[entry] : entry * f.b_batch);
-    const int64_t steps = (f.k + kDepth - 1) / kDepth;
+    const int64_t depth = f.k - k0 < cut.part_k ? f.k - k0 : cut.part_k, steps = (depth + kDepth - 1) / kDepth;
     const auto start = [&](int64_t s) {
         if (s < steps) {
-            fill<T, a_across>(ring.a[s % kStages], a, oa, row0, s * kDepth);
-            fill<T, b_across>(ring.b[s % kStages], b, ob, col0, s * kDepth);
+            fill<T, a_across>(ring.a[s % kStages], a, oa, row0, k0 + s * kDepth);
+            fill<T, b_across>(ring.b[s % kStages], b, ob, col0, k0 + s * kDepth);
         }
         copy_async_commit();                          // also an empty group: the wait counts them
     };
@@ -121,7 +128,8 @@ __global__ __launch_bounds__(kThreads) void tensor_kernel(MatmulForward<T> f, Op
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
                 const int64_t row = row0 + warp_row + 16 * i + g + 8 * (e / 2), col = col0 + warp_col + 8 * j + 2 * t + e % 2;
-                if (row < f.m && col < f.n) finish(f, sum[i][j][e], col, entry * f.y_batch + row * f.y_row + col);
+                if (cut.sums) cut.sums[(number * cut.tiles_m * kTile + row) * cut.tiles_n * kTile + col] = sum[i][j][e];
+                else if (row < f.m && col < f.n) finish(f, sum[i][j][e], col, entry * f.y_batch + row * f.y_row + col);
             }
 }
 
@@ -134,17 +142,17 @@ template <class T> bool direct(const T* x, int64_t outer, int64_t depth, int64_t
 
 }  // namespace
 
-template <class T> void matmul_tensor(const MatmulForward<T>& f, const CudaMatmulPlan& p) {
+template <class T> void matmul_tensor(const MatmulForward<T>& f, const CudaMatmulPlan& p, float* parts) {
     const Operand oa{f.a_row, f.a_depth, f.m, f.k, direct(f.a, f.a_row, f.a_depth, f.a_batch, f.a_offsets)};
     const Operand ob{f.b_col, f.b_depth, f.n, f.k, direct(f.b, f.b_col, f.b_depth, f.b_batch, f.b_offsets)};
     const bool a_across = f.a_depth != 1 && f.a_row == 1, b_across = f.b_depth != 1 && f.b_col == 1;
     const auto kernel = a_across ? b_across ? tensor_kernel<T, true, true> : tensor_kernel<T, true, false>
         : b_across               ? tensor_kernel<T, false, true>
                                  : tensor_kernel<T, false, false>;
-    launch("matmul", kernel, {dim3(unsigned(p.tiles_m * p.tiles_n), 1, unsigned(f.batch)), dim3(kThreads), shared_bytes<Ring<T>>}, f, oa, ob, p.tiles_m, p.tiles_n);
+    launch("matmul", kernel, {dim3(unsigned(p.tiles_m * p.tiles_n * f.batch * p.parts)), dim3(kThreads), shared_bytes<Ring<T>>}, f, oa, ob, Cut{p.tiles_m, p.tiles_n, p.part_k, parts});
 }
 
-template void matmul_tensor(const MatmulForward<bfloat16>&, const CudaMatmulPlan&);
-template void matmul_tensor(const MatmulForward<float16>&, const CudaMatmulPlan&);
+template void matmul_tensor(const MatmulForward<bfloat16>&, const CudaMatmulPlan&, float*);
+template void matmul_tensor(const MatmulForward<float16>&, const CudaMatmulPlan&, float*);
 
 }  // namespace lc::cuda

@@ -28,6 +28,22 @@ static_assert(plan(1024, 1024, 1024).tile_n == 128, "64 tiles of 128 x 128, not 
 static_assert(plan(4096, 4096, 4096).blocks == 132 && plan(1024, 1024, 1024).blocks == 64);
 static_assert(plan(130, 520, 64).tiles_m == 2 && plan(130, 520, 64).tiles_n * plan(130, 520, 64).tile_n >= 520);
 
+// Depth is cut for weight gradients whose tiles are few: into parts that cover it, none empty. Never where a's rows may be a
+// batch's: their bits would depend on how many there are.
+constexpr MatmulQuestion gradient(int64_t m, int64_t n, int64_t k, int architecture = 90, int multiprocessors = 132) {
+    return {1, m, n, k, 2, {1, m, m % 8 == 0}, {1, n, n % 8 == 0}, n % 8 == 0, false, architecture, multiprocessors};
+}
+constexpr bool parts_cover(const MatmulQuestion& q, bool several) {
+    const CudaMatmulPlan p = cuda_matmul_plan(q);
+    return (p.parts > 1) == several && p.part_k % kHopperDepth == 0 && p.parts * p.part_k >= q.k && (p.parts - 1) * p.part_k < q.k &&
+        p.tiles_n * p.tile_n >= q.n && (p.tiles_n - 1) * p.tile_n < q.n;
+}
+static_assert(parts_cover(gradient(768, 768, 65536), true) && parts_cover(gradient(3072, 768, 16384), true) && parts_cover(gradient(64, 64, 100003), true));
+static_assert(parts_cover(gradient(768, 768, 65536, 80), true) && parts_cover(gradient(37, 29, 2311, 80, 3), true) && parts_cover(gradient(120, 72, 2312, 90, 3), true));
+static_assert(parts_cover(gradient(4096, 4096, 4096), false) && parts_cover(gradient(50304, 768, 16384), false) && parts_cover(gradient(1024, 1024, 1024), false));
+static_assert(parts_cover(linear(64, 64, 65536), false) && parts_cover(linear(1, 768, 65536, 2, 80), false) && cuda_matmul_plan(linear(64, 64, 65536, 4)).parts == 1);
+static_assert(cuda_matmul_plan(gradient(768, 768, 65536)).blocks > 120, "18 tiles of 132 multiprocessors without parts");
+
 // Every tile has one number.
 constexpr bool all_tiles_once(int64_t tiles_m, int64_t tiles_n, int group) {
     bool seen[512] = {};

@@ -47,6 +47,26 @@ def test_batches(dtype):
         assert np.array_equal(y.cpu().double().numpy(), rounded(a @ b, dtype))
 
 
+@pytest.mark.parametrize("dtype", [lc.bfloat16, lc.float16], ids=lambda d: d.name)
+@pytest.mark.parametrize("m, n, k", [(120, 72, 2312), (37, 29, 2311), (8, 136, 6152)])
+def test_depth_in_parts(m, n, k, dtype):
+    """A weight's gradient: few tiles, so that k is cut, and its parts' sums are added in order."""
+    x, dy = integers((k, m), 11), integers((k, n), 12)
+    y = lc.tensor(x).to("cuda", dtype).transpose(0, 1) @ lc.tensor(dy).to("cuda", dtype)
+    assert np.array_equal(y.cpu().double().numpy(), rounded(x.T @ dy, dtype))
+
+
+@pytest.mark.parametrize("activation", ["none", "gelu", "silu"])
+def test_parts_keep_bias_and_activation(activation):
+    rng = np.random.default_rng(13)
+    x, w, b = rng.integers(-2, 3, (2312, 40)) / 8, rng.integers(-2, 3, (72, 2312)) / 64, rng.integers(-2, 3, 72) / 8
+    results = []
+    for device in ("cpu", "cuda"):
+        xt, wt, bt = (lc.tensor(v).to(device, lc.bfloat16) for v in (x, w, b))
+        results.append(lc._core.linear(xt.transpose(0, 1), wt, bt, activation=activation).cpu().double().numpy())
+    np.testing.assert_allclose(results[1], results[0], rtol=2e-2, atol=2e-2 * np.abs(results[0]).max())
+
+
 def test_odd_offsets_take_a_correct_path():
     a, b = integers((33, 41), 5), integers((41, 35), 6)
     y = operand(a, lc.bfloat16, "along")[1:, 1:] @ operand(b, lc.bfloat16, "along")[1:, 3:]
