@@ -16,10 +16,12 @@ from pathlib import Path
 SERIALIZED = r"C75(08|10|11|12|19|20)"
 WANTED = {  # in every instantiation of a kernel: what the machine code must show
     r"(?<!_)hopper_kernel.*Li128E": [
-        r"HGMMA\.64x128x16\.F32", r"UTMALDG\.2D", r"UTMASTG\.2D", r"STSM\.16", r"USETMAXREG", r"SYNCS\.PHASECHK",
+        r"HGMMA\.64x128x16\.F32", r"UTMALDG\.2D ", r"UTMALDG\.2D\.MULTICAST ",
+        r"UTMASTG\.2D", r"STSM\.16", r"USETMAXREG", r"SYNCS\.PHASECHK",
     ],
     r"(?<!_)hopper_kernel.*Li256E": [
-        r"HGMMA\.64x256x16\.F32", r"UTMALDG\.2D", r"UTMASTG\.2D", r"STSM\.16", r"USETMAXREG", r"SYNCS\.PHASECHK",
+        r"HGMMA\.64x256x16\.F32", r"UTMALDG\.2D ", r"UTMALDG\.2D\.MULTICAST ",
+        r"UTMASTG\.2D", r"STSM\.16", r"USETMAXREG", r"SYNCS\.PHASECHK",
     ],
     r"attention_hopper_kernel.*Li64E": [
         r"HGMMA\.64x128x16\.F32\S* R\d+, gdesc", r"HGMMA\.64x64x16\.F32\S* R\d+, R\d+, gdesc\S*tnspB",

@@ -10,6 +10,7 @@ constexpr int64_t div_up(int64_t n, int64_t d) { return (n + d - 1) / d; }
 struct Grid {
     dim3 blocks, threads;
     int shared_bytes = 0;
+    int cluster = 1;                                  // blocks along x that run together
 };
 
 // A thread for each of n elements.
@@ -22,6 +23,13 @@ template <class... P, class... A> void launch(const char* name, void (*kernel)(P
     c.blockDim = g.threads;
     c.dynamicSmemBytes = size_t(g.shared_bytes);
     c.stream = stream_in_use();
+    cudaLaunchAttribute together;
+    if (g.cluster > 1) {
+        together.id = cudaLaunchAttributeClusterDimension;
+        together.val.clusterDim = {unsigned(g.cluster), 1, 1};
+        c.attrs = &together;
+        c.numAttrs = 1;
+    }
 #ifdef LC_EMULATED
     emulator::name_launch(name);
 #endif

@@ -26,6 +26,8 @@ template <class F> auto unchecked(F f);
 
 // ---- what PTX does --------------------------------------------------------------------------------------------------
 
+int cluster_rank();
+void cluster_sync(Place at);
 void named_barrier(int id, int threads, bool wait, Place at);
 void load_matrix(uint32_t (&r)[4], const void* row, bool transposed, Place at);
 void store_matrix(void* row, const uint32_t (&r)[4], bool transposed, Place at);
@@ -38,10 +40,10 @@ void copy_async_wait(int pending, Place at);
 
 void mbarrier_init(void* barrier, int count);
 void mbarrier_fence_init();
-void mbarrier_arrive(void* barrier, int64_t bytes, Place at);      // bytes to expect besides
+void mbarrier_arrive(void* barrier, int64_t bytes, Place at, int rank = -1);     // bytes to expect besides; rank: in that block of the cluster
 void mbarrier_wait(void* barrier, int parity, Place at);
 
-void box_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[5], Place place);
+void box_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[5], Place place, uint32_t blocks = 0);     // a bit for each that gets it
 void box_store(const CUtensorMap* map, const void* from, const int (&at)[5], Place place);
 void box_store_commit();
 void box_store_wait(int pending, Place at);

@@ -39,11 +39,12 @@ void copy_async_wait(int pending, Place at) {
 
 namespace {
 
-MBarrier& barrier_at(const void* p, const char* who) {
+MBarrier& barrier_at(const void* p, const char* who, Block& block = *current->block) {
     Thread& t = *current;
     const uint32_t offset = shared_offset(p, 8);
-    const auto found = t.block->mbarriers.find(offset);
-    if (found == t.block->mbarriers.end()) fail(lc::text(who, ": no mbarrier was initialized at shared byte ", offset));
+    if (block.live == 0) fail(lc::text(who, ": block ", block.rank, " of the cluster has ended"));
+    const auto found = block.mbarriers.find(offset);
+    if (found == block.mbarriers.end()) fail(lc::text(who, ": no mbarrier was initialized at shared byte ", offset));
     MBarrier& b = found->second;
     if (b.made_by != t.id && b.made_at > t.clock[size_t(b.made_by)]) fail(lc::text(who, ": thread ", b.made_by, " initialized the mbarrier with no barrier in between"));
     return b;
@@ -71,10 +72,10 @@ void mbarrier_init(void* p, int count) {
 }
 void mbarrier_fence_init() { ++current->fences; }
 
-void mbarrier_arrive(void* p, int64_t bytes, Place at) {
+void mbarrier_arrive(void* p, int64_t bytes, Place at, int rank) {
     Thread& t = *current;
     t.at = at;
-    MBarrier& b = barrier_at(p, "mbarrier.arrive");
+    MBarrier& b = barrier_at(p, "mbarrier.arrive", rank < 0 ? *t.block : *t.block->cluster->at(size_t(rank)));
     if (b.pending == 0) fail("mbarrier.arrive: more arrivals than its count in one phase");
     b.bytes += bytes;
     --b.pending;
@@ -124,17 +125,31 @@ const TensorMap& checked(const CUtensorMap* opaque, uint32_t offset, const char*
 
 }  // namespace
 
-void box_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[5], Place place) {
+// f(block) for those of the cluster whose bit is set, each entered.
+template <class F> void each_block(Block& own, uint32_t blocks, F f) {
+    if (blocks >> own.cluster->size()) fail("TMA load: a block that the cluster does not have");
+    for (const auto& block : *own.cluster)
+        if (blocks >> block->rank & 1) {
+            enter(*block);
+            f(*block);
+        }
+    enter(own);
+}
+
+void box_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[5], Place place, uint32_t blocks) {
     Thread& t = *current;
     t.at = place;
-    MBarrier& b = barrier_at(barrier, "TMA load");
-    if (t.block->threads[size_t(b.made_by)].fences <= b.made_fences) fail("TMA load: the mbarrier was initialized without barrier_fence_init()");
-    const uint32_t offset = shared_offset(to, 16);
+    if (blocks == 0) blocks = 1u << t.block->rank;
+    const uint32_t offset = shared_offset(to, 16), barrier_offset = shared_offset(barrier, 8);
     const uint32_t bytes = checked(map, offset, "TMA load").box_bytes();
     shared_offset(to, bytes);
-    engine_will_write(offset, bytes, "TMA load");
+    each_block(*t.block, blocks, [&](Block& block) {
+        MBarrier& b = barrier_at(shared_memory + barrier_offset, "TMA load", block);
+        if (t.block->thread(b.made_by).fences <= b.made_fences) fail("TMA load: the mbarrier was initialized without barrier_fence_init()");
+        engine_will_write(offset, bytes, "TMA load");
+    });
     each_piece(map, offset, at, [](uint32_t, const uint8_t* global, uint32_t n) { if (global) check_global_read(global, n); });
-    BoxLoad load{map, offset, shared_offset(barrier, 8), {}, t.id, {}};
+    BoxLoad load{map, offset, barrier_offset, {}, blocks, t.id, {}};
     std::memcpy(load.at, at, sizeof(load.at));
     release_into(t, load.clock);
     t.block->loads.push_back(std::move(load));
@@ -144,16 +159,19 @@ bool deliver_one(Block& block) {
     if (block.loads.empty()) return false;
     BoxLoad load = std::move(block.loads.front());
     block.loads.pop_front();
-    each_piece(load.map, load.to, load.at, [&](uint32_t offset, const uint8_t* global, uint32_t bytes) {
-        if (global) std::memcpy(shared_memory + offset, global, bytes);
-        else std::memset(shared_memory + offset, 0, bytes);
-    });
     const uint32_t bytes = reinterpret_cast<const TensorMap*>(load.map)->box_bytes();
-    engine_wrote(load.to, bytes, load.by, load.clock[size_t(load.by)], true);
-    MBarrier& b = block.mbarriers.at(load.barrier);
-    join(b.clock, load.clock);
-    b.bytes -= bytes;
-    complete_if_due(b);
+    each_block(block, load.blocks, [&](Block& to) {
+        if (to.live == 0) fail(lc::text("TMA load: block ", to.rank, " of the cluster has ended"));
+        each_piece(load.map, load.to, load.at, [&](uint32_t offset, const uint8_t* global, uint32_t n) {
+            if (global) std::memcpy(shared_memory + offset, global, n);
+            else std::memset(shared_memory + offset, 0, n);
+        });
+        engine_wrote(load.to, bytes, load.by, load.clock[size_t(load.by)], true);
+        MBarrier& b = to.mbarriers.at(load.barrier);
+        join(b.clock, load.clock);
+        b.bytes -= bytes;
+        complete_if_due(b);
+    });
     return true;
 }
 

@@ -1,7 +1,7 @@
 // The emulated GPU: what its parts share. Kernels see only emulator.h and include/cuda_runtime.h.
 //
-// A launch runs its blocks one after the other. The threads of a block are fibers on the caller's own thread; a fiber
-// runs until it must wait. Asynchronous work (cp.async, TMA, wgmma) is done as late as the program allows: when it is
+// A launch runs its blocks one after the other, those of a cluster together. The threads of a block are fibers on the
+// caller's own thread; a fiber runs until it must wait. Asynchronous work (cp.async, TMA, wgmma) is done as late as the program allows: when it is
 // waited for, or when nothing else can go on. So what forgets to wait reads what is not there, and is told.
 //
 // The .cu sources are compiled with -fsanitize=thread, but it is memory.cpp, not that tool's runtime, that the
@@ -24,8 +24,9 @@ namespace emulator {
 
 constexpr int kWarp = 32, kWarpgroup = 128;
 constexpr uint32_t kSharedLimit = 232448, kSharedBase = 16;   // 16: nothing may rely on more than the program aligns itself
+constexpr int kMostBlocks = 2;                        // of a cluster
 
-using Clock = std::vector<uint32_t>;                  // per thread of the block: the last of its moments known here
+using Clock = std::vector<uint32_t>;                  // per thread of the cluster: the last of its moments known here
 void join(Clock& into, const Clock& from);
 
 struct Block;
@@ -55,7 +56,7 @@ struct StoreGroup {
 
 struct Thread {
     Block* block = nullptr;
-    int id = 0;
+    int id = 0;                                       // in the cluster
     uint3 index{};
     bool started = false, done = false;
     Waiting wait;
@@ -72,9 +73,10 @@ struct Thread {
     jmp_buf context;
     ucontext_t entry;
 
-    int warp() const { return id / kWarp; }
-    int lane() const { return id % kWarp; }
-    int group() const { return id / kWarpgroup; }
+    int place() const;                                // in the block
+    int warp() const { return place() / kWarp; }
+    int lane() const { return place() % kWarp; }
+    int group() const { return place() / kWarpgroup; }
 };
 
 // A warp-wide instruction: every lane of the mask brings its operands, the last one to come does the work for all.
@@ -105,6 +107,7 @@ struct BoxLoad {                                      // a TMA load under way
     const CUtensorMap* map;
     uint32_t to, barrier;
     int at[5];
+    uint32_t blocks;                                  // of the cluster that get it, a bit each
     int by;
     Clock clock;
 };
@@ -143,6 +146,8 @@ struct Cell {
 };
 
 struct Block {
+    std::vector<std::unique_ptr<Block>>* cluster = nullptr;
+    int rank = 0;                                     // in its cluster
     uint3 index{};
     dim3 size{}, grid{};
     uint32_t serial = 0, shared_bytes = 0;
@@ -150,14 +155,17 @@ struct Block {
     std::vector<Thread> threads;
     std::vector<Gathering> warps;
     std::vector<Warpgroup> groups;
-    NamedBarrier barriers[16];
+    NamedBarrier barriers[16], of_cluster;            // of_cluster: rank 0's serves for all
     std::map<uint32_t, MBarrier> mbarriers;
     std::deque<BoxLoad> loads;
     std::vector<std::vector<std::pair<uint16_t, uint32_t>>> readers;
+
+    Thread& thread(int id) const { return (*cluster)[size_t(id) / threads.size()]->threads[size_t(id) % threads.size()]; }
 };
+inline int Thread::place() const { return id % int(block->threads.size()); }
 
 extern Thread* current;                               // null outside of kernels
-extern uint8_t* shared_memory;                        // the running block's, kSharedLimit + 1 KiB bytes
+extern uint8_t* shared_memory;                        // the entered block's, kSharedLimit + 1 KiB bytes
 
 // scheduler.cpp
 [[noreturn]] void fail(const std::string& what);      // with kernel, block, thread and place; ends the launch
@@ -168,6 +176,7 @@ std::string name_of(const Thread& t);
 
 // memory.cpp
 uint32_t shared_offset(const void* p, uint32_t bytes);       // fails unless p lies in the block's shared memory
+void enter(Block& b);                                 // shared offsets and their checks are b's from here on
 void begin_block(Block& b);
 void check_read(uint64_t address, uint32_t bytes);
 void check_write(uint64_t address, uint32_t bytes);

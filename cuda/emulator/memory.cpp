@@ -66,13 +66,17 @@ void global_access(uint64_t p, uint32_t bytes, bool write) {
 
 // ---- shared memory ----------------------------------------------------------------------------------------------------
 
-Cell cells[kSharedLimit + 2048];
+constexpr uint32_t kSharedStride = (kSharedLimit + 2048 + 1023) / 1024 * 1024;
+
+Cell all_cells[kMostBlocks][kSharedLimit + 2048];
+Cell* cells = all_cells[0];                           // of the entered block
+Block* entered = nullptr;
 
 Cell& cell(uint32_t offset) {
     Cell& c = cells[offset];
-    if (c.block != current->block->serial) {
+    if (c.block != entered->serial) {
         c = {};
-        c.block = current->block->serial;
+        c.block = entered->serial;
     }
     return c;
 }
@@ -88,7 +92,7 @@ void note_reader(Cell& c, Thread& t, uint32_t moment) {
     if (c.readers < 0) {
         c.readers = int32_t(lists.size());
         lists.emplace_back(t.block->warps.size());
-        lists.back()[size_t(c.reader / kWarp)] = {c.reader, c.read_at};
+        lists.back()[size_t(t.block->thread(c.reader).warp())] = {c.reader, c.read_at};
     }
     lists[size_t(c.readers)][size_t(t.warp())] = {uint16_t(t.id), moment};
 }
@@ -99,7 +103,7 @@ void check_readers(const Cell& c, const Thread& t, uint32_t offset, const char* 
             fail(lc::text("race: ", who, " shared memory at byte ", offset, ", which thread ", reader, " reads with no barrier in between"));
     };
     if (c.readers >= 0) {
-        for (const auto& [reader, moment] : t.block->readers[size_t(c.readers)])
+        for (const auto& [reader, moment] : entered->readers[size_t(c.readers)])
             if (moment) check(reader, moment);
     } else if (c.read) {
         check(c.reader, c.read_at);
@@ -145,7 +149,14 @@ void access(uint64_t p, uint32_t bytes, bool write) {
 
 }  // namespace
 
+void enter(Block& b) {
+    static uint8_t* memory = static_cast<uint8_t*>(aligned_alloc(1024, kMostBlocks * kSharedStride));
+    entered = &b;
+    cells = all_cells[b.rank];
+    shared_memory = memory + uint32_t(b.rank) * kSharedStride;
+}
 void begin_block(Block& b) {
+    enter(b);
     if (b.index.x == 0 && b.index.y == 0 && b.index.z == 0) first_block_of_launch = b.serial;
     std::memset(shared_memory + kSharedBase, 0xFF, b.shared_bytes);      // NaN, should a value be used all the same
 }
@@ -195,7 +206,7 @@ void engine_reads(uint32_t offset, uint32_t bytes, const char* who) {
         if (c.in_flight) fail(lc::text(who, " reads shared memory at byte ", offset + i, ", which an asynchronous copy is still writing; a wait is missing"));
         if (!c.written) fail(lc::text(who, " reads shared memory at byte ", offset + i, " that nothing wrote"));
         check_writer(c, t, offset + i, who);
-        if (!c.by_engine && t.block->threads[c.writer].fences <= c.write_fences)
+        if (!c.by_engine && t.block->thread(c.writer).fences <= c.write_fences)
             fail(lc::text(who, " reads shared memory at byte ", offset + i, ", which thread ", c.writer, " wrote without fence_async_proxy()"));
     }
 }
@@ -222,7 +233,7 @@ void engine_wrote(uint32_t offset, uint32_t bytes, int by, uint32_t moment, bool
         c.writer = uint16_t(by);
         c.write_at = moment;
         c.by_engine = by_engine;
-        c.write_fences = by_engine ? 0 : current->block->threads[size_t(by)].fences;
+        c.write_fences = by_engine ? 0 : current->block->thread(by).fences;
     }
 }
 void set_busy(uint32_t offset, uint32_t bytes, int change) {

@@ -21,7 +21,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
     p->totalGlobalMem = size_t(4) << 30;
     p->sharedMemPerBlockOptin = ampere ? 101376 : kSharedLimit;
     p->major = ampere ? 8 : 9;
-    p->multiProcessorCount = 3;                       // few, so that a persistent kernel's blocks take several tiles
+    p->multiProcessorCount = 4;                       // few, so that a persistent kernel's blocks take several tiles
     p->l2CacheSize = 50 << 20;
     return cudaSuccess;
 }

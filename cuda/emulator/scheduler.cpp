@@ -7,7 +7,7 @@
 namespace emulator {
 
 Thread* current = nullptr;
-uint8_t* shared_memory = [] { return static_cast<uint8_t*>(aligned_alloc(1024, (kSharedLimit + 2048 + 1023) / 1024 * 1024)); }();
+uint8_t* shared_memory = nullptr;
 
 namespace {
 
@@ -22,14 +22,14 @@ uint32_t block_serial = 0;
 
 uint8_t* stack_of(int thread) {
     static uint8_t* stacks = [] {
-        void* p = mmap(nullptr, kStack * 1024, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void* p = mmap(nullptr, kStack * 1024 * kMostBlocks, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         return p == MAP_FAILED ? nullptr : static_cast<uint8_t*>(p);
     }();
     LC_CHECK(stacks, MemoryError, "emulator: no memory for the threads of a block");
     return stacks + kStack * size_t(thread);
 }
 
-void enter() {
+void begin() {
     body(argument);
     check_exit(*current);
     current->done = true;
@@ -39,6 +39,7 @@ void enter() {
 
 void resume(Thread& t) {
     current = &t;
+    enter(*t.block);
     if (!_setjmp(scheduler_context)) {
         if (t.started) _longjmp(t.context, 1);
         t.started = true;
@@ -46,7 +47,7 @@ void resume(Thread& t) {
         t.entry.uc_stack.ss_sp = stack_of(t.id);
         t.entry.uc_stack.ss_size = kStack;
         t.entry.uc_link = nullptr;
-        makecontext(&t.entry, enter, 0);
+        makecontext(&t.entry, begin, 0);
         setcontext(&t.entry);
     }
     current = nullptr;
@@ -58,8 +59,8 @@ std::string file_of(const Place& at) {
     return path.empty() ? "its start" : lc::text(cut == std::string::npos ? path : path.substr(cut), ":", at.line());
 }
 
-std::string deadlock(const Block& b) {
-    std::string out = "deadlock; no thread can go on:";
+std::string waiting(const Block& b) {
+    std::string out;
     int from = 0;
     for (size_t i = 1; i <= b.threads.size(); ++i) {
         const Thread &first = b.threads[size_t(from)], *t = i < b.threads.size() ? &b.threads[i] : nullptr;
@@ -70,20 +71,34 @@ std::string deadlock(const Block& b) {
     return out;
 }
 
-void run_block(Block& b) {
-    while (b.live > 0) {
+using Cluster = std::vector<std::unique_ptr<Block>>;
+
+int live(const Cluster& cluster) {
+    int threads = 0;
+    for (const auto& b : cluster) threads += b->live;
+    return threads;
+}
+
+void run_cluster(Cluster& cluster) {
+    while (live(cluster) > 0) {
         bool moved = false;
-        for (Thread& t : b.threads) {
-            if (t.done || (t.wait.ready && !t.wait.ready())) continue;
-            t.wait = {};
-            moved = true;
-            resume(t);
-            if (!failure.empty()) return;
-        }
-        if (!moved && !deliver_one(b)) failure = lc::text("[", kernel_name, "] block (", b.index.x, ", ", b.index.y, ", ", b.index.z, "): ", deadlock(b));
-        if (!failure.empty()) return;
+        for (const auto& b : cluster)
+            for (Thread& t : b->threads) {
+                if (t.done || (t.wait.ready && !t.wait.ready())) continue;
+                t.wait = {};
+                moved = true;
+                resume(t);
+                if (!failure.empty()) return;
+            }
+        for (const auto& b : cluster) moved = moved || deliver_one(*b);
+        if (moved) continue;
+        const uint3 first = cluster[0]->index;
+        failure = lc::text("[", kernel_name, "] block (", first.x, ", ", first.y, ", ", first.z, "): deadlock; no thread can go on:");
+        for (const auto& b : cluster) failure += waiting(*b);
+        return;
     }
-    if (!b.loads.empty()) failure = lc::text("[", kernel_name, "] the block ended before its TMA loads were waited for");
+    for (const auto& b : cluster)
+        if (!b->loads.empty()) failure = lc::text("[", kernel_name, "] the block ended before its TMA loads were waited for");
 }
 
 Gathering& gather(const char* what, uint32_t mask, void* mine, Place at) {
@@ -123,14 +138,14 @@ void warp_wide(const char* what, uint32_t mask, void* mine, Place at, const std:
 }
 
 std::string name_of(const Thread& t) {
-    return lc::text("block (", t.block->index.x, ", ", t.block->index.y, ", ", t.block->index.z, ") thread ", t.id, " (warp ", t.warp(), ", lane ", t.lane(),
+    return lc::text("block (", t.block->index.x, ", ", t.block->index.y, ", ", t.block->index.z, ") thread ", t.place(), " (warp ", t.warp(), ", lane ", t.lane(),
                     "), past ", file_of(t.at));
 }
 
 void fail(const std::string& what) {
     failure = lc::text("[", kernel_name, "] ", current ? name_of(*current) + ": " : "", what);
     if (current) _longjmp(scheduler_context, 1);
-    throw lc::Error("emulator: " + failure);
+    throw lc::Error("emulator: " + std::exchange(failure, ""));
 }
 
 void give_up(Place at) { fail(lc::text("what line ", at.line(), " of ", at.file_name(), " requires does not hold: an index out of range?")); }
@@ -157,6 +172,29 @@ void acquire_from(Thread& t, const Clock& clock) { join(t.clock, clock); }
 
 // ---- barriers and warps ---------------------------------------------------------------------------------------------
 
+namespace {
+
+// One more is here; goes on when all that are wanted have come.
+void meet(NamedBarrier& n, std::function<int()> wanted, bool wait, const char* what, Place at) {
+    Thread& t = *current;
+    ++n.here;
+    release_into(t, n.clock);
+    const auto advance = [&n, wanted = std::move(wanted)] {
+        if (n.here < wanted()) return;
+        n.here = 0;
+        n.complete = std::exchange(n.clock, {});
+        ++n.generation;
+    };
+    if (!wait) return advance();
+    wait_until(what, at, [&n, advance, generation = n.generation] {
+        if (n.generation == generation) advance();
+        return n.generation != generation;
+    });
+    acquire_from(t, n.complete);
+}
+
+}  // namespace
+
 void named_barrier(int id, int wanted, bool wait, Place at) {
     Thread& t = *current;
     NamedBarrier& n = t.block->barriers[id];
@@ -164,20 +202,13 @@ void named_barrier(int id, int wanted, bool wait, Place at) {
     if (wanted > 0 && (wanted % kWarp || wanted > int(t.block->threads.size()))) fail(lc::text("barrier ", id, " of ", wanted, " threads: must be a multiple of 32, at most the block"));
     if (n.here > 0 && n.wanted != wanted) fail(lc::text("barrier ", id, ": this thread counts to ", wanted, ", others to ", n.wanted));
     n.wanted = wanted;
-    ++n.here;
-    release_into(t, n.clock);
-    const auto advance = [&n, block = t.block] {
-        if (n.here < (n.wanted ? n.wanted : block->live)) return;
-        n.here = 0;
-        n.complete = std::exchange(n.clock, {});
-        ++n.generation;
-    };
-    if (!wait) return advance();
-    wait_until("a barrier", at, [&n, advance, generation = n.generation] {
-        if (n.generation == generation) advance();
-        return n.generation != generation;
-    });
-    acquire_from(t, n.complete);
+    meet(n, [&n, block = t.block] { return n.wanted ? n.wanted : block->live; }, wait, "a barrier", at);
+}
+
+int cluster_rank() { return current->block->rank; }
+void cluster_sync(Place at) {
+    const Cluster& cluster = *current->block->cluster;
+    meet(cluster[0]->of_cluster, [&cluster] { return live(cluster); }, true, "the cluster's barrier", at);
 }
 
 void syncthreads(Place at) { named_barrier(0, 0, true, at); }
@@ -241,31 +272,39 @@ void run(const cudaLaunchConfig_t& c, void (*f)(void*), void* a) {
     LC_CHECK(c.gridDim.x && c.gridDim.y && c.gridDim.z && c.gridDim.y < 65536 && c.gridDim.z < 65536, Error, "emulator: [", kernel_name, "] a grid of ",
              c.gridDim.x, " x ", c.gridDim.y, " x ", c.gridDim.z);
     LC_CHECK(c.dynamicSmemBytes <= kSharedLimit, Error, "emulator: [", kernel_name, "] ", c.dynamicSmemBytes, " bytes of shared memory");
+    const unsigned blocks = c.numAttrs ? c.attrs->val.clusterDim.x : 1;
+    LC_CHECK(blocks >= 1 && blocks <= kMostBlocks && c.gridDim.x % blocks == 0, Error, "emulator: [", kernel_name, "] ", c.gridDim.x, " blocks in clusters of ", blocks);
     body = f;
     argument = a;
     for (unsigned z = 0; z < c.gridDim.z; ++z)
         for (unsigned y = 0; y < c.gridDim.y; ++y)
-            for (unsigned x = 0; x < c.gridDim.x; ++x) {
-                Block b;
-                b.index = {x, y, z};
-                b.size = c.blockDim;
-                b.grid = c.gridDim;
-                b.serial = ++block_serial;
-                b.shared_bytes = uint32_t(c.dynamicSmemBytes);
-                b.live = int(threads);
-                b.threads = std::vector<Thread>(threads);
-                b.warps.resize((threads + kWarp - 1) / kWarp);
-                b.groups.resize((threads + kWarpgroup - 1) / kWarpgroup);
-                for (unsigned i = 0; i < threads; ++i) {
-                    Thread& t = b.threads[i];
-                    t.block = &b;
-                    t.id = int(i);
-                    t.index = {i % c.blockDim.x, i / c.blockDim.x % c.blockDim.y, i / c.blockDim.x / c.blockDim.y};
-                    t.clock.assign(threads, 0);
-                    t.clock[i] = 1;
+            for (unsigned x = 0; x < c.gridDim.x; x += blocks) {
+                Cluster cluster;
+                for (unsigned rank = 0; rank < blocks; ++rank) {
+                    cluster.push_back(std::make_unique<Block>());
+                    Block& b = *cluster.back();
+                    b.cluster = &cluster;
+                    b.rank = int(rank);
+                    b.index = {x + rank, y, z};
+                    b.size = c.blockDim;
+                    b.grid = c.gridDim;
+                    b.serial = ++block_serial;
+                    b.shared_bytes = uint32_t(c.dynamicSmemBytes);
+                    b.live = int(threads);
+                    b.threads = std::vector<Thread>(threads);
+                    b.warps.resize((threads + kWarp - 1) / kWarp);
+                    b.groups.resize((threads + kWarpgroup - 1) / kWarpgroup);
+                    for (unsigned i = 0; i < threads; ++i) {
+                        Thread& t = b.threads[i];
+                        t.block = &b;
+                        t.id = int(rank * threads + i);
+                        t.index = {i % c.blockDim.x, i / c.blockDim.x % c.blockDim.y, i / c.blockDim.x / c.blockDim.y};
+                        t.clock.assign(blocks * threads, 0);
+                        t.clock[size_t(t.id)] = 1;
+                    }
+                    begin_block(b);
                 }
-                begin_block(b);
-                run_block(b);
+                run_cluster(cluster);
                 if (!failure.empty()) {
                     const std::string what = std::exchange(failure, "");
                     throw lc::Error("emulator: " + what);

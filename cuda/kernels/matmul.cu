@@ -159,7 +159,8 @@ template <class T> void matmul_forward(const MatmulForward<T>& args) {
     if (LC_UNLIKELY(log_enabled())) {
         constexpr const char* kNames[] = {"wgmma", "mma", "scalar"};
         log(text("[matmul] cuda ", kNames[int(p.kernel)], " ", p.tile_m, "x", p.tile_n, " ", name(dtype_of<T>), " batch=", f.batch, " m=", f.m, " n=", f.n, " k=", f.k,
-                 ": ", p.tiles_m * p.tiles_n * f.batch, " tiles", p.parts > 1 ? text(" in ", p.parts, " parts") : ""));
+                 ": ", p.tiles_m * p.tiles_n * f.batch, " tiles", p.parts > 1 ? text(" in ", p.parts, " parts") : "",
+                 p.cluster > 1 ? ", clusters of 2" : ""));
     }
     if constexpr (sizeof(T) == 2) {
         if (p.parts > 1) {

@@ -33,7 +33,8 @@ struct CudaMatmulPlan {
                                   tensor,             // mma.sync and cp.async
                                   scalar } kernel;    // multiply-adds in float or double
     int tile_m, tile_n;
-    int64_t tiles_m, tiles_n;
+    int64_t tiles_m, tiles_n;                         // tiles_m: a multiple of cluster
+    int cluster;                                      // hopper: blocks, of tiles below each other, that share their tiles of b
     int64_t parts, part_k;                            // k in parts of this depth, each a sum of its own, added in order
     int64_t blocks;                                   // hopper: blocks launched, each takes every blocks-th tile of a part
     int group;                                        // hopper: rows of tiles walked together, so that b stays in L2
@@ -41,6 +42,7 @@ struct CudaMatmulPlan {
 
 constexpr int kTensorTile = 128, kTensorDepth = 64, kTensorStages = 3;
 constexpr int kHopperDepth = 64;
+constexpr int64_t kMostOfHopper = int64_t(1) << 30;       // the copy engine counts in 32 bits
 
 constexpr int64_t tiles_of(int64_t n, int64_t tile) { return (n + tile - 1) / tile; }
 
@@ -79,7 +81,7 @@ constexpr CudaMatmulPlan cuda_matmul_plan(const MatmulQuestion& q) {
         p.kernel = CudaMatmulPlan::Kernel::scalar;
         p.tile_m = p.tile_n = q.bytes == 4 ? 128 : 64;
     } else if (q.architecture == 90 && q.batch == 1 && q.k > 0 && q.a.aligned && q.b.aligned && q.y_aligned && !q.accumulate &&
-               layout_of(q.a) != Layout::loose && layout_of(q.b) != Layout::loose) {
+               layout_of(q.a) != Layout::loose && layout_of(q.b) != Layout::loose && q.m < kMostOfHopper && q.n < kMostOfHopper && q.k < kMostOfHopper) {
         p.kernel = CudaMatmulPlan::Kernel::hopper;
         p.tile_m = 128;
         // 256 columns load the fewest bytes per product, 128 fill the multiprocessors of a small one
@@ -94,18 +96,22 @@ constexpr CudaMatmulPlan cuda_matmul_plan(const MatmulQuestion& q) {
     else cut_depth(q, p);
     p.tiles_m = tiles_of(q.m, p.tile_m);
     p.tiles_n = tiles_of(q.n, p.tile_n);
-    const int64_t all = p.tiles_m * p.tiles_n * p.parts;
-    p.blocks = all < q.multiprocessors ? all : q.multiprocessors;
+    const int64_t columns = p.tiles_n * p.parts, pairs = tiles_of(p.tiles_m, 2) * columns, places = q.multiprocessors / 2;
+    // An odd last row of tiles is a pair all the same: not where that takes one more round.
+    p.cluster = p.kernel == CudaMatmulPlan::Kernel::hopper && p.tiles_m > 1 && places > 0 && tiles_of(pairs, places) <= tiles_of(p.tiles_m * columns, q.multiprocessors) ? 2 : 1;
+    p.tiles_m = tiles_of(p.tiles_m, p.cluster) * p.cluster;
+    const int64_t all = p.tiles_m * columns, most = q.multiprocessors / p.cluster * p.cluster;
+    p.blocks = all < most ? all : most;
     return p;
 }
 
 // Tile number t in the order blocks take them: `group` rows of tiles at a time, down each column of the group first.
 struct TilePlace {
-    int64_t m, n;
+    int m, n;
 };
-constexpr TilePlace tile_place(int64_t t, int64_t tiles_m, int64_t tiles_n, int group) {
-    const int64_t per_group = group * tiles_n, first = t / per_group * group;
-    const int64_t rows = tiles_m - first < group ? tiles_m - first : group, in_group = t % per_group;
+constexpr TilePlace tile_place(int t, int tiles_m, int tiles_n, int group) {
+    const int per_group = group * tiles_n, first = t / per_group * group;
+    const int rows = tiles_m - first < group ? tiles_m - first : group, in_group = t % per_group;
     return {first + in_group % rows, in_group / rows};
 }
 

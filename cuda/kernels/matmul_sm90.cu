@@ -3,7 +3,9 @@
 // One block a multiprocessor takes tiles of 128 x 256 (or 128) of y in turn. A producer thread keeps a ring of 64-deep
 // slices of a and b full; two warpgroups of consumers hold 64 rows of the tile each, and store it through the copy engine
 // while the producer is already loading the next tile's slices. Where k is cut into parts, a tile is taken once for each, and
-// its sums go to that part's floats. Compute bound: 48 KB a stage for 4.2 million products.
+// its sums go to that part's floats. A pair of blocks has tiles below each other; each loads half of b's slice for both, so
+// that a pair reads 64 KB of L2 a slice instead of 96. Compute bound: 48 KB a stage for 4.2 million products.
+#include "cuda/arch/cluster.cuh"
 #include "cuda/arch/matrix.cuh"
 #include "cuda/arch/pipeline.cuh"
 #include "cuda/arch/warp.cuh"
@@ -37,25 +39,27 @@ struct Curve {
 };
 
 struct Problem {
-    int64_t m, n, k, tiles_m, tiles_n, parts, part_k;
+    int m, n, k, tiles_m, tiles_n, parts, part_k, group;
+    int pair;                                         // 1: two blocks make a cluster
     float* sums;                                      // of the parts, or null
     const void* bias;
     bool keep_before;
-    int group;
     Curve curve;
 };
 
 // ---- device -----------------------------------------------------------------------------------------------------------
 
-// What a block does at once: a tile, and a part of its depth.
+// What a block does at once: a tile, and a part of its depth. A pair of blocks counts as one.
 struct Work {
-    int row, col, begin, end;
-    int64_t part;
+    int part, row, col, begin, end;
 };
-template <int cols> __device__ __forceinline__ Work work(int64_t number, const Problem& p) {
-    const int64_t tiles = p.tiles_m * p.tiles_n, part = number / tiles, begin = part * p.part_k;
-    const TilePlace tile = tile_place(number - part * tiles, p.tiles_m, p.tiles_n, p.group);
-    return {int(tile.m * kRows), int(tile.n * cols), int(begin), int(begin + p.part_k < p.k ? begin + p.part_k : p.k), part};
+__device__ __forceinline__ int all_work(const Problem& p) { return (p.tiles_m >> p.pair) * p.tiles_n * p.parts; }
+__device__ __forceinline__ int first_work(const Problem& p) { return int(blockIdx.x) >> p.pair; }
+__device__ __forceinline__ int next_work(const Problem& p) { return int(gridDim.x) >> p.pair; }
+template <int cols> __device__ __forceinline__ Work work(int number, const Problem& p) {
+    const int rows = p.tiles_m >> p.pair, tiles = rows * p.tiles_n, part = number / tiles, begin = part * p.part_k;
+    const TilePlace tile = tile_place(number - part * tiles, rows, p.tiles_n, p.group);
+    return {part, ((tile.m << p.pair) + (int(blockIdx.x) & p.pair)) * kRows, tile.n * cols, begin, begin + p.part_k < p.k ? begin + p.part_k : p.k};
 }
 
 __device__ __forceinline__ float bent(const Curve& c, float z) {
@@ -80,8 +84,9 @@ struct Place {
 template <class T, int cols, bool a_across, bool b_across>
 __device__ __forceinline__ void produce(Shared<T, cols>& s, const CUtensorMap& map_a, const CUtensorMap& map_b, const Problem& p) {
     constexpr int kBytes = (kRows + cols) * kDepth * int(sizeof(T));         // a box counts whole, also outside the matrix
+    const int own = cols >> p.pair, first = p.pair ? cluster_rank() * own : 0;      // columns of b that this block loads
     Place at;
-    for (int64_t number = blockIdx.x; number < p.tiles_m * p.tiles_n * p.parts; number += gridDim.x) {
+    for (int number = first_work(p); number < all_work(p); number += next_work(p)) {
         const Work w = work<cols>(number, p);
         for (int k = w.begin; k < w.end; k += kDepth) {
             phase_wait(s.empty[at.stage], at.lap ^ 1);                       // the first lap finds every stage empty
@@ -90,9 +95,12 @@ __device__ __forceinline__ void produce(Shared<T, cols>& s, const CUtensorMap& m
             if (a_across)
                 for (int i = 0; i < kRows; i += 64) box_load(&s.a[at.stage][i * kDepth], map_a, full, w.row + i, k);
             else box_load(s.a[at.stage], map_a, full, k, w.row);
-            if (b_across)
-                for (int j = 0; j < cols; j += 64) box_load(&s.b[at.stage][j * kDepth], map_b, full, w.col + j, k);
-            else box_load(s.b[at.stage], map_b, full, k, w.col);
+            for (int j = first; j < first + own; j += b_across ? 64 : own) {
+                T* to = &s.b[at.stage][j * kDepth];
+                const int x = b_across ? w.col + j : k, y = b_across ? k : w.col + j;
+                if (p.pair) box_load_to(0b11, to, map_b, full, x, y);
+                else box_load(to, map_b, full, x, y);
+            }
             at.advance();
         }
     }
@@ -100,8 +108,16 @@ __device__ __forceinline__ void produce(Shared<T, cols>& s, const CUtensorMap& m
 
 // One consumer's 64 x cols of a tile: sums in registers. Depth is walked in fours of 16.
 template <class T, int cols, bool a_across, bool b_across>
-__device__ __forceinline__ void multiply(Shared<T, cols>& s, int consumer, Place& at, int depth, float (&sum)[cols / 2]) {
-    const bool first_thread = threadIdx.x % 128 == 0;
+__device__ __forceinline__ void multiply(Shared<T, cols>& s, int consumer, Place& at, int depth, bool pair, float (&sum)[cols / 2]) {
+    const int thread = int(threadIdx.x) % 128;
+    const auto release = [&](PhaseBarrier* empty) {   // told to every block that loads into this one's ring
+        if (!empty) return;
+        if (!pair) {
+            if (thread == 0) phase_arrive(*empty);
+        } else if (thread < 2) {
+            phase_arrive_at(*empty, thread);
+        }
+    };
     PhaseBarrier* before = nullptr;
     for (int done = 0; done < depth; done += kDepth) {
         phase_wait(s.full[at.stage], at.lap);
@@ -113,18 +129,18 @@ __device__ __forceinline__ void multiply(Shared<T, cols>& s, int consumer, Place
             warpgroup_multiply<T, cols, a_across, b_across>(sum, advanced(a, i * (a_across ? 2048 : 32)), advanced(b, i * (b_across ? 2048 : 32)), done > 0 || i > 0);
         warpgroup_commit();
         warpgroup_wait<1>();                          // one stage's products stay under way; those before are done
-        if (first_thread && before) phase_arrive(*before);
+        release(before);
         before = &s.empty[at.stage];
         at.advance();
     }
     warpgroup_wait<0>();
     warpgroup_settle(sum);
-    if (first_thread && before) phase_arrive(*before);
+    release(before);
 }
 
 // The same sums as they are, to the floats of a part; whole tiles have a place there.
 template <int cols> __device__ __forceinline__ void store_sums(const Problem& p, const Work& w, int consumer, const float (&sum)[cols / 2]) {
-    const int64_t stride = p.tiles_n * cols, row = w.part * p.tiles_m * kRows + w.row + consumer * 64 + warp_id() % 4 * 16 + lane_id() / 4;
+    const int64_t stride = int64_t(p.tiles_n) * cols, row = int64_t(w.part) * p.tiles_m * kRows + w.row + consumer * 64 + warp_id() % 4 * 16 + lane_id() / 4;
     float* to = p.sums + row * stride + w.col + lane_id() % 4 * 2;
 #pragma unroll
     for (int i = 0; i < cols / 2; i += 4) {
@@ -166,13 +182,14 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_kernel(const __grid_consta
     if (threadIdx.x == 0) {
         for (int i = 0; i < kStages; ++i) {
             phase_init(s.full[i], 1);
-            phase_init(s.empty[i], kConsumers);
+            phase_init(s.empty[i], kConsumers << p.pair);
         }
         phase_fence_init();
         box_prefetch(map_a);
         box_prefetch(map_b);
     }
-    __syncthreads();                                  // everybody sees the barriers
+    if (p.pair) cluster_sync();
+    else __syncthreads();                             // everybody sees the barriers
 
     if (threadIdx.x >= 128 * kConsumers) {
         give_registers<kProducerRegisters>();
@@ -183,11 +200,11 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_kernel(const __grid_consta
         const T* bias = static_cast<const T*>(p.bias);
         Place at;
         int stores = 0;
-        for (int64_t number = blockIdx.x; number < p.tiles_m * p.tiles_n * p.parts; number += gridDim.x) {
+        for (int number = first_work(p); number < all_work(p); number += next_work(p)) {
             const Work w = work<cols>(number, p);
             const int row = w.row + consumer * 64, col = w.col;
             float sum[cols / 2];
-            multiply<T, cols, a_across, b_across>(s, consumer, at, w.end - w.begin, sum);
+            multiply<T, cols, a_across, b_across>(s, consumer, at, w.end - w.begin, p.pair, sum);
             if constexpr (a_across) {                 // the plan cuts no other
                 if (p.sums) {
                     store_sums<cols>(p, w, consumer, sum);
@@ -211,6 +228,7 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_kernel(const __grid_consta
         }
         if (threadIdx.x % 128 == 0) box_store_finish();                      // shared memory must outlive its last reader
     }
+    if (p.pair) cluster_sync();                // also the other block's last arrival here
 }
 
 // ---- host ---------------------------------------------------------------------------------------------------------------
@@ -238,11 +256,13 @@ template <class T, int cols> void run(const MatmulForward<T>& f, const CudaMatmu
     const auto kernel = a_across ? b_across ? hopper_kernel<T, cols, true, true> : hopper_kernel<T, cols, true, false>
         : b_across               ? hopper_kernel<T, cols, false, true>
                                  : hopper_kernel<T, cols, false, false>;
-    const CUtensorMap a = operand_map(f.a, f.a_row, f.a_depth, f.m, f.k, kRows), b = operand_map(f.b, f.b_col, f.b_depth, f.n, f.k, cols);
+    const CUtensorMap a = operand_map(f.a, f.a_row, f.a_depth, f.m, f.k, kRows), b = operand_map(f.b, f.b_col, f.b_depth, f.n, f.k, cols / p.cluster);
     const CUtensorMap y = encode({f.y, dtype_of<T>, f.n, f.m, f.y_row, kSlab, kSlab});
     const CUtensorMap before = f.before ? encode({f.before, dtype_of<T>, f.n, f.m, f.y_row, kSlab, kSlab}) : y;
-    const Problem problem{f.m, f.n, f.k, p.tiles_m, p.tiles_n, p.parts, p.part_k, parts, f.bias, f.before != nullptr, p.group, curve_of(f.activation)};
-    launch("matmul", kernel, {dim3(unsigned(p.blocks)), dim3(kThreads), shared_bytes<Shared<T, cols>>}, a, b, y, before, problem);
+    const int pair = p.cluster - 1;
+    const Problem problem{int(f.m), int(f.n), int(f.k), int(p.tiles_m), int(p.tiles_n), int(p.parts), int(p.part_k), p.group >> pair, pair, parts, f.bias,
+                          f.before != nullptr, curve_of(f.activation)};
+    launch("matmul", kernel, {dim3(unsigned(p.blocks)), dim3(kThreads), shared_bytes<Shared<T, cols>>, p.cluster}, a, b, y, before, problem);
 }
 
 }  // namespace

@@ -38,7 +38,8 @@ struct Operand {
 
 // The tiles of y, and where k is cut: the depth of a part, and where the parts' sums go, or null.
 struct Cut {
-    int64_t tiles_m, tiles_n, part_k;
+    int tiles_m, tiles_n;
+    int64_t part_k;
     float* sums;
 };
 
@@ -83,9 +84,9 @@ template <class T, bool across> __device__ __forceinline__ void load_b(uint32_t 
 template <class T, bool a_across, bool b_across>
 __global__ __launch_bounds__(kThreads) void tensor_kernel(MatmulForward<T> f, Operand oa, Operand ob, Cut cut) {
     auto& ring = shared_memory<Ring<T>>();
-    const int64_t tiles = cut.tiles_m * cut.tiles_n, number = blockIdx.x / tiles, entry = cut.sums ? 0 : number;
-    const TilePlace tile = tile_place(blockIdx.x - number * tiles, cut.tiles_m, cut.tiles_n, 8);
-    const int64_t row0 = tile.m * kTile, col0 = tile.n * kTile, k0 = cut.sums ? number * cut.part_k : 0;
+    const int tiles = cut.tiles_m * cut.tiles_n, number = int(blockIdx.x) / tiles;
+    const TilePlace tile = tile_place(int(blockIdx.x) - number * tiles, cut.tiles_m, cut.tiles_n, 8);
+    const int64_t row0 = int64_t(tile.m) * kTile, col0 = int64_t(tile.n) * kTile, entry = cut.sums ? 0 : number, k0 = cut.sums ? number * cut.part_k : 0;
     const T* a = f.a + (f.a_offsets ? f.a_offsets[entry] : entry * f.a_batch);
     const T* b = f.b + (f.b_offsets ? f.b_offsets[entry] : entry * f.b_batch);
     const int64_t depth = f.k - k0 < cut.part_k ? f.k - k0 : cut.part_k, steps = (depth + kDepth - 1) / kDepth;
@@ -128,7 +129,7 @@ __global__ __launch_bounds__(kThreads) void tensor_kernel(MatmulForward<T> f, Op
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
                 const int64_t row = row0 + warp_row + 16 * i + g + 8 * (e / 2), col = col0 + warp_col + 8 * j + 2 * t + e % 2;
-                if (cut.sums) cut.sums[(number * cut.tiles_m * kTile + row) * cut.tiles_n * kTile + col] = sum[i][j][e];
+                if (cut.sums) cut.sums[(int64_t(number) * cut.tiles_m * kTile + row) * cut.tiles_n * kTile + col] = sum[i][j][e];
                 else if (row < f.m && col < f.n) finish(f, sum[i][j][e], col, entry * f.y_batch + row * f.y_row + col);
             }
 }
@@ -149,7 +150,7 @@ template <class T> void matmul_tensor(const MatmulForward<T>& f, const CudaMatmu
     const auto kernel = a_across ? b_across ? tensor_kernel<T, true, true> : tensor_kernel<T, true, false>
         : b_across               ? tensor_kernel<T, false, true>
                                  : tensor_kernel<T, false, false>;
-    launch("matmul", kernel, {dim3(unsigned(p.tiles_m * p.tiles_n * f.batch * p.parts)), dim3(kThreads), shared_bytes<Ring<T>>}, f, oa, ob, Cut{p.tiles_m, p.tiles_n, p.part_k, parts});
+    launch("matmul", kernel, {dim3(unsigned(p.tiles_m * p.tiles_n * f.batch * p.parts)), dim3(kThreads), shared_bytes<Ring<T>>}, f, oa, ob, Cut{int(p.tiles_m), int(p.tiles_n), p.part_k, parts});
 }
 
 template void matmul_tensor(const MatmulForward<bfloat16>&, const CudaMatmulPlan&, float*);

@@ -18,7 +18,7 @@ using Kernel = CudaMatmulPlan::Kernel;
 static_assert(plan(4096, 4096, 4096).kernel == Kernel::hopper);
 static_assert(plan(37, 24, 8).kernel == Kernel::hopper);
 static_assert(plan(37, 29, 19).kernel == Kernel::tensor, "rows that are no multiple of 16 bytes");
-static_assert(plan(4096, 4096, 4096, 2, 80).kernel == Kernel::tensor);
+static_assert(plan(4096, 4096, 4096, 2, 80).kernel == Kernel::tensor && plan(int64_t(1) << 31, 8, 8).kernel == Kernel::tensor);
 static_assert(plan(4096, 4096, 4096, 4).kernel == Kernel::scalar, "float32 is not rounded to tf32 unasked");
 static_assert(plan(64, 64, 0).kernel == Kernel::tensor, "no product at all is no work for a pipeline");
 
@@ -44,10 +44,16 @@ static_assert(parts_cover(gradient(4096, 4096, 4096), false) && parts_cover(grad
 static_assert(parts_cover(linear(64, 64, 65536), false) && parts_cover(linear(1, 768, 65536, 2, 80), false) && cuda_matmul_plan(linear(64, 64, 65536, 4)).parts == 1);
 static_assert(cuda_matmul_plan(gradient(768, 768, 65536)).blocks > 120, "18 tiles of 132 multiprocessors without parts");
 
+// Pairs of tiles share b, unless an odd row of tiles would cost a round of its own; every block has a tile of each of its pairs.
+constexpr bool paired(const CudaMatmulPlan& p, int cluster) { return p.cluster == cluster && p.tiles_m % cluster == 0 && p.blocks % cluster == 0 && p.blocks > 0; }
+static_assert(paired(plan(4096, 4096, 4096), 2) && paired(plan(16384, 768, 768), 2) && paired(plan(129, 520, 64), 2) && paired(plan(128, 4096, 4096), 1));
+static_assert(paired(plan(384, 44 * 128, 64), 1), "3 x 44 tiles are one round, 2 x 44 pairs two");
+static_assert(paired(plan(37, 29, 19), 1) && paired(plan(4096, 4096, 4096, 2, 80), 1) && paired(cuda_matmul_plan(gradient(768, 768, 65536)), 2));
+
 // Every tile has one number.
-constexpr bool all_tiles_once(int64_t tiles_m, int64_t tiles_n, int group) {
+constexpr bool all_tiles_once(int tiles_m, int tiles_n, int group) {
     bool seen[512] = {};
-    for (int64_t t = 0; t < tiles_m * tiles_n; ++t) {
+    for (int t = 0; t < tiles_m * tiles_n; ++t) {
         const TilePlace p = tile_place(t, tiles_m, tiles_n, group);
         if (p.m < 0 || p.m >= tiles_m || p.n < 0 || p.n >= tiles_n || seen[p.m * tiles_n + p.n]) return false;
         seen[p.m * tiles_n + p.n] = true;

@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include "cuda/arch/async_copy.cuh"
+#include "cuda/arch/cluster.cuh"
 #include "cuda/arch/convert.cuh"
 #include "cuda/arch/matrix.cuh"
 #include "cuda/arch/pipeline.cuh"
@@ -135,6 +136,42 @@ __global__ __launch_bounds__(128) void product(const __grid_constant__ CUtensorM
     }
 }
 
+// ---- clusters: two blocks load half of a tile each, for both; twice, so that the second round must wait for the first --------
+
+enum class ClusterBug { none,
+                        no_begin,
+                        no_end,
+                        own_only };
+
+struct alignas(1024) Shared2 {
+    bfloat16 x[2 * 64 * 64];
+    PhaseBarrier full, empty;
+};
+
+__global__ __launch_bounds__(64) void both_halves(const __grid_constant__ CUtensorMap x, bfloat16* y, ClusterBug bug) {
+    auto& s = shared_memory<Shared2>();
+    const int rank = cluster_rank();
+    if (threadIdx.x == 0) {
+        phase_init(s.full, 1);
+        phase_init(s.empty, bug == ClusterBug::own_only ? 1 : 2);
+        phase_fence_init();
+    }
+    if (bug == ClusterBug::no_begin) __syncthreads();
+    else cluster_sync();
+    for (int round = 0; round < 2; ++round) {
+        if (threadIdx.x == 0) {
+            phase_wait(s.empty, round ^ 1);
+            phase_arrive_expecting(s.full, int(sizeof(s.x)));
+            box_load_to(0b11, s.x + rank * 64 * 64, x, s.full, 0, rank * 64);
+        }
+        phase_wait(s.full, round);
+        for (int i = int(threadIdx.x); i < 2 * 64 * 64; i += 64) y[rank * 2 * 64 * 64 + i] = s.x[i];
+        __syncthreads();                              // all have read
+        if (threadIdx.x < 2 && (bug != ClusterBug::own_only || int(threadIdx.x) == rank)) phase_arrive_at(s.empty, int(threadIdx.x));
+    }
+    if (bug != ClusterBug::no_end) cluster_sync();
+}
+
 // ---- the cases ----------------------------------------------------------------------------------------------------------
 
 const Device kGpu{Device::Type::cuda, 0};
@@ -165,6 +202,11 @@ void run_product(Bug bug) {
         }
 }
 
+void run_cluster(ClusterBug bug) {
+    Array<bfloat16> x(2 * 64 * 64), y(4 * 64 * 64);
+    launch("cluster", both_halves, {dim3(2), dim3(64), shared_bytes<Shared2>, 2}, encode({x.data, DType::bfloat16, 64, 128, 64, 64, 64}), y.data, bug);
+}
+
 template <class... P, class... A> void simple(void (*kernel)(P...), int blocks, A... a) { launch("planted", kernel, {dim3(unsigned(blocks)), dim3(64), shared_bytes<Row>}, a...); }
 
 const std::map<std::string, std::function<void()>> kCases = {
@@ -191,6 +233,10 @@ const std::map<std::string, std::function<void()>> kCases = {
     {"unswizzled", [] { run_product(Bug::unswizzled); }},
     {"sound_registers", [] { run_product(Bug::none_of_registers); }},
     {"early_change", [] { run_product(Bug::early_change); }},
+    {"sound_cluster", [] { run_cluster(ClusterBug::none); }},
+    {"cluster_no_begin", [] { run_cluster(ClusterBug::no_begin); }},
+    {"cluster_no_end", [] { run_cluster(ClusterBug::no_end); }},
+    {"cluster_own_only", [] { run_cluster(ClusterBug::own_only); }},
 };
 
 }  // namespace

@@ -35,6 +35,10 @@ FOUND = {
     "wrong_step": "wrong result",
     "unswizzled": "wrong result",
     "early_change": "changed registers of a before the wait",
+    "sound_cluster": "sound",
+    "cluster_no_begin": "initialized the mbarrier with no barrier in between",
+    "cluster_no_end": "block 0 of the cluster has ended",
+    "cluster_own_only": "race: TMA load",
 }
 
 
