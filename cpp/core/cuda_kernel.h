@@ -9,15 +9,20 @@
 
 // LC_CUDA_WIDER_KERNEL(name, Args): the same where the CPU's kernel is for float32 and float64 alone.
 // LC_CUDA_ONLY_KERNEL(name, Args): a kernel the CPU needs none of; lc::cuda::name, never called in a build without CUDA.
-#if defined(LC_ISA)
-#define LC_CUDA_ONLY_KERNEL(kernel, Args)
-#elif defined(LC_CUDA_SOURCE) || defined(LC_HAVE_CUDA)
-#define LC_CUDA_ONLY_KERNEL(kernel, Args) \
+
+// An op's object file is the same in every build: without CUDA these names are left undefined, and no tensor is on a device.
+#if defined(LC_CUDA_SOURCE)
+#define LC_CUDA_DECLARE(kernel, Args) \
     namespace lc::cuda { \
     template <class T> void kernel(const Args<T>& a); \
     }
+#elif defined(__ELF__)
+#define LC_CUDA_DECLARE(kernel, Args) \
+    namespace lc::cuda { \
+    template <class T> [[gnu::weak]] void kernel(const Args<T>& a); \
+    }
 #else
-#define LC_CUDA_ONLY_KERNEL(kernel, Args) \
+#define LC_CUDA_DECLARE(kernel, Args) \
     namespace lc::cuda { \
     template <class T> void kernel(const Args<T>&) { __builtin_unreachable(); } \
     }
@@ -36,33 +41,18 @@ template <class F> void visit_float_on(Device device, DType t, const char* op, F
 #if defined(LC_ISA)
 #define LC_CUDA_KERNEL(kernel, Args)
 #define LC_CUDA_WIDER_KERNEL(kernel, Args)
+#define LC_CUDA_ONLY_KERNEL(kernel, Args)
 #elif defined(LC_CUDA_SOURCE)
-#define LC_CUDA_WIDER_KERNEL(kernel, Args) LC_CUDA_KERNEL(kernel, Args)
-#define LC_CUDA_KERNEL(kernel, Args) \
-    namespace lc::cuda { \
-    template <class T> void kernel(const Args<T>& a); \
-    }
-#elif defined(LC_HAVE_CUDA)
-#define LC_CUDA_KERNEL(kernel, Args) \
-    namespace lc::cuda { \
-    template <class T> void kernel(const Args<T>& a); \
-    } \
+#define LC_CUDA_KERNEL(kernel, Args) LC_CUDA_DECLARE(kernel, Args)
+#define LC_CUDA_WIDER_KERNEL(kernel, Args) LC_CUDA_DECLARE(kernel, Args)
+#define LC_CUDA_ONLY_KERNEL(kernel, Args) LC_CUDA_DECLARE(kernel, Args)
+#else
+#define LC_CUDA_ONLY_KERNEL(kernel, Args) LC_CUDA_DECLARE(kernel, Args)
+#define LC_CUDA_DISPATCH(kernel, Args, runs_on_cpu) \
+    LC_CUDA_DECLARE(kernel, Args) \
     namespace lc::on { \
     template <class T> void kernel(Device device, const Args<T>& a) { \
-        if (LC_LIKELY(device.is_cpu())) return cpu::kernel(a); \
-        replayable([device, a] { \
-            cuda::use(device); \
-            cuda::kernel(a); \
-        }); \
-    } \
-    }
-#define LC_CUDA_WIDER_KERNEL(kernel, Args) \
-    namespace lc::cuda { \
-    template <class T> void kernel(const Args<T>& a); \
-    } \
-    namespace lc::on { \
-    template <class T> void kernel(Device device, const Args<T>& a) { \
-        if constexpr (sizeof(T) > 2) \
+        if constexpr (runs_on_cpu) \
             if (LC_LIKELY(device.is_cpu())) return cpu::kernel(a); \
         replayable([device, a] { \
             cuda::use(device); \
@@ -70,15 +60,6 @@ template <class F> void visit_float_on(Device device, DType t, const char* op, F
         }); \
     } \
     }
-#else
-#define LC_CUDA_WIDER_KERNEL(kernel, Args) \
-    namespace lc::on { \
-    template <class T> LC_INLINE void kernel(Device, const Args<T>& a) { \
-        if constexpr (sizeof(T) > 2) cpu::kernel(a); \
-    } \
-    }
-#define LC_CUDA_KERNEL(kernel, Args) \
-    namespace lc::on { \
-    template <class T> LC_INLINE void kernel(Device, const Args<T>& a) { cpu::kernel(a); } \
-    }
+#define LC_CUDA_KERNEL(kernel, Args) LC_CUDA_DISPATCH(kernel, Args, true)
+#define LC_CUDA_WIDER_KERNEL(kernel, Args) LC_CUDA_DISPATCH(kernel, Args, (sizeof(T) > 2))
 #endif
