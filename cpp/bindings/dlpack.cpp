@@ -22,6 +22,14 @@ DType dtype_from(DLDataType d) {
     throw TypeError(text("from_dlpack: elements of type code ", int(d.code), " with ", int(d.bits), " bits are not supported"));
 }
 
+Device device_from(DLDevice d) {
+    LC_CHECK(d.device_type == kCpu || d.device_type == kCudaHost || d.device_type == kCuda, ValueError, "dlpack: device type ", d.device_type, " is neither the CPU nor CUDA");
+    if (d.device_type != kCuda) return {};
+    LC_CHECK(cuda::is_available(), Error, "dlpack: ", cuda::why_not());
+    return {Device::Type::cuda, int8_t(d.device_id)};
+}
+DLDevice dlpack_device(Device d) { return {d.is_cpu() ? kCpu : kCuda, d.index}; }
+
 // What an exported struct keeps alive.
 template <class Managed> struct Export {
     Managed managed;
@@ -43,7 +51,7 @@ template <class Managed> Managed* make_export(const Tensor& x) {
         e->managed.version = {1, 1};
         e->managed.flags = x.storage()->read_only ? kReadOnly : 0;
     }
-    e->managed.dl_tensor = {const_cast<void*>(x.address()), {x.device().is_cpu() ? kCpu : kCuda, x.device().index}, x.dim(), dlpack_type(x.dtype()), e->layout, e->layout + kMaxDims, 0};
+    e->managed.dl_tensor = {const_cast<void*>(x.address()), dlpack_device(x.device()), x.dim(), dlpack_type(x.dtype()), e->layout, e->layout + kMaxDims, 0};
     return &e->managed;
 }
 
@@ -74,9 +82,7 @@ template <class Managed> Tensor import(Managed* m, bool read_only) {
     base->storage = make<Storage>(static_cast<char*>(t.data) + t.byte_offset, 0, device, +drop, m);
     base->storage->read_only = read_only;
     base->dtype = dtype_from(t.dtype);
-    LC_CHECK(t.device.device_type == kCpu || t.device.device_type == kCudaHost || t.device.device_type == kCuda, ValueError, "from_dlpack: device type ", t.device.device_type,
-             " is neither the CPU nor CUDA");
-    LC_CHECK(device.is_cpu() || cuda::is_available(), Error, "from_dlpack: ", cuda::why_not());
+    device_from(t.device);                            // refuses what is out of reach
     const Dims sizes(t.shape, t.ndim);
     const Dims strides = t.strides ? Dims(t.strides, t.ndim) : contiguous_strides(sizes);
     base->storage->bytes = size_t(element_count(sizes)) * item_size(base->dtype);
@@ -157,8 +163,7 @@ constexpr DLPackExchangeAPI kExchange{
     {{1, 3}, nullptr},
     [](DLTensor* prototype, DLManagedTensorVersioned** out, void* context, void (*set_error)(void*, const char*, const char*)) {
         try {
-            LC_CHECK(prototype->device.device_type == kCpu, ValueError, "dlpack: device type ", prototype->device.device_type, " is not the CPU");
-            *out = make_export<DLManagedTensorVersioned>(Tensor::empty(Dims(prototype->shape, prototype->ndim), dtype_from(prototype->dtype)));
+            *out = make_export<DLManagedTensorVersioned>(Tensor::empty(Dims(prototype->shape, prototype->ndim), dtype_from(prototype->dtype), device_from(prototype->device)));
             return 0;
         } catch (const std::exception& e) {
             set_error(context, "RuntimeError", e.what());
@@ -181,12 +186,11 @@ constexpr DLPackExchangeAPI kExchange{
     [](void* object, DLTensor* out) {
         return answer([&] {
             const Tensor& x = handed_out(object);
-            *out = {const_cast<void*>(x.raw()), {kCpu, 0}, x.dim(), dlpack_type(x.dtype()), x.impl()->sizes.begin(), x.impl()->strides.begin(), 0};
+            *out = {const_cast<void*>(x.address()), dlpack_device(x.device()), x.dim(), dlpack_type(x.dtype()), x.impl()->sizes.begin(), x.impl()->strides.begin(), 0};
         });
     },
-    [](int32_t, int32_t, void** stream) {
-        *stream = nullptr;
-        return 0;
+    [](int32_t type, int32_t index, void** stream) {
+        return answer([&] { *stream = type == kCuda ? cuda::current_stream(device_from({type, index})) : nullptr; });
     }};
 
 }  // namespace

@@ -3,9 +3,11 @@
 #include <sys/mman.h>
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #include "cpp/c_api/checked.h"
 #include "cpp/c_api/run.h"
 #include "cpp/core/allocator.h"
+#include "cpp/core/cuda_stream.h"
 #include "cpp/core/parallel.h"
 #include "cpp/core/plan.h"
 #include "cpp/core/thread_pool.h"
@@ -169,7 +171,13 @@ void check_inputs(int kernel, Call& c, const Words& w) {
     if (const auto settle = settle_of(kernel)) settle(c);
 }
 
+thread_local void* stream = nullptr;                  // of calls on CUDA
+
 void run(int kernel, const Call& c, const Words& w) {
+    if (LC_UNLIKELY(!c.device.is_cpu())) {
+        const cuda::OnStream on(c.device, stream);
+        return kKernels[kernel].run(c);
+    }
     const Fields& fields = *reinterpret_cast<const Fields*>(w.words);
     if (!fields.workspace) return kKernels[kernel].run(c);
     const size_t shift = (kAlignment - reinterpret_cast<uintptr_t>(fields.workspace) % kAlignment) % kAlignment;
@@ -204,6 +212,7 @@ size_t workspace_size(int kernel, const void* args) {
     Call c(w.signature);
     check_inputs(kernel, c, w);
     read_outputs(c, w.words, false);
+    if (!c.device.is_cpu()) return 0;                 // the library's own
     const Nowhere nowhere(c);
     Workspace counted;
     const UseWorkspace use(counted, true);
@@ -258,6 +267,7 @@ lc_status lc_workspace_size(int kernel, const void* args, size_t* bytes) {
 lc_status lc_output_shapes(int kernel, const void* args, lc_shape* outputs) {
     return guarded([&] { output_shapes(kernel, args, outputs); });
 }
+void* lc_set_stream(void* named) { return std::exchange(stream, named); }
 const lc_kernel_info* lc_kernel(int kernel) { return kernel >= 0 && kernel < kCount ? &kKernels[kernel].info : nullptr; }
 
 int lc_num_threads(void) { return lc::num_threads(); }

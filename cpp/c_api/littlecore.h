@@ -4,8 +4,9 @@
 //         sizeof args, .x = &x, .y = &y, .base = &base, .rest = &rest, .rstd = &rstd, .eps = 1e-5};
 //     if (lc_layer_norm_forward(&args) != LC_OK) puts(lc_last_error());
 //
-// Tensors are DLPack's DLTensor, on the CPU, aligned to their elements. What is optional may be NULL; an optional output
-// that is NULL is not computed. Outputs overwrite, and overlap nothing. Arguments are checked before anything is written.
+// Tensors are DLPack's DLTensor, on the CPU or all on one CUDA device, aligned to their elements. What is optional may be
+// NULL; an optional output that is NULL is not computed. Outputs overwrite, and overlap nothing. Arguments are checked before
+// anything is written.
 // Every function may be called from any thread. Results have the same bits for any number of threads.
 #pragma once
 #include <stddef.h>
@@ -14,7 +15,8 @@
 // DLPack's own header, where it is used, goes before this one.
 #ifndef DLPACK_DLPACK_H_
 #define DLPACK_DLPACK_H_
-typedef enum { kDLCPU = 1 } DLDeviceType;
+typedef enum { kDLCPU = 1,
+               kDLCUDA = 2 } DLDeviceType;
 typedef enum { kDLInt = 0,
                kDLUInt = 1,
                kDLFloat = 2,
@@ -47,7 +49,7 @@ extern "C" {
 
 // Programs run with any library of the same major number, whose minor number is not below that they were compiled with.
 #define LC_ABI_MAJOR 1
-#define LC_ABI_MINOR 2
+#define LC_ABI_MINOR 3
 
 typedef enum lc_status {
     LC_OK = 0,
@@ -69,7 +71,7 @@ LC_EXPORT const char* lc_last_error(void);                    // of this thread'
 // What every args struct begins with. `size` is sizeof(the struct): members added in later versions are then known to be
 // missing, and take their usual values.
 //
-// Scratch memory comes from `workspace` where it is given: lc_workspace_size says how much. A workspace of another call at
+// On the CPU, scratch memory comes from `workspace` where it is given: lc_workspace_size says how much. A workspace of another call at
 // the same time must be another one. Without, it comes from the library, which keeps it: a second call asks the system for
 // nothing.
 #define LC_CALL_FIELDS \
@@ -82,6 +84,11 @@ LC_EXPORT lc_status lc_run(int kernel, const void* args);     // kernel: LC_...,
 // The bytes of scratch that lc_run would use for these arguments and the present number of threads. Shapes, dtypes and
 // options count, data may be NULL.
 LC_EXPORT lc_status lc_workspace_size(int kernel, const void* args, size_t* bytes);
+
+// Where this thread's later calls on CUDA tensors run: a cudaStream_t of their device, NULL for the default one. Returns
+// what it was. Such a call returns when its work is queued; its scratch is the library's, and indices in the data, which the
+// host cannot check, stop the device instead.
+LC_EXPORT void* lc_set_stream(void* stream);
 
 // What the outputs must be: entry i is for the i-th output of the kernel, whose pointers in args do not matter. ndim is -1
 // for one that makes no sense with these inputs.

@@ -61,6 +61,7 @@ public:
     template <class T> T* data() const {
         constexpr DLDataType wanted = type_of<T>;
         if (view_.dtype.code != wanted.code || view_.dtype.bits != wanted.bits) throw std::invalid_argument("a littlecore.Tensor has elements of another type");
+        if (view_.device.device_type != kDLCPU) throw std::invalid_argument("a littlecore.Tensor is on a GPU; pass it to a kernel, or use cpu()");
         return static_cast<T*>(view_.data);
     }
 

@@ -1,8 +1,8 @@
 // gelu, relu and the like, dropout, and the optimizers' steps on the memory of a call.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include "cpp/c_api/run.h"
-#include "cpp/core/allocator.h"
 #include "cpp/ops/dropout.h"
 #include "cpp/ops/optim_step.h"
 #include "cpp/ops/unary.h"
@@ -10,26 +10,18 @@
 namespace lc::c_api {
 namespace {
 
-constexpr int64_t kChunk = 1 << 14;
-
-template <int N> Strided<N> dense(int64_t numel) {
-    Strided<N> s;
-    s.numel = s.size[0] = numel;
-    s.rank = 1;
-    for (int i = 0; i < N; ++i) s.stride[i][0] = 1;
-    return s;
-}
+constexpr int64_t kChunk = 1 << 14;                   // of a parameter, for the CPU's threads; CUDA takes it whole
 
 void forward(const Call& c, UnaryOp op, double p = 0, double q = 0) {
     const int64_t n = c[0].numel();
     if (n == 0) return;
-    visit_float_storage(c.dtype, c.name(), [&]<class T>() { cpu::unary_forward<T>({op, p, q, c[0].at<T>(), c[1].at<T>(), dense<2>(n)}); });
+    visit_float_storage(c.dtype, c.name(), [&]<class T>() { on::unary_forward<T>(c.device, {op, p, q, c[0].at<T>(), c[1].at<T>(), dense<2>(n)}); });
 }
 
 void backward(const Call& c, UnaryOp op, double p = 0, double q = 0) {
     const int64_t n = c[0].numel();
     if (n == 0) return;
-    visit_float_storage(c.dtype, c.name(), [&]<class T>() { cpu::unary_backward<T>({op, p, q, c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), dense<3>(n)}); });
+    visit_float_storage(c.dtype, c.name(), [&]<class T>() { on::unary_backward<T>(c.device, {op, p, q, c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), dense<3>(n)}); });
 }
 
 // y = x z in either direction.
@@ -39,24 +31,27 @@ void drop(const Call& c) {
     LC_CHECK(p >= 0 && p <= 1, ValueError, c.name(), ": p must lie in [0, 1], is ", p);
     LC_CHECK(key.numel() == 2, ValueError, c.name(), ": key has shape ", key.shape, ", needs [2]: a seed and an offset");
     if (x.numel() == 0) return;
-    if (p == 1) return void(std::memset(y.data, 0, size_t(y.numel()) * item_size(c.dtype)));   // no word reaches 2^32
-    const RandomKey words{uint64_t(key.at<int64_t>()[0]), uint64_t(key.at<int64_t>()[1])};
+    if (p == 1) return zero(c, y.data, size_t(y.numel()) * item_size(c.dtype));   // no word reaches 2^32
+    uint64_t seed[2];
+    if (c.device.is_cpu()) std::memcpy(seed, key.data, sizeof seed);
+    else cuda::copy(seed, {}, key.data, c.device, sizeof seed);        // the host waits: it counts the words
+    const RandomKey words{seed[0], seed[1]};
     visit_float_storage(c.dtype, "dropout", [&]<class T>() {
-        cpu::dropout_forward<T>({words, uint32_t(p * 0x1p32), 1 / (1 - p), x.at<T>(), y.at<T>(), x.numel()});
+        on::dropout_forward<T>(c.device, {words, uint32_t(p * 0x1p32), 1 / (1 - p), x.at<T>(), y.at<T>(), x.numel()});
     });
 }
 
 // The stretches of p, g and up to three states that the threads share out.
-template <class T, int N> void fill(const Buffer<OptimChunk<T>>& list, int64_t chunks, const View& p, const View& g, const View (&states)[N], double scale, double shrink) {
+template <class T, int N> void fill(const Buffer<OptimChunk<T>>& list, int64_t chunks, int64_t size, const View& p, const View& g, const View (&states)[N], double scale, double shrink) {
     using A = acc_t<T>;
     for (int64_t i = 0; i < chunks; ++i) {
-        const int64_t at = i * kChunk, left = p.numel() - at;
-        list[i] = {p.at<T>() + at, g.at<T>() + at, nullptr, {}, left < kChunk ? left : kChunk, A(scale), A(shrink)};
+        const int64_t at = i * size, left = p.numel() - at;
+        list[i] = {p.at<T>() + at, g.at<T>() + at, nullptr, {}, std::min(left, size), A(scale), A(shrink)};
         for (int k = 0; k < N; ++k) list[i].state[k] = states[k].given ? states[k].template at<A>() + at : nullptr;
     }
 }
 
-int64_t chunks_of(const View& p) { return (p.numel() + kChunk - 1) / kChunk; }
+int64_t chunk_size(const Call& c) { return c.device.is_cpu() ? kChunk : c[0].numel(); }
 
 void check_step(const Call& c, int64_t step) { LC_CHECK(step >= 1, ValueError, c.name(), ": step counts from 1, is ", step); }
 
@@ -85,21 +80,22 @@ void dropout_backward(const Call& c) { drop(c); }
 
 void adamw_step(const Call& c) {
     const double lr = c.real(0), beta1 = c.real(2), beta2 = c.real(3), eps = c.real(4), decay = c.real(5);
-    const int64_t step = c.integer(1), n = c[0].numel(), chunks = chunks_of(c[0]);
+    const int64_t step = c.integer(1), n = c[0].numel(), size = chunk_size(c);
     check_step(c, step);
     LC_CHECK(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1, ValueError, c.name(), ": beta1 and beta2 must lie in [0, 1), are ", beta1, " and ", beta2);
     if (n == 0) return;
     visit_float_storage(c.dtype, c.name(), [&]<class T>() {
         using A = acc_t<T>;
+        const int64_t chunks = (n + size - 1) / size;
         const Buffer<OptimChunk<T>> list(chunks);
-        fill(list, chunks, c[0], c[1], {c[2], c[3], c[4]}, lr / (1 - std::pow(beta1, double(step))), std::sqrt(1 - std::pow(beta2, double(step))));
-        cpu::adam_step<T>({{list.data(), chunks, n}, A(lr), A(1 - beta1), A(beta2), A(1 - beta2), A(eps), A(decay), true, false});
+        fill(list, chunks, size, c[0], c[1], {c[2], c[3], c[4]}, lr / (1 - std::pow(beta1, double(step))), std::sqrt(1 - std::pow(beta2, double(step))));
+        on::adam_step<T>(c.device, {{list.data(), chunks, n}, A(lr), A(1 - beta1), A(beta2), A(1 - beta2), A(eps), A(decay), true, false});
     });
 }
 
 void sgd_step(const Call& c) {
     const double lr = c.real(0), momentum = c.real(2), dampening = c.real(3), decay = c.real(4);
-    const int64_t step = c.integer(1), n = c[0].numel(), chunks = chunks_of(c[0]);
+    const int64_t step = c.integer(1), n = c[0].numel(), size = chunk_size(c);
     const bool nesterov = c.integer(5) != 0;
     check_step(c, step);
     LC_CHECK(momentum >= 0 && c[2].given == (momentum != 0), ValueError, c.name(), ": b is needed with momentum, and only then; momentum is ", momentum);
@@ -107,10 +103,11 @@ void sgd_step(const Call& c) {
     if (n == 0) return;
     visit_float_storage(c.dtype, c.name(), [&]<class T>() {
         using A = acc_t<T>;
-        if (step == 1 && c[2].given) std::memset(c[2].data, 0, size_t(n) * sizeof(A));         // whatever it held: b = g
+        if (step == 1 && c[2].given) zero(c, c[2].data, size_t(n) * sizeof(A));         // whatever it held: b = g
+        const int64_t chunks = (n + size - 1) / size;
         const Buffer<OptimChunk<T>> list(chunks);
-        fill(list, chunks, c[0], c[1], {c[2]}, momentum, step == 1 ? 1 : 1 - dampening);
-        cpu::sgd_step<T>({{list.data(), chunks, n}, A(lr), A(momentum), A(decay), nesterov, false});
+        fill(list, chunks, size, c[0], c[1], {c[2]}, momentum, step == 1 ? 1 : 1 - dampening);
+        on::sgd_step<T>(c.device, {{list.data(), chunks, n}, A(lr), A(momentum), A(decay), nesterov, false});
     });
 }
 

@@ -1,8 +1,6 @@
 // matmul, linear and conv2d on the memory of a call.
 #include <algorithm>
-#include <cstring>
 #include "cpp/c_api/run.h"
-#include "cpp/core/allocator.h"
 #include "cpp/core/exact.h"
 #include "cpp/ops/conv2d_plan.h"
 #include "cpp/ops/linear.h"
@@ -50,9 +48,10 @@ bool as_rows(const Operand& x, const Dims& lead, detail::Matrix& m) {
 }
 
 // y, shaped as `to` and contiguous, = a b summed over the axes of the batch that y does not have: entry by entry, in order.
-void add_products(DType dtype, const Operand& a, const Operand& b, const Dims& lead, const View& y) {
-    const int64_t item = int64_t(item_size(dtype)), m = a.rows, n = b.cols;
-    std::memset(y.data, 0, size_t(y.numel() * item));
+void add_products(const Call& c, const Operand& a, const Operand& b, const View& y) {
+    const Dims& lead = c.lead;
+    const int64_t item = int64_t(item_size(c.dtype)), m = a.rows, n = b.cols;
+    zero(c, y.data, size_t(y.numel() * item));
     Operand out{nullptr, Dims(y.shape.begin(), y.shape.size() - 2), {}, m, n, n, 1};
     out.strides = Dims::filled(out.batch.size(), 0);
     for (int64_t i = out.batch.size() - 1, stride = m * n; i >= 0; stride *= out.batch[int(i--)]) out.strides[int(i)] = stride;
@@ -65,7 +64,7 @@ void add_products(DType dtype, const Operand& a, const Operand& b, const Dims& l
             at_b += index[i] * sb[i];
             at_y += index[i] * sy[i];
         }
-        detail::multiply(dtype, {{static_cast<const char*>(a.data) + at_a * item, a.row, a.col}, {static_cast<const char*>(b.data) + at_b * item, b.row, b.col}, y.data + at_y * item, n, m, n, a.cols, true});
+        detail::multiply(c.dtype, {{static_cast<const char*>(a.data) + at_a * item, a.row, a.col}, {static_cast<const char*>(b.data) + at_b * item, b.row, b.col}, y.data + at_y * item, n, m, n, a.cols, true}, c.device);
         for (int i = lead.size() - 1; i >= 0 && ++index[i] == lead[i]; --i) index[i] = 0;
     }
 }
@@ -75,17 +74,17 @@ bool whole_batch(const View& y, const Dims& lead) { return Dims(y.shape.begin(),
 // A gradient of one operand, a b, of the shape of that operand.
 void product(const Call& c, const Operand& a, const Operand& b, const View& y) {
     if (!y.given || y.numel() == 0) return;
-    if (whole_batch(y, c.lead)) return detail::multiply_batched(c.dtype, a, b, c.lead, y.data);
+    if (whole_batch(y, c.lead)) return detail::multiply_batched(c.dtype, a, b, c.lead, y.data, c.device);
     detail::Matrix rows_a, rows_b;                    // a' b with one y for the whole batch: the batch is only more depth
     if (y.numel() == a.rows * b.cols && as_rows(transposed(a), c.lead, rows_a) && as_rows(b, c.lead, rows_b))
-        return detail::multiply(c.dtype, {{rows_a.data, rows_a.col, rows_a.row}, rows_b, y.data, b.cols, a.rows, b.cols, a.cols * element_count(c.lead)});
-    add_products(c.dtype, a, b, c.lead, y);
+        return detail::multiply(c.dtype, {{rows_a.data, rows_a.col, rows_a.row}, rows_b, y.data, b.cols, a.rows, b.cols, a.cols * element_count(c.lead)}, c.device);
+    add_products(c, a, b, y);
 }
 
 }  // namespace
 
 void matmul_forward(const Call& c) {
-    if (c[2].numel() > 0) detail::multiply_batched(c.dtype, operand(c[0]), operand(c[1]), c.lead, c[2].data);
+    if (c[2].numel() > 0) detail::multiply_batched(c.dtype, operand(c[0]), operand(c[1]), c.lead, c[2].data, c.device);
 }
 
 void matmul_backward(const Call& c) {
@@ -106,7 +105,7 @@ void linear(const Call& c, Activation activation, const View* before = nullptr) 
     p.bias = c[2].data;
     p.before = before ? before->data : nullptr;
     p.activation = activation;
-    detail::multiply(c.dtype, p);
+    detail::multiply(c.dtype, p, c.device);
 }
 
 // Arguments: dy x w, saved where there is an activation, dx dw db.
@@ -116,11 +115,11 @@ void linear_gradients(const Call& c, Activation activation) {
     const View &dy = c[0], &x = c[1], &w = c[2], &dx = c[3 + act], &dw = c[4 + act], &db = c[5 + act];
     const int64_t in = x.size(-1);
     visit_float_storage(c.dtype, "linear", [&, rows = rows, out = out]<class T>() {
-        const Buffer<T> dz(act ? rows * out : 0);
-        if (act || db.given) cpu::linear_backward<T>({dy.at<T>(), act ? c[3].at<T>() : nullptr, act ? dz.data() : nullptr, db.at<T>(), rows, out, activation});
+        const Scratch<T> dz(c, act ? rows * out : 0);
+        if (act || db.given) on::linear_backward<T>(c.device, {dy.at<T>(), act ? c[3].at<T>() : nullptr, act ? dz.data() : nullptr, db.at<T>(), rows, out, activation});
         const T* g = act ? dz.data() : dy.at<T>();
-        if (dx.given) detail::multiply(c.dtype, {{g, out, 1}, {w.data, w.stride(0), w.stride(1)}, dx.data, in, rows, in, out});
-        if (dw.given) detail::multiply(c.dtype, {{g, 1, out}, {x.data, in, 1}, dw.data, in, out, in, rows});
+        if (dx.given) detail::multiply(c.dtype, {{g, out, 1}, {w.data, w.stride(0), w.stride(1)}, dx.data, in, rows, in, out}, c.device);
+        if (dw.given) detail::multiply(c.dtype, {{g, 1, out}, {x.data, in, 1}, dw.data, in, out, in, rows}, c.device);
     });
 }
 
@@ -175,7 +174,7 @@ void settle_conv2d(Call& c) {
 void conv2d_forward(const Call& c) {
     const Conv2dShape s = shape_of(c, c[0], c[1]);
     visit_float(c.dtype, "conv2d", [&]<class T>() {
-        cpu::conv2d_forward<T>({s, conv2d_scheme(s, sizeof(T), exact()), c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<T>()});
+        on::conv2d_forward<T>(c.device, {s, conv2d_scheme(s, sizeof(T), exact()), c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<T>()});
     });
 }
 
@@ -183,9 +182,9 @@ void conv2d_backward(const Call& c) {
     const View &dy = c[0], &x = c[1], &w = c[2], &dx = c[3], &dw = c[4], &db = c[5];
     const Conv2dShape s = shape_of(c, x, w);
     visit_float(c.dtype, "conv2d", [&]<class T>() {
-        if (dx.given) cpu::conv2d_backward_data<T>({s, conv2d_scheme(s, sizeof(T), exact()), dy.at<T>(), w.at<T>(), nullptr, dx.at<T>()});
+        if (dx.given) on::conv2d_backward_data<T>(c.device, {s, conv2d_scheme(s, sizeof(T), exact()), dy.at<T>(), w.at<T>(), nullptr, dx.at<T>()});
         if (dw.given || db.given)
-            cpu::conv2d_backward_weight<T>({s, conv2d_weight_scheme(s, sizeof(T), exact()), dy.at<T>(), x.at<T>(), dw.at<T>(), db.at<T>()});
+            on::conv2d_backward_weight<T>(c.device, {s, conv2d_weight_scheme(s, sizeof(T), exact()), dy.at<T>(), x.at<T>(), dw.at<T>(), db.at<T>()});
     });
 }
 

@@ -1,8 +1,6 @@
 // softmax, the norms, attention and cross_entropy on the memory of a call.
 #include <cmath>
-#include <cstring>
 #include "cpp/c_api/run.h"
-#include "cpp/core/allocator.h"
 #include "cpp/ops/attention.h"
 #include "cpp/ops/cross_entropy.h"
 #include "cpp/ops/layer_norm.h"
@@ -30,13 +28,13 @@ Around around(const Call& c, const View& x, int64_t dim) {
 
 void softmax_forward(const Call& c) {
     const Around r = around(c, c[0], c.integer(0));
-    visit_float(c.dtype, "softmax", [&]<class T>() { cpu::softmax_forward<T>({r.outer, r.n, r.inner, c.integer(1) != 0, c[0].at<T>(), c[1].at<T>()}); });
+    visit_float(c.dtype, "softmax", [&]<class T>() { on::softmax_forward<T>(c.device, {r.outer, r.n, r.inner, c.integer(1) != 0, c[0].at<T>(), c[1].at<T>()}); });
 }
 
 void softmax_backward(const Call& c) {
     const Around r = around(c, c[0], c.integer(0));
     visit_float(c.dtype, "softmax", [&]<class T>() {
-        cpu::softmax_backward<T>({r.outer, r.n, r.inner, c.integer(1) != 0, c[0].at<T>(), c[1].at<T>(), c[2].at<T>()});
+        on::softmax_backward<T>(c.device, {r.outer, r.n, r.inner, c.integer(1) != 0, c[0].at<T>(), c[1].at<T>(), c[2].at<T>()});
     });
 }
 
@@ -44,7 +42,7 @@ void layer_norm_forward(const Call& c) {
     const auto [rows, cols] = rows_and_cols(c[0]);
     visit_float_storage(c.dtype, "layer_norm", [&, rows = rows, cols = cols]<class T>() {
         using A = acc_t<T>;
-        cpu::layer_norm_forward<T>({rows, cols, A(c.real(0)), c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<T>(), c[4].at<A>(), c[5].at<A>(), c[6].at<A>()});
+        on::layer_norm_forward<T>(c.device, {rows, cols, A(c.real(0)), c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<T>(), c[4].at<A>(), c[5].at<A>(), c[6].at<A>()});
     });
 }
 
@@ -53,10 +51,10 @@ void layer_norm_backward(const Call& c) {
     visit_float_storage(c.dtype, "layer_norm", [&, rows = rows, cols = cols]<class T>() {
         using A = acc_t<T>;
         T *dw = c[7].at<T>(), *db = c[8].at<T>();
-        const Buffer<T> other(!dw != !db ? cols : 0);         // the kernel makes both or neither
+        const Scratch<T> other(c, !dw != !db ? cols : 0);         // the kernel makes both or neither
         if (db && !dw) dw = other.data();
         if (dw && !db) db = other.data();
-        cpu::layer_norm_backward<T>({rows, cols, c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<A>(), c[4].at<A>(), c[5].at<A>(), c[6].at<T>(), dw, db});
+        on::layer_norm_backward<T>(c.device, {rows, cols, c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<A>(), c[4].at<A>(), c[5].at<A>(), c[6].at<T>(), dw, db});
     });
 }
 
@@ -64,14 +62,14 @@ void rms_norm_forward(const Call& c) {
     const auto [rows, cols] = rows_and_cols(c[0]);
     visit_float_storage(c.dtype, "rms_norm", [&, rows = rows, cols = cols]<class T>() {
         using A = acc_t<T>;
-        cpu::rms_norm_forward<T>({rows, cols, A(c.real(0)), c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<A>()});
+        on::rms_norm_forward<T>(c.device, {rows, cols, A(c.real(0)), c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<A>()});
     });
 }
 
 void rms_norm_backward(const Call& c) {
     const auto [rows, cols] = rows_and_cols(c[0]);
     visit_float_storage(c.dtype, "rms_norm", [&, rows = rows, cols = cols]<class T>() {
-        cpu::rms_norm_backward<T>({rows, cols, c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<acc_t<T>>(), c[4].at<T>(), c[5].at<T>()});
+        on::rms_norm_backward<T>(c.device, {rows, cols, c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<acc_t<T>>(), c[4].at<T>(), c[5].at<T>()});
     });
 }
 
@@ -108,17 +106,17 @@ void settle_attention_backward(Call& c) {
 
 void attention_forward(const Call& c) {
     visit_float_storage(c.dtype, "attention", [&]<class T>() {
-        cpu::attention_forward<T>({shape_of(c, c[0], c[1], c[2]), matrix<const T>(c[0]), matrix<const T>(c[1]), matrix<const T>(c[2]), mask_of(c[3]), {0, {}}, matrix<T>(c[4]), c[5].at<acc_t<T>>()});
+        on::attention_forward<T>(c.device, {shape_of(c, c[0], c[1], c[2]), matrix<const T>(c[0]), matrix<const T>(c[1]), matrix<const T>(c[2]), mask_of(c[3]), {0, {}}, matrix<T>(c[4]), c[5].at<acc_t<T>>()});
     });
 }
 
 void attention_backward(const Call& c) {
     const View& dmask = c[10];
-    if (dmask.given) std::memset(dmask.data, 0, size_t(dmask.numel()) * item_size(c.dtype));
+    if (dmask.given) zero(c, dmask.data, size_t(dmask.numel()) * item_size(c.dtype));
     visit_float_storage(c.dtype, "attention", [&]<class T>() {
         AttentionMaskGradient<T> dm{nullptr, 0, 0, 0, 0};
         if (dmask.given) dm = {dmask.at<T>(), dmask.size(0), dmask.size(1), dmask.size(2), dmask.size(3)};
-        cpu::attention_backward<T>({shape_of(c, c[1], c[2], c[3]), matrix<const T>(c[0]), matrix<const T>(c[1]), matrix<const T>(c[2]), matrix<const T>(c[3]), matrix<const T>(c[4]), mask_of(c[6]), {0, {}}, c[5].at<acc_t<T>>(), matrix<T>(c[7]), matrix<T>(c[8]), matrix<T>(c[9]), dm});
+        on::attention_backward<T>(c.device, {shape_of(c, c[1], c[2], c[3]), matrix<const T>(c[0]), matrix<const T>(c[1]), matrix<const T>(c[2]), matrix<const T>(c[3]), matrix<const T>(c[4]), mask_of(c[6]), {0, {}}, c[5].at<acc_t<T>>(), matrix<T>(c[7]), matrix<T>(c[8]), matrix<T>(c[9]), dm});
     });
 }
 
@@ -131,7 +129,7 @@ template <class T> CrossEntropyProblem<T> problem(const Call& c, const View& x, 
     const double smoothing = c.real(1);
     LC_CHECK(r.n > 0, ValueError, c.name(), ": x of shape ", x.shape, " has no classes");
     LC_CHECK(smoothing >= 0 && smoothing <= 1, ValueError, c.name(), ": smoothing must lie in [0, 1], is ", smoothing);
-    counted_weight<T>(c.name(), target.at<int64_t>(), target.numel(), nullptr, r.n, c.integer(0));             // refuses what is no class
+    if (c.device.is_cpu()) counted_weight<T>(c.name(), target.at<int64_t>(), target.numel(), nullptr, r.n, c.integer(0));             // refuses what is no class, as a device's kernel does
     return {r.outer, r.n, r.inner, x.at<T>(), target.at<int64_t>(), nullptr, weight.at<T>(), c.integer(0), T(smoothing)};
 }
 
@@ -154,13 +152,13 @@ int64_t gradient_stride(const Call& c, const View& g) {
 
 void cross_entropy_forward(const Call& c) {
     visit_float(c.dtype, "cross_entropy", [&]<class T>() {
-        cpu::cross_entropy_forward<T>({problem<T>(c, c[0], c[1], c[2]), c[4].at<T>(), c[5].at<T>(), c[3].at<T>()});
+        on::cross_entropy_forward<T>(c.device, {problem<T>(c, c[0], c[1], c[2]), c[4].at<T>(), c[5].at<T>(), c[3].at<T>()});
     });
 }
 
 void cross_entropy_backward(const Call& c) {
     visit_float(c.dtype, "cross_entropy", [&]<class T>() {
-        cpu::cross_entropy_backward<T>({problem<T>(c, c[1], c[2], c[3]), c[4].at<T>(), c[5].at<T>(), c[0].at<T>(), gradient_stride(c, c[0]), c[6].at<T>(), nullptr});
+        on::cross_entropy_backward<T>(c.device, {problem<T>(c, c[1], c[2], c[3]), c[4].at<T>(), c[5].at<T>(), c[0].at<T>(), gradient_stride(c, c[0]), c[6].at<T>(), nullptr});
     });
 }
 

@@ -1,6 +1,5 @@
 // embedding and rotary_embedding on the memory of a call.
 #include "cpp/c_api/run.h"
-#include "cpp/core/allocator.h"
 #include "cpp/ops/embedding.h"
 #include "cpp/ops/grid.h"
 #include "cpp/ops/rotary_embedding.h"
@@ -13,7 +12,7 @@ namespace {
 // Refuses what names no row of w.
 const int64_t* rows_named(const Call& c, const View& index, int64_t rows) {
     const int64_t *i = index.at<int64_t>(), padding = c.integer(0);
-    for (int64_t p = 0, n = index.numel(); p < n; ++p)
+    for (int64_t p = 0, n = c.device.is_cpu() ? index.numel() : 0; p < n; ++p)                  // on CUDA the kernel does
         LC_CHECK(i[p] >= 0 && i[p] < rows, IndexError, c.name(), ": index ", i[p], " is out of range for a table of ", rows, " rows");
     LC_CHECK(padding >= -1 && (padding == -1 || padding < rows), IndexError, c.name(), ": padding_index ", padding, " is out of range for a table of ", rows,
              " rows; -1 is for none");
@@ -25,12 +24,16 @@ const int64_t* rows_named(const Call& c, const View& index, int64_t rows) {
 void embedding_forward(const Call& c) {
     const View &w = c[0], &index = c[1];
     const int64_t* rows = rows_named(c, index, w.size(0));
-    visit_bits(c.dtype, [&]<class T>() { cpu::embedding_forward<T>({w.at<T>(), rows, index.numel(), w.size(0), w.size(1), c[2].at<T>()}); });
+    visit_bits(c.dtype, [&]<class T>() { on::embedding_forward<T>(c.device, {w.at<T>(), rows, index.numel(), w.size(0), w.size(1), c[2].at<T>()}); });
 }
 
 void embedding_backward(const Call& c) {
     const View &dy = c[0], &index = c[1], &w = c[2];
     const int64_t rows = w.size(0), count = index.numel(), padding = c.integer(0), *i = rows_named(c, index, rows);
+    if (!c.device.is_cpu())
+        return visit_float_storage(c.dtype, "embedding", [&]<class T>() {
+            cuda::embedding_backward_unsorted<T>({dy.at<T>(), i, count, rows, w.size(1), padding, c[3].at<T>()});
+        });
     const Buffer<int64_t> starts(rows + 1), order(count);
     detail::sort_by_row(i, count, rows, padding, starts.data(), order.data());
     visit_float_storage(c.dtype, "embedding", [&]<class T>() {
@@ -57,10 +60,10 @@ template <class F> void turn(const Call& c, F f) {
 }  // namespace
 
 void rotary_embedding_forward(const Call& c) {
-    turn(c, []<class T>(const RotaryEmbeddingForward<T>& a) { cpu::rotary_embedding_forward<T>(a); });
+    turn(c, [&]<class T>(const RotaryEmbeddingForward<T>& a) { on::rotary_embedding_forward<T>(c.device, a); });
 }
 void rotary_embedding_backward(const Call& c) {
-    turn(c, []<class T>(const RotaryEmbeddingForward<T>& a) { cpu::rotary_embedding_backward<T>(a); });
+    turn(c, [&]<class T>(const RotaryEmbeddingForward<T>& a) { on::rotary_embedding_backward<T>(c.device, a); });
 }
 
 }  // namespace lc::c_api

@@ -1,6 +1,7 @@
 #include "cpp/c_api/signature.h"
 #include <algorithm>
 #include <string_view>
+#include "cpp/core/cuda.h"
 
 namespace lc::c_api {
 namespace {
@@ -110,6 +111,14 @@ DType dtype_of(const Call& c, const Argument& a, DLDataType t) {
                          " lanes, which no kernel takes"));
 }
 
+Device device_of(const Call& c, const Argument& a, DLDevice d) {
+    if (d.device_type == kDLCPU) return {};
+    LC_CHECK(d.device_type == kDLCUDA, TypeError, c.name(), ": ", a.name, " is on a device of DLPack type ", d.device_type, ", these kernels run on the CPU and on CUDA");
+    LC_CHECK(cuda::is_available(), TypeError, c.name(), ": ", a.name, " is on a CUDA device, but there is ", cuda::why_not());
+    LC_CHECK(d.device_id >= 0 && d.device_id < cuda::device_count(), ValueError, c.name(), ": ", a.name, " is on CUDA device ", d.device_id, " of ", cuda::device_count());
+    return {Device::Type::cuda, int8_t(d.device_id)};
+}
+
 bool contiguous(const DLTensor& t) {
     if (!t.strides) return true;
     int64_t expected = 1;
@@ -135,7 +144,9 @@ void read(Call& c, int index, const DLTensor* given) {
         return;
     }
     const DLTensor& t = *given;
-    LC_CHECK(t.device.device_type == kDLCPU, TypeError, c.name(), ": ", a.name, " is on a device of DLPack type ", t.device.device_type, ", these kernels run on the CPU");
+    const Device device = device_of(c, a, t.device);
+    if (index == 0) c.device = device;
+    LC_CHECK(device == c.device, TypeError, c.name(), ": ", a.name, " is on ", device, ", but ", c.signature.arguments[0].name, " on ", c.device, "; a call is on one device");
     LC_CHECK(t.ndim >= 0 && t.ndim <= kMaxDims && (t.ndim == 0 || t.shape), ValueError, c.name(), ": ", a.name, " has ", t.ndim, " axes, at most ", kMaxDims, " are allowed");
     v.given = true;
     v.dtype = dtype_of(c, a, t.dtype);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 #include "cpp/c_api/littlecore.h"
+#include "cpp/core/device.h"
 #include "cpp/core/dims.h"
 #include "cpp/core/dtype.h"
 
@@ -88,6 +89,7 @@ constexpr int kHeaderWords = int(sizeof(Fields) / sizeof(Word));
 struct Call {
     const Signature& signature;
     DType dtype = DType::float32;                     // T
+    Device device;                                    // of the first argument, and so of all
     View views[kMaxArguments];
     int64_t sizes[kMaxSizes];                         // -1: not bound yet
     Dims lead;                                        // what * stands for

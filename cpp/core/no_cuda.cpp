@@ -1,5 +1,5 @@
 // A build without CUDA: the questions of cpp/core/cuda.h have answers, the rest raises.
-#include "cpp/core/cuda.h"
+#include "cpp/core/cuda_stream.h"
 
 namespace lc::cuda {
 namespace {
@@ -36,6 +36,9 @@ void record_event(Device, Event, Stream) { refuse(); }
 void wait_event(Device, Event, Stream) { refuse(); }
 void synchronize_event(Device, Event) { refuse(); }
 double elapsed_ms(Device, Event, Event) { refuse(); }
+
+OnStream::OnStream(Device, Stream) { refuse(); }
+OnStream::~OnStream() = default;
 
 void* allocate_pinned(size_t) { refuse(); }
 void release_pinned(void*) noexcept {}

@@ -204,8 +204,8 @@ Tensor product(const char* op, const Tensor& a, const Tensor& b) {
     });
 }
 
-void multiply_batched(DType dtype, const Operand& a, const Operand& b, const Dims& batch, void* y) {
-    visit_float_storage(dtype, "matmul", [&]<class T>() { run_batched(a, b, batch, static_cast<T*>(y), Device{}); });
+void multiply_batched(DType dtype, const Operand& a, const Operand& b, const Dims& batch, void* y, Device device) {
+    visit_float_storage(dtype, "matmul", [&]<class T>() { run_batched(a, b, batch, static_cast<T*>(y), device); });
 }
 
 void multiply(DType dtype, const Product& p, Device device) {

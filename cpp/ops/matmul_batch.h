@@ -12,6 +12,6 @@ struct Operand {
 };
 
 // y, contiguous [batch..., m, n] and not empty, = a b. Without checks or history.
-LC_API void multiply_batched(DType dtype, const Operand& a, const Operand& b, const Dims& batch, void* y);
+LC_API void multiply_batched(DType dtype, const Operand& a, const Operand& b, const Dims& batch, void* y, Device device = {});
 
 }  // namespace lc::detail

@@ -3,7 +3,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
+#include "cpp/core/cuda_stream.h"
 #include "cpp/core/log.h"
 
 namespace lc::cuda {
@@ -183,6 +185,17 @@ double elapsed_ms(Device d, Event begin, Event end) {
     float ms = 0;
     check(cudaEventElapsedTime(&ms, static_cast<cudaEvent_t>(begin), static_cast<cudaEvent_t>(end)), "Event.elapsed_time");
     return ms;
+}
+
+OnStream::OnStream(Device d, Stream s) : device_(d) {
+    check(cudaGetDevice(&device_before_), "cuda");
+    device_now = device_before_;                      // others may have set it since we did
+    use(d);
+    stream_before_ = std::exchange(stream_of(d), static_cast<cudaStream_t>(s));
+}
+OnStream::~OnStream() {
+    stream_of(device_) = static_cast<cudaStream_t>(stream_before_);
+    if (device_now != device_before_ && cudaSetDevice(device_before_) == cudaSuccess) device_now = device_before_;
 }
 
 }  // namespace lc::cuda

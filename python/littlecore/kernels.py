@@ -1,4 +1,4 @@
-"""The kernels alone, forward and backward, on any CPU array: NumPy, PyTorch, JAX, littlecore, all that speak DLPack.
+"""The kernels alone, forward and backward, on any array: NumPy, PyTorch, JAX, littlecore, all that speak DLPack.
 
     y, base, rest, rstd = littlecore.kernels.layer_norm_forward(x, w, b)
     dx, dw, db = littlecore.kernels.layer_norm_backward(dy, x, w, base, rest, rstd)
@@ -14,6 +14,9 @@ shows its arguments with their dtypes and shapes:
 - ``~`` allows any strides, ``~1`` any but for a dense last axis, all else is contiguous;
 - in a shape, equal names are equal sizes, ``*`` is any number of axes, ``^`` may be 1 and is broadcast, ``[=a]`` is
   that of a.
+
+Tensors of littlecore and PyTorch that are all on one CUDA device are computed there, on the current stream of the first
+one's framework.
 
 Raises ValueError for a shape, an option or memory, TypeError for a dtype or a device, IndexError for an index in the
 data.

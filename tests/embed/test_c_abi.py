@@ -259,11 +259,22 @@ def test_the_callers_threads_do_the_work(abi: c.CDLL, at_once: bool):
     assert abi.lc_set_thread_pool(c.byref(Pool())) == 1
 
 
+def test_the_stream_is_the_threads(abi: c.CDLL):
+    abi.lc_set_stream.argtypes, abi.lc_set_stream.restype = [c.c_void_p], c.c_void_p
+    assert abi.lc_set_stream(16) is None
+    elsewhere = threading.Thread(target=lambda: seen.append(abi.lc_set_stream(32)))
+    seen: list[int | None] = []
+    elsewhere.start()
+    elsewhere.join()
+    assert seen == [None] and abi.lc_set_stream(None) == 16
+
+
 def test_data_are_checked_before_they_are_used(abi: c.CDLL):
     x, y = np.ones((2, 3), np.float32), np.empty((2, 3), np.float32)
     relu = kernel_id(abi, "relu_forward")
     for wrong, status, says in (
-        (dict(device=(c.c_int32 * 2)(2, 0)), 2, b"device"),
+        (dict(device=(c.c_int32 * 2)(3, 0)), 2, b"device"),
+        (dict(device=(c.c_int32 * 2)(2, 0)), 2, lc.cuda.why_not().encode() or b"y is on cpu, but x on cuda:0"),
         (dict(dtype=(c.c_uint8 * 4)(5, 64, 1, 0)), 2, b"type code 5"),
         (dict(data=x.ctypes.data + 1), 1, b"aligned"),
         (dict(data=None), 1, b"no data"),

@@ -77,8 +77,8 @@ const DLPackExchangeAPI* own_api() {
     return api;
 }
 
-nb::object allocate(const DLPackExchangeAPI* api, const lc_shape& shape, Array& out) {
-    DLTensor wanted{nullptr, {kDLCPU, 0}, shape.ndim, shape.dtype, const_cast<int64_t*>(shape.shape), nullptr, 0};
+nb::object allocate(const DLPackExchangeAPI* api, DLDevice device, const lc_shape& shape, Array& out) {
+    DLTensor wanted{nullptr, device, shape.ndim, shape.dtype, const_cast<int64_t*>(shape.shape), nullptr, 0};
     DLManagedTensorVersioned* made = nullptr;
     const auto set_error = [](void*, const char*, const char* message) { PyErr_SetString(PyExc_RuntimeError, message); };
     if (api->managed_tensor_allocator(&wanted, &made, nullptr, set_error) != 0) throw nb::python_error();
@@ -144,8 +144,12 @@ void read(PyObject* x, const char* kernel, const char* argument, bool written, A
     }
     if (written && f.kind == Framework::Kind::jax)
         refuse(PyExc_ValueError, kernel, ": ", argument, " is written, but JAX's arrays never change; littlecore.interop.jax returns new ones");
-    if (written ? nb::try_cast(nb::handle(x), out.owner, false) : nb::try_cast(nb::handle(x), out.read_only_owner, false))
-        return written ? view(out.owner, out.tensor) : view(out.read_only_owner, out.tensor);
+    if (written ? nb::try_cast(nb::handle(x), out.owner, false) : nb::try_cast(nb::handle(x), out.read_only_owner, false)) {
+        written ? view(out.owner, out.tensor) : view(out.read_only_owner, out.tensor);
+        if (out.tensor.device.device_type == kDLCUDA)
+            refuse(PyExc_TypeError, kernel, ": ", argument, " is a ", Py_TYPE(x)->tp_name, " on a CUDA device, whose stream is not known: its type lacks DLPack's ", kExchangeAttribute);
+        return;
+    }
     PyErr_Clear();
     if (written && nb::try_cast(nb::handle(x), out.read_only_owner, false))
         refuse(PyExc_ValueError, kernel, ": ", argument, " is written, but its memory is read-only");
@@ -154,10 +158,10 @@ void read(PyObject* x, const char* kernel, const char* argument, bool written, A
            f.kind == Framework::Kind::jax ? "; what is traced by jit, grad or vmap goes to littlecore.interop.jax" : "");
 }
 
-nb::object make(PyObject* like, const lc_shape& shape, const char* kernel, Array& out) {
+nb::object make(PyObject* like, DLDevice device, const lc_shape& shape, const char* kernel, Array& out) {
     const Framework& f = framework_of(like);
     if (f.kind == Framework::Kind::numpy) return numpy_empty(like, shape, kernel, out);
-    return allocate(f.api ? f.api : own_api(), shape, out);
+    return allocate(f.api ? f.api : own_api(), device, shape, out);
 }
 
 // A framework without the C functions takes our tensor by its own from_dlpack, on the same memory.
@@ -166,6 +170,13 @@ nb::object finish(PyObject* like, nb::object made) {
     if (f.api || f.kind == Framework::Kind::numpy) return made;
     nb::object space = nb::getattr(nb::handle(like), "__array_namespace__", nb::none());
     return space.is_none() ? made : nb::object(space().attr("from_dlpack")(made));
+}
+
+void* stream_of(PyObject* x, DLDevice device) {
+    void* stream = nullptr;
+    const DLPackExchangeAPI* api = framework_of(x).api;
+    if (api && api->current_work_stream && api->current_work_stream(device.device_type, device.device_id, &stream) != 0) throw nb::python_error();
+    return stream;
 }
 
 void wrote(PyObject* x) {

@@ -55,9 +55,12 @@ void use_for_torch(const DLPackExchangeAPI*);
 // Refuses, with the reason in the name of `argument`, what is no array, wants a gradient, or cannot be written where it is to be.
 void read(PyObject* x, const char* kernel, const char* argument, bool written, Array& out);
 
-// An array of that shape and dtype in the framework of `like`: written through `out`, handed out by finish().
-nb::object make(PyObject* like, const lc_shape& shape, const char* kernel, Array& out);
+// An array of that shape and dtype in the framework of `like`, on its device: written through `out`, handed out by finish().
+nb::object make(PyObject* like, DLDevice, const lc_shape& shape, const char* kernel, Array& out);
 nb::object finish(PyObject* like, nb::object made);
+
+// The stream that the framework of a CUDA array works on now.
+void* stream_of(PyObject* x, DLDevice);
 
 // Tells the framework's autograd that the memory has changed.
 void wrote(PyObject* x);

@@ -130,6 +130,13 @@ PyObject* wanted(const Kernel& k, PyObject* out, int i) {
     return PyTuple_GET_ITEM(out, i);
 }
 
+void run_on_stream(const Kernel& k, PyObject* first, DLDevice device, const Word* words) {
+    void* const before = lc_set_stream(stream_of(first, device));
+    const lc_status status = lc_run(k.id, words);
+    lc_set_stream(before);
+    check(status);
+}
+
 nb::object call(const Kernel& k, PyObject* const* given, Py_ssize_t count, PyObject* names) {
     const c_api::Signature& s = k.signature;
     const int total = int(s.arguments.size());
@@ -162,7 +169,7 @@ nb::object call(const Kernel& k, PyObject* const* given, Py_ssize_t count, PyObj
             if (w == Py_False && !a.optional) refuse(PyExc_ValueError, k.name(), ": ", a.name, " cannot be skipped");
             if (w == Py_False || (w == Py_None && shapes[i].ndim < 0)) continue;
             if (w == Py_None) {
-                results[i] = make(placed[0], shapes[i], k.name(), array);
+                results[i] = make(placed[0], arrays[0].tensor.device, shapes[i], k.name(), array);
             } else {
                 read(w, k.name(), a.name.c_str(), true, array);
                 results[i] = nb::borrow(w);
@@ -170,7 +177,8 @@ nb::object call(const Kernel& k, PyObject* const* given, Py_ssize_t count, PyObj
             words[kHeader + s.inputs + i].tensor = &array.tensor;
         }
     }
-    check(lc_run(k.id, words));
+    if (arrays[0].tensor.device.device_type == kDLCUDA) run_on_stream(k, placed[0], arrays[0].tensor.device, words);
+    else check(lc_run(k.id, words));
 
     for (int i = 0; i < s.inputs; ++i)
         if (s.arguments[size_t(i)].in_place && words[kHeader + i].tensor) wrote(placed[i]);

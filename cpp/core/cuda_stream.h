@@ -1,0 +1,20 @@
+// CUDA on behalf of a program that has devices and streams of its own.
+#pragma once
+#include "cpp/core/cuda.h"
+
+namespace lc::cuda {
+
+// While one lives, the thread's device and stream are these; then what CUDA itself says they were before.
+class LC_API OnStream {
+public:
+    OnStream(Device, Stream);
+    ~OnStream();
+    OnStream(const OnStream&) = delete;
+
+private:
+    Device device_;
+    int device_before_ = 0;
+    Stream stream_before_ = nullptr;
+};
+
+}  // namespace lc::cuda
