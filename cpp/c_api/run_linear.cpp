@@ -3,6 +3,7 @@
 #include "cpp/c_api/run.h"
 #include "cpp/core/exact.h"
 #include "cpp/ops/conv2d_plan.h"
+#include "cpp/ops/copy.h"
 #include "cpp/ops/linear.h"
 #include "cpp/ops/matmul_batch.h"
 
@@ -47,12 +48,37 @@ bool as_rows(const Operand& x, const Dims& lead, detail::Matrix& m) {
     return true;
 }
 
-// y, shaped as `to` and contiguous, = a b summed over the axes of the batch that y does not have: entry by entry, in order.
-void add_products(const Call& c, const Operand& a, const Operand& b, const View& y) {
+int64_t elements(const Operand& x) { return element_count(x.batch) * x.rows * x.cols; }
+
+// x in float32, dense from `to` on.
+template <class T> Operand widened(const Call& c, const Operand& x, float* to) {
+    Operand y{to, x.batch, x.strides, x.rows, x.cols, x.cols, 1};
+    Strided<2> walk;
+    walk.numel = elements(x);
+    walk.rank = x.batch.size() + 2;
+    int64_t stride = 1;
+    const auto axis = [&](int i, int64_t size, int64_t from) {
+        walk.size[i] = size;
+        walk.stride[0][i] = stride;
+        walk.stride[1][i] = from;
+        stride *= size;
+    };
+    axis(walk.rank - 1, x.cols, x.col);
+    axis(walk.rank - 2, x.rows, x.row);
+    for (int i = x.batch.size() - 1; i >= 0; --i) {
+        y.strides[i] = stride;
+        axis(i, x.batch[i], x.strides[i]);
+    }
+    if (walk.numel > 0) on::copy_forward<T>(c.device, {static_cast<const T*>(x.data), to, DType::float32, walk});
+    return y;
+}
+
+// y, of this shape and contiguous, = a b summed over the axes of the batch that y does not have: entry by entry, in order.
+void add_products(const Call& c, DType dtype, const Operand& a, const Operand& b, const Dims& shape, char* y) {
     const Dims& lead = c.lead;
-    const int64_t item = int64_t(item_size(c.dtype)), m = a.rows, n = b.cols;
-    zero(c, y.data, size_t(y.numel() * item));
-    Operand out{nullptr, Dims(y.shape.begin(), y.shape.size() - 2), {}, m, n, n, 1};
+    const int64_t item = int64_t(item_size(dtype)), m = a.rows, n = b.cols;
+    zero(c, y, size_t(element_count(shape) * item));
+    Operand out{nullptr, Dims(shape.begin(), shape.size() - 2), {}, m, n, n, 1};
     out.strides = Dims::filled(out.batch.size(), 0);
     for (int64_t i = out.batch.size() - 1, stride = m * n; i >= 0; stride *= out.batch[int(i--)]) out.strides[int(i)] = stride;
     const Dims sa = strides_over(lead, a), sb = strides_over(lead, b), sy = strides_over(lead, out);
@@ -64,9 +90,21 @@ void add_products(const Call& c, const Operand& a, const Operand& b, const View&
             at_b += index[i] * sb[i];
             at_y += index[i] * sy[i];
         }
-        detail::multiply(c.dtype, {{static_cast<const char*>(a.data) + at_a * item, a.row, a.col}, {static_cast<const char*>(b.data) + at_b * item, b.row, b.col}, y.data + at_y * item, n, m, n, a.cols, true}, c.device);
+        detail::multiply(dtype, {{static_cast<const char*>(a.data) + at_a * item, a.row, a.col}, {static_cast<const char*>(b.data) + at_b * item, b.row, b.col}, y + at_y * item, n, m, n, a.cols, true}, c.device);
         for (int i = lead.size() - 1; i >= 0 && ++index[i] == lead[i]; --i) index[i] = 0;
     }
+}
+
+void add_products(const Call& c, const Operand& a, const Operand& b, const View& y) {
+    visit_float_storage(c.dtype, "matmul", [&]<class T>() {
+        if constexpr (sizeof(T) > 2) {
+            add_products(c, c.dtype, a, b, y.shape, y.data);
+        } else {
+            const Scratch<float> wide_a(c, elements(a)), wide_b(c, elements(b)), sums(c, y.numel());
+            add_products(c, DType::float32, widened<T>(c, a, wide_a.data()), widened<T>(c, b, wide_b.data()), y.shape, reinterpret_cast<char*>(sums.data()));
+            on::copy_forward<float>(c.device, {sums.data(), y.data, c.dtype, dense<2>(y.numel())});
+        }
+    });
 }
 
 bool whole_batch(const View& y, const Dims& lead) { return Dims(y.shape.begin(), y.shape.size() - 2) == lead; }

@@ -35,7 +35,7 @@ template <class T> struct MatmulForward {
     const T* bias;                                                // [n] or null
     T* before;                                                    // [batch, m, n] as y: the sum with its bias; or null
     Activation activation;
-    bool add;                                                     // y += instead; without bias and activation
+    bool add;                                                     // y += instead, of float32 or float64; without bias and activation
     MatmulPlan plan;
 };
 

@@ -43,6 +43,16 @@ def test_matmul_broadcasts(shape_a, shape_b):
         near(got, want.numpy())
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_matmul_sums_16_bits_in_float32(dtype: Any):
+    a, b, dy = (torch.from_numpy(random(*shape)).to(dtype) for shape in [(3, 1, 70, 4), (6, 4, 2), (3, 6, 70, 2)])
+    wide_a, wide_b = (x.double().requires_grad_() for x in (a, b))
+    (wide_a @ wide_b).backward(dy.double())
+    for got, want in zip(kernels.matmul_backward(dy, a, b), (wide_a.grad, wide_b.grad), strict=True):
+        unit = torch.finfo(dtype).eps / 2 * want.abs()  # one rounding, of the result
+        assert got.dtype == dtype and ((got.double() - want).abs() <= 1.1 * unit + 1e-5).all()
+
+
 def test_matmul_reads_strides():
     a, b = random(5, 4), random(6, 5, seed=1)
     near(kernels.matmul_forward(a.T, b.T), a.T @ b.T)
