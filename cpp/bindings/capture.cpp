@@ -7,6 +7,7 @@
 #include <memory>
 #include "cpp/autograd/autocast.h"
 #include "cpp/bindings/bind.h"
+#include "cpp/core/precision.h"
 #include "cpp/ops/copy.h"
 
 namespace lc::python {
@@ -55,6 +56,7 @@ struct Call {
     py::object names;                                 // of the keyword arguments, which come last
     bool grad = grad_enabled();
     std::optional<DType> precision = autocast::dtype();
+    MatmulPrecision products = float32_matmul_precision();
     std::unique_ptr<Plan> plan;
     py::object result;
 
@@ -63,7 +65,7 @@ struct Call {
     }
 
     bool fits(PyObject* const* args, Py_ssize_t n, PyObject* given) const {
-        if (size_t(n) != arguments.size() || grad != grad_enabled() || precision != autocast::dtype()) return false;
+        if (size_t(n) != arguments.size() || grad != grad_enabled() || precision != autocast::dtype() || products != float32_matmul_precision()) return false;
         if (given != names.ptr() && (!given || !names || PyObject_RichCompareBool(given, names.ptr(), Py_EQ) != 1)) return false;
         for (Py_ssize_t i = 0; i < n; ++i)
             if (!arguments[size_t(i)].fits(args[i])) return false;

@@ -1,5 +1,6 @@
 #include "cpp/bindings/autocast.h"
 #include "cpp/bindings/bind.h"
+#include "cpp/core/precision.h"
 #include "cpp/ops/einsum.h"
 #include "cpp/ops/linear.h"
 #include "cpp/ops/matmul.h"
@@ -17,10 +18,21 @@ void bind_rnn(Module& m) {
     m.function("lstm_layer", in_float32([](const Tensor& x, const Tensor& h, const Tensor& c, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh, const Tensor& w_hr, bool reverse) { return tuple_of(lstm_layer(x, h, c, {w_ih, w_hh, b_ih, b_hh, w_hr}, reverse)); }), "One LSTM layer over [steps, batch, features], its output projected by weight_hr if given: (output, h_n, c_n).", "input"_a, "hx"_a, "cx"_a, "weight_ih"_a, "weight_hh"_a, "bias_ih"_a = py::none(), "bias_hh"_a = py::none(), "weight_hr"_a = py::none(), "reverse"_a = false);
 }
 
+constexpr const char* kPrecisions[] = {"highest", "high", "medium"};
+
+MatmulPrecision parse_precision(const std::string& name) {
+    int i = 0;
+    while (i < 3 && name != kPrecisions[i]) ++i;
+    LC_CHECK(i < 3, ValueError, "set_float32_matmul_precision: precision is 'highest', 'high' or 'medium', got '", name, "'");
+    return MatmulPrecision(i);
+}
+
 }  // namespace
 
 void bind_linear(Module& m) {
     bind_rnn(m);
+    m.function("set_float32_matmul_precision", [](const std::string& precision) { set_float32_matmul_precision(parse_precision(precision)); }, "What products of float32 are computed in on CUDA, by matmul, linear and what is made of them: 'highest', the default, in float32; 'high' on tensor cores, operands rounded to tf32 (10 bits of mantissa), sums in float32; 'medium' as 'high'. Under LITTLECORE_EXACT=1, and on the CPU, always in float32.", "precision"_a);
+    m.function("get_float32_matmul_precision", [] { return kPrecisions[int(float32_matmul_precision())]; }, "What set_float32_matmul_precision was last given.");
     m.both("matmul", lowered(&matmul), "Matrix product over the last two axes; axes before them broadcast, 1-d operands are vectors.", "input"_a, "other"_a);
     m.method("__matmul__", lowered(&matmul), "input"_a);
     m.both("mm", lowered(&mm), "Product of two matrices.", "input"_a, "mat2"_a);

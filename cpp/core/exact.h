@@ -1,4 +1,4 @@
-// LITTLECORE_EXACT=1: no kernel that trades accuracy for speed within a published bound. Today that is Winograd's convolution.
+// LITTLECORE_EXACT=1: no kernel that trades accuracy for speed within a published bound. Winograd's convolution, tf32.
 #pragma once
 #include "cpp/core/macros.h"
 

@@ -1,9 +1,11 @@
-// matmul on CUDA: the choice of the kernel, and the one for float and double. Contract: cpp/ops/matmul.h
+// matmul on CUDA: the choice of the kernel, and the one for float and double as they are. Contract: cpp/ops/matmul.h
 //
 // The scalar kernel: a block computes a tile of y, each thread rows x cols of it in registers, from slices of a and b
 // in shared memory. Bound by multiply-adds: 64 of them per 16 loads from shared memory.
 #include "cpp/ops/matmul.h"
+#include "cpp/core/exact.h"
 #include "cpp/core/log.h"
+#include "cpp/core/precision.h"
 #include "cpp/ops/unary.h"
 #include "cuda/arch/shared.cuh"
 #include "cuda/core/launch.h"
@@ -131,6 +133,7 @@ template <class T> CudaMatmulPlan plan_for(const MatmulForward<T>& f) {
     q.accumulate = f.add;
     q.architecture = properties().architecture;
     q.multiprocessors = properties().multiprocessors;
+    q.tf32 = float32_matmul_precision() != MatmulPrecision::highest && !exact();
     return cuda_matmul_plan(q);
 }
 
@@ -162,27 +165,30 @@ template <class T> void matmul_forward(const MatmulForward<T>& args) {
                  ": ", p.tiles_m * p.tiles_n * f.batch, " tiles", p.parts > 1 ? text(" in ", p.parts, " parts") : "",
                  p.cluster > 1 ? ", clusters of 2" : ""));
     }
-    if constexpr (sizeof(T) == 2) {
+    if constexpr (sizeof(T) == 8) {
+        return matmul_scalar(f, p);
+    } else {
+        const auto products = [&](float* parts) {
+            if constexpr (sizeof(T) == 2)
+                if (p.kernel == CudaMatmulPlan::Kernel::hopper) return matmul_hopper(f, p, parts);
+            matmul_tensor(f, p, parts);
+        };
+        if constexpr (sizeof(T) == 4)
+            if (p.kernel == CudaMatmulPlan::Kernel::scalar) return matmul_scalar(f, p);
         if (p.parts > 1) {
             const int64_t rows = p.tiles_m * p.tile_m, cols = p.tiles_n * p.tile_n;
             const Scratch<float> parts(p.parts * rows * cols);
-            if (p.kernel == CudaMatmulPlan::Kernel::hopper) matmul_hopper(f, p, parts.data());
-            else matmul_tensor(f, p, parts.data());
+            products(parts.data());
             return launch("matmul", add_parts_kernel<T>, thread_each(f.m * div_up(f.n, 4), kThreads), f, parts.data(), p.parts, rows, cols);
         }
-        if (p.kernel == CudaMatmulPlan::Kernel::hopper) {
-            // The exact GELU is too long to stand 128 times in that kernel: it gets a pass of its own.
-            const bool later = f.activation == Activation::gelu;
-            if (later) f.activation = Activation::none;
-            matmul_hopper(f, p, nullptr);
-            if (!later) return;
-            Strided<2> rows{f.m * f.n, 2, {f.m, f.n}, {{f.y_row, 1}, {f.y_row, 1}}};
-            if (f.y_row == f.n) rows = {f.m * f.n, 1, {f.m * f.n}, {{1}, {1}}};
-            return unary_forward(UnaryForward<T>{UnaryOp::gelu, 0, 0, f.y, f.y, rows});
-        }
-        return matmul_tensor(f, p, nullptr);
-    } else {
-        return matmul_scalar(f, p);
+        // The exact GELU is too long to stand 128 times in Hopper's kernel: it gets a pass of its own.
+        const bool later = p.kernel == CudaMatmulPlan::Kernel::hopper && f.activation == Activation::gelu;
+        if (later) f.activation = Activation::none;
+        products(nullptr);
+        if (!later) return;
+        Strided<2> rows{f.m * f.n, 2, {f.m, f.n}, {{f.y_row, 1}, {f.y_row, 1}}};
+        if (f.y_row == f.n) rows = {f.m * f.n, 1, {f.m * f.n}, {{1}, {1}}};
+        return unary_forward(UnaryForward<T>{UnaryOp::gelu, 0, 0, f.y, f.y, rows});
     }
 }
 

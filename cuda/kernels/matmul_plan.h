@@ -26,11 +26,12 @@ struct MatmulQuestion {
     bool y_aligned;                                   // y's base and row stride allow 16-byte access
     bool accumulate;                                  // y += instead of y =
     int architecture, multiprocessors;
+    bool tf32 = false;                                // float32 may be rounded to tf32
 };
 
 struct CudaMatmulPlan {
     enum class Kernel : uint8_t { hopper,             // wgmma and TMA, a persistent block per multiprocessor
-                                  tensor,             // mma.sync and cp.async
+                                  tensor,             // mma.sync and cp.async; float32 as tf32
                                   scalar } kernel;    // multiply-adds in float or double
     int tile_m, tile_n;
     int64_t tiles_m, tiles_n;                         // tiles_m: a multiple of cluster
@@ -40,7 +41,7 @@ struct CudaMatmulPlan {
     int group;                                        // hopper: rows of tiles walked together, so that b stays in L2
 };
 
-constexpr int kTensorTile = 128, kTensorDepth = 64, kTensorStages = 3;
+constexpr int kTensorTile = 128, kTensorStages = 3;
 constexpr int kHopperDepth = 64;
 constexpr int64_t kMostOfHopper = int64_t(1) << 30;       // the copy engine counts in 32 bits
 
@@ -48,8 +49,8 @@ constexpr int64_t tiles_of(int64_t n, int64_t tile) { return (n + tile - 1) / ti
 
 // Nanoseconds that a product of m x n tiles takes when k is cut into parts: estimated for an H100, to compare cuts.
 constexpr int64_t cut_time(const MatmulQuestion& q, const CudaMatmulPlan& p, int64_t parts) {
-    const int64_t slice = p.kernel == CudaMatmulPlan::Kernel::tensor ? 900 : p.tile_n == 256 ? 700
-                                                                                             : 385;
+    const int64_t slice = p.kernel == CudaMatmulPlan::Kernel::tensor ? 450 * q.bytes : p.tile_n == 256 ? 700
+                                                                                                       : 385;
     const int64_t tiles = tiles_of(q.m, p.tile_m) * tiles_of(q.n, p.tile_n), waves = tiles_of(tiles * parts, q.multiprocessors);
     const int64_t each = tiles_of(tiles_of(q.k, kHopperDepth), parts) * slice, end = parts > 1 ? 5 * slice : 5 * slice / 2;
     return waves * (each + end) + (parts > 1 ? 4000 + parts * q.m * q.n * 8 / 3000 : 0);        // and the pass that adds them
@@ -77,10 +78,10 @@ constexpr void cut_depth(const MatmulQuestion& q, CudaMatmulPlan& p) {
 constexpr CudaMatmulPlan cuda_matmul_plan(const MatmulQuestion& q) {
     CudaMatmulPlan p{};
     p.group = 8;
-    if (q.bytes != 2) {
+    if (q.bytes == 8 || (q.bytes == 4 && !q.tf32)) {
         p.kernel = CudaMatmulPlan::Kernel::scalar;
         p.tile_m = p.tile_n = q.bytes == 4 ? 128 : 64;
-    } else if (q.architecture == 90 && q.batch == 1 && q.k > 0 && q.a.aligned && q.b.aligned && q.y_aligned && !q.accumulate &&
+    } else if (q.bytes == 2 && q.architecture == 90 && q.batch == 1 && q.k > 0 && q.a.aligned && q.b.aligned && q.y_aligned && !q.accumulate &&
                layout_of(q.a) != Layout::loose && layout_of(q.b) != Layout::loose && q.m < kMostOfHopper && q.n < kMostOfHopper && q.k < kMostOfHopper) {
         p.kernel = CudaMatmulPlan::Kernel::hopper;
         p.tile_m = 128;

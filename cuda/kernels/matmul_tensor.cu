@@ -1,7 +1,9 @@
-// matmul of 16-bit elements by mma.sync and cp.async, for sm_80 and later. Contract: cpp/ops/matmul.h
+// matmul of 16-bit elements, and of floats rounded to tf32, by mma.sync and cp.async, for sm_80 and later.
+// Contract: cpp/ops/matmul.h
 //
-// A block computes 128 x 128 of y: 8 warps of 64 x 32, three stages of 128 x 64 slices of a and b under way. Compute bound:
-// a stage is 32 KB for 2 million products. 96 KB of shared memory, which the smallest chips of sm_8x have.
+// A block computes 128 x 128 of y: 8 warps of 64 x 32, three stages of 128 x 128-byte slices of a and b under way. Compute
+// bound: a stage is 32 KB for 2 (tf32: 1) million products. 96 KB of shared memory, which the smallest chips of sm_8x have.
+#include <bit>
 #include "cuda/arch/async_copy.cuh"
 #include "cuda/arch/matrix.cuh"
 #include "cuda/arch/warp.cuh"
@@ -12,11 +14,12 @@
 namespace lc::cuda {
 namespace {
 
-constexpr int kThreads = 256, kTile = kTensorTile, kDepth = kTensorDepth, kStages = kTensorStages;
-constexpr int kChunk = 8;                             // elements of 16 bytes, what is moved at once
+constexpr int kThreads = 256, kTile = kTensorTile, kStages = kTensorStages;
+template <class T> constexpr int kDepth = 128 / int(sizeof(T));
+template <class T> constexpr int kChunk = 16 / int(sizeof(T));     // what is moved at once
 
 template <class T> struct Slice {
-    T x[kTile * kDepth];
+    T x[kTile * kDepth<T>];
 };
 template <class T> struct alignas(128) Ring {
     Slice<T> a[kStages], b[kStages];
@@ -24,11 +27,13 @@ template <class T> struct alignas(128) Ring {
 static_assert(sizeof(Ring<bfloat16>) <= 99 << 10, "what a block of sm_86 and sm_89 may have");
 
 // ---- device: slices in shared memory ------------------------------------------------------------------------------------
-// along: [128 rows][64 of k], across: [64 of k][128 rows]; 16-byte chunks of a row are permuted by its number, so that eight
-// rows of one chunk lie in eight different groups of banks.
+// along: [128 rows][128 bytes of k], across: [of k][128 rows]; 16-byte chunks of a row are permuted by its number, so that
+// eight rows of one chunk lie in eight different groups of banks. Floats across are read one by one: two chunks of four rows.
 
 template <class T, bool across> __device__ __forceinline__ T* chunk_at(Slice<T>& s, int row, int k) {
-    return across ? s.x + k * kTile + ((row / kChunk) ^ (k & 7)) * kChunk : s.x + row * kDepth + ((k / kChunk) ^ (row & 7)) * kChunk;
+    constexpr int c = kChunk<T>;
+    if (across) return s.x + k * kTile + ((row / c) ^ (sizeof(T) == 2 ? k & 7 : 2 * (k & 3))) * c;
+    return s.x + row * kDepth<T> + ((k / c) ^ (row & 7)) * c;
 }
 
 struct Operand {
@@ -43,17 +48,17 @@ struct Cut {
     float* sums;
 };
 
-// Starts filling a slice with rows [row0, row0 + 128) and depth [k0, k0 + 64); zero outside the operand.
+// Starts filling a slice with rows [row0, row0 + 128) and depth from k0 on; zero outside the operand.
 template <class T, bool across> __device__ __forceinline__ void fill(Slice<T>& s, const T* x, const Operand& o, int64_t row0, int64_t k0) {
-    constexpr int kPerLine = across ? kTile / kChunk : kDepth / kChunk, kLines = across ? kDepth : kTile;
+    constexpr int c = kChunk<T>, kPerLine = (across ? kTile : kDepth<T>) / c, kLines = across ? kDepth<T> : kTile;
 #pragma unroll
     for (int i = 0; i < kLines * kPerLine / kThreads; ++i) {
-        const int at = i * kThreads + int(threadIdx.x), line = at / kPerLine, first = at % kPerLine * kChunk;
+        const int at = i * kThreads + int(threadIdx.x), line = at / kPerLine, first = at % kPerLine * c;
         const int64_t row = row0 + (across ? first : line), k = k0 + (across ? line : first);
         T* to = chunk_at<T, across>(s, across ? first : line, across ? line : first);
         const int64_t left = (across ? k < o.k : row < o.rows) ? (across ? o.rows - row : o.k - k) : 0;
-        const int count = left >= kChunk ? kChunk : left > 0 ? int(left)
-                                                             : 0;
+        const int count = left >= c ? c : left > 0 ? int(left)
+                                                   : 0;
         const T* from = x + (count ? row * o.outer + k * o.depth : 0);
         if (o.direct) {
             copy_async(to, from, count * int(sizeof(T)));
@@ -61,22 +66,46 @@ template <class T, bool across> __device__ __forceinline__ void fill(Slice<T>& s
             const int64_t step = across ? o.outer : o.depth;
             Pack<T> pack;
 #pragma unroll
-            for (int j = 0; j < kChunk; ++j) pack.x[j] = j < count ? from[j * step] : T{0};
+            for (int j = 0; j < c; ++j) pack.x[j] = j < count ? from[j * step] : T{0};
             store_pack(to, pack);
         }
     }
 }
 
-// 16 rows x 16 of k as the fragment of a; as two fragments of b, of 8 columns each, in {b0[0], b0[1], b1[0], b1[1]}.
+// As a load of four matrices that transposes floats, if there were one: bit row_bit of i steps 8 rows, the other one 4 of k.
+template <int row_bit> __device__ __forceinline__ void load_floats(uint32_t (&r)[4], Slice<float>& s, int row, int k) {
+    const int g = lane_id() / 4, t = lane_id() % 4;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        const int at = row + (i >> row_bit & 1) * 8 + g;
+        r[i] = std::bit_cast<uint32_t>(chunk_at<float, true>(s, at, k + (i >> (1 - row_bit) & 1) * 4 + t)[at % 4]);
+    }
+}
+__device__ __forceinline__ void round_all(uint32_t (&r)[4]) {
+#pragma unroll
+    for (uint32_t& x : r) x = round_to_tf32(x);
+}
+
+// 16 rows x two chunks of k as the fragment of a; as two fragments of b, of 8 columns each, in {b0[0], b0[1], b1[0], b1[1]}.
+// A float takes the place of two 16-bit elements.
 template <class T, bool across> __device__ __forceinline__ void load_a(uint32_t (&r)[4], Slice<T>& s, int row, int k) {
     const int i = lane_id() / 8, j = lane_id() % 8;
-    if (across) load_matrices_transposed(r, chunk_at<T, true>(s, row + i % 2 * 8, k + i / 2 * 8 + j));
-    else load_matrices(r, chunk_at<T, false>(s, row + i % 2 * 8 + j, k + i / 2 * 8));
+    if constexpr (!across) load_matrices(r, chunk_at<T, false>(s, row + i % 2 * 8 + j, k + i / 2 * kChunk<T>));
+    else if constexpr (sizeof(T) == 2) load_matrices_transposed(r, chunk_at<T, true>(s, row + i % 2 * 8, k + i / 2 * 8 + j));
+    else load_floats<0>(r, s, row, k);
+    if constexpr (sizeof(T) == 4) round_all(r);
 }
 template <class T, bool across> __device__ __forceinline__ void load_b(uint32_t (&r)[4], Slice<T>& s, int col, int k) {
     const int i = lane_id() / 8, j = lane_id() % 8;
-    if (across) load_matrices_transposed(r, chunk_at<T, true>(s, col + i / 2 * 8, k + i % 2 * 8 + j));
-    else load_matrices(r, chunk_at<T, false>(s, col + i / 2 * 8 + j, k + i % 2 * 8));
+    if constexpr (!across) load_matrices(r, chunk_at<T, false>(s, col + i / 2 * 8 + j, k + i % 2 * kChunk<T>));
+    else if constexpr (sizeof(T) == 2) load_matrices_transposed(r, chunk_at<T, true>(s, col + i / 2 * 8, k + i % 2 * 8 + j));
+    else load_floats<1>(r, s, col, k);
+    if constexpr (sizeof(T) == 4) round_all(r);
+}
+
+template <class T> __device__ __forceinline__ void multiply(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    if constexpr (sizeof(T) == 2) mma_16x8x16<T>(sum, a, b);
+    else mma_16x8x8_tf32(sum, a, b);
 }
 
 // ---- device: the kernel -------------------------------------------------------------------------------------------------
@@ -89,11 +118,11 @@ __global__ __launch_bounds__(kThreads) void tensor_kernel(MatmulForward<T> f, Op
     const int64_t row0 = int64_t(tile.m) * kTile, col0 = int64_t(tile.n) * kTile, entry = cut.sums ? 0 : number, k0 = cut.sums ? number * cut.part_k : 0;
     const T* a = f.a + (f.a_offsets ? f.a_offsets[entry] : entry * f.a_batch);
     const T* b = f.b + (f.b_offsets ? f.b_offsets[entry] : entry * f.b_batch);
-    const int64_t depth = f.k - k0 < cut.part_k ? f.k - k0 : cut.part_k, steps = (depth + kDepth - 1) / kDepth;
+    const int64_t depth = f.k - k0 < cut.part_k ? f.k - k0 : cut.part_k, steps = (depth + kDepth<T> - 1) / kDepth<T>;
     const auto start = [&](int64_t s) {
         if (s < steps) {
-            fill<T, a_across>(ring.a[s % kStages], a, oa, row0, k0 + s * kDepth);
-            fill<T, b_across>(ring.b[s % kStages], b, ob, col0, k0 + s * kDepth);
+            fill<T, a_across>(ring.a[s % kStages], a, oa, row0, k0 + s * kDepth<T>);
+            fill<T, b_across>(ring.b[s % kStages], b, ob, col0, k0 + s * kDepth<T>);
         }
         copy_async_commit();                          // also an empty group: the wait counts them
     };
@@ -107,7 +136,7 @@ __global__ __launch_bounds__(kThreads) void tensor_kernel(MatmulForward<T> f, Op
         start(s + kStages - 1);                       // into the place of s - 1
         Slice<T>&sa = ring.a[s % kStages], &sb = ring.b[s % kStages];
 #pragma unroll
-        for (int k = 0; k < kDepth; k += 16) {
+        for (int k = 0; k < kDepth<T>; k += 2 * kChunk<T>) {
             uint32_t fa[4][4], fb[2][4];
 #pragma unroll
             for (int i = 0; i < 4; ++i) load_a<T, a_across>(fa[i], sa, warp_row + 16 * i, k);
@@ -116,7 +145,7 @@ __global__ __launch_bounds__(kThreads) void tensor_kernel(MatmulForward<T> f, Op
 #pragma unroll
             for (int i = 0; i < 4; ++i)
 #pragma unroll
-                for (int j = 0; j < 4; ++j) mma_16x8x16<T>(sum[i][j], fa[i], {fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]});
+                for (int j = 0; j < 4; ++j) multiply<T>(sum[i][j], fa[i], {fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]});
         }
     }
     copy_async_wait<0>();                             // empty groups, but the block must not end with any under way
@@ -138,7 +167,7 @@ __global__ __launch_bounds__(kThreads) void tensor_kernel(MatmulForward<T> f, Op
 
 template <class T> bool direct(const T* x, int64_t outer, int64_t depth, int64_t batch_stride, const int64_t* offsets) {
     const int64_t line = depth == 1 ? outer : depth;
-    return (depth == 1 || outer == 1) && reinterpret_cast<uintptr_t>(x) % 16 == 0 && line % kChunk == 0 && batch_stride % kChunk == 0 && !offsets;
+    return (depth == 1 || outer == 1) && reinterpret_cast<uintptr_t>(x) % 16 == 0 && line % kChunk<T> == 0 && batch_stride % kChunk<T> == 0 && !offsets;
 }
 
 }  // namespace
@@ -153,6 +182,7 @@ template <class T> void matmul_tensor(const MatmulForward<T>& f, const CudaMatmu
     launch("matmul", kernel, {dim3(unsigned(p.tiles_m * p.tiles_n * f.batch * p.parts)), dim3(kThreads), shared_bytes<Ring<T>>}, f, oa, ob, Cut{int(p.tiles_m), int(p.tiles_n), p.part_k, parts});
 }
 
+template void matmul_tensor(const MatmulForward<float>&, const CudaMatmulPlan&, float*);
 template void matmul_tensor(const MatmulForward<bfloat16>&, const CudaMatmulPlan&, float*);
 template void matmul_tensor(const MatmulForward<float16>&, const CudaMatmulPlan&, float*);
 

@@ -15,12 +15,26 @@ from littlecore._core import Tensor, __version__, device, dtype, num_threads, se
 from littlecore.tensor import allclose, equal
 
 if TYPE_CHECKING:
-    from littlecore import amp, autograd, cuda, data, models, nn, optim, train
+    from littlecore import amp, autograd, backends, cuda, data, models, nn, optim, train
 
 get_num_threads = num_threads
 tensor = _core.tensor  # the function, not the module of that name
 
-_LAZY = {"amp", "autograd", "book", "cli", "cuda", "data", "interop", "kernels", "models", "nn", "optim", "train"}
+_LAZY = {
+    "amp",
+    "autograd",
+    "backends",
+    "book",
+    "cli",
+    "cuda",
+    "data",
+    "interop",
+    "kernels",
+    "models",
+    "nn",
+    "optim",
+    "train",
+}
 _FROM_AUTOGRAD = {"capture", "no_grad", "enable_grad", "set_grad_enabled", "is_grad_enabled", "inference_mode"}
 # PyTorch's short names, here because they would hide Python's own in the module itself
 _DTYPE_ALIASES = {

@@ -20,6 +20,12 @@ static_assert(plan(37, 24, 8).kernel == Kernel::hopper);
 static_assert(plan(37, 29, 19).kernel == Kernel::tensor, "rows that are no multiple of 16 bytes");
 static_assert(plan(4096, 4096, 4096, 2, 80).kernel == Kernel::tensor && plan(int64_t(1) << 31, 8, 8).kernel == Kernel::tensor);
 static_assert(plan(4096, 4096, 4096, 4).kernel == Kernel::scalar, "float32 is not rounded to tf32 unasked");
+constexpr MatmulQuestion tf32(MatmulQuestion q) {
+    q.tf32 = true;
+    return q;
+}
+static_assert(cuda_matmul_plan(tf32(linear(4096, 4096, 4096, 4))).kernel == Kernel::tensor && cuda_matmul_plan(tf32(linear(1, 1, 0, 4, 80))).kernel == Kernel::tensor);
+static_assert(cuda_matmul_plan(tf32(linear(64, 64, 64, 8))).kernel == Kernel::scalar && cuda_matmul_plan(tf32(linear(64, 64, 64))).kernel == Kernel::hopper, "only float32 changes");
 static_assert(plan(64, 64, 0).kernel == Kernel::tensor, "no product at all is no work for a pipeline");
 
 // Tiles: wide ones where they fill the chip as well as narrow ones do.
@@ -42,6 +48,12 @@ static_assert(parts_cover(gradient(768, 768, 65536), true) && parts_cover(gradie
 static_assert(parts_cover(gradient(768, 768, 65536, 80), true) && parts_cover(gradient(37, 29, 2311, 80, 3), true) && parts_cover(gradient(120, 72, 2312, 90, 3), true));
 static_assert(parts_cover(gradient(4096, 4096, 4096), false) && parts_cover(gradient(50304, 768, 16384), false) && parts_cover(gradient(1024, 1024, 1024), false));
 static_assert(parts_cover(linear(64, 64, 65536), false) && parts_cover(linear(1, 768, 65536, 2, 80), false) && cuda_matmul_plan(linear(64, 64, 65536, 4)).parts == 1);
+constexpr MatmulQuestion float_gradient(int64_t m, int64_t n, int64_t k) {
+    MatmulQuestion q = tf32(gradient(m, n, k));
+    q.bytes = 4;
+    return q;
+}
+static_assert(parts_cover(float_gradient(768, 768, 65536), true) && parts_cover(float_gradient(4096, 4096, 4096), false));
 static_assert(cuda_matmul_plan(gradient(768, 768, 65536)).blocks > 120, "18 tiles of 132 multiprocessors without parts");
 
 // Pairs of tiles share b, unless an odd row of tiles would cost a round of its own; every block has a tile of each of its pairs.

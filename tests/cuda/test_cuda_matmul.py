@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import check
 import numpy as np
 import pytest
 
@@ -10,6 +11,17 @@ from littlecore.nn import functional as F
 
 DTYPES = [lc.float32, lc.float64, lc.bfloat16, lc.float16]
 SIZES = [(1, 1, 1), (37, 29, 19), (136, 144, 72), (40, 264, 200), (129, 130, 136)]
+
+# What is computed in: float32 as it is, or as tf32 where the user said so.
+KINDS = [*((d, "highest") for d in DTYPES), (lc.float32, "high")]
+kinds = pytest.mark.parametrize("dtype, precision", KINDS, ids=lambda x: x if isinstance(x, str) else x.name)
+
+
+@pytest.fixture(autouse=True)
+def highest():
+    """Every test begins and ends with products of float32 as they are."""
+    yield
+    lc.set_float32_matmul_precision("highest")
 
 
 def integers(shape: tuple[int, ...], seed: int) -> np.ndarray:
@@ -29,9 +41,10 @@ def rounded(x: np.ndarray, dtype: lc.dtype) -> np.ndarray:
     return lc.tensor(x.astype(np.float64)).to(dtype).double().numpy()
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.name)
+@kinds
 @pytest.mark.parametrize("m, n, k", SIZES)
-def test_layouts(m, n, k, dtype):
+def test_layouts(m, n, k, dtype, precision):
+    lc.set_float32_matmul_precision(precision)
     a, b = integers((m, k), 1), integers((k, n), 2)
     for of_a in ("along", "across", "gaps"):
         for of_b in ("along", "across", "gaps") if m < 100 else ("along", "across"):
@@ -39,18 +52,20 @@ def test_layouts(m, n, k, dtype):
             assert np.array_equal(y.cpu().double().numpy(), rounded(a @ b, dtype)), (of_a, of_b)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.name)
-def test_batches(dtype):
+@kinds
+def test_batches(dtype, precision):
+    lc.set_float32_matmul_precision(precision)
     a, b = integers((3, 2, 17, 24), 3), integers((2, 24, 9), 4)
     for of_a in ("along", "across"):
         y = operand(a, dtype, of_a) @ operand(b, dtype, "along")
         assert np.array_equal(y.cpu().double().numpy(), rounded(a @ b, dtype))
 
 
-@pytest.mark.parametrize("dtype", [lc.bfloat16, lc.float16], ids=lambda d: d.name)
+@pytest.mark.parametrize("dtype", [lc.bfloat16, lc.float16, lc.float32], ids=lambda d: d.name)
 @pytest.mark.parametrize("m, n, k", [(120, 72, 2312), (37, 29, 2311), (8, 136, 6152)])
 def test_depth_in_parts(m, n, k, dtype):
     """A weight's gradient: few tiles, so that k is cut, and its parts' sums are added in order."""
+    lc.set_float32_matmul_precision("high")
     x, dy = integers((k, m), 11), integers((k, n), 12)
     y = lc.tensor(x).to("cuda", dtype).transpose(0, 1) @ lc.tensor(dy).to("cuda", dtype)
     assert np.array_equal(y.cpu().double().numpy(), rounded(x.T @ dy, dtype))
@@ -80,8 +95,9 @@ def test_empty():
     ).tolist() == [[0] * 8] * 8
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.name)
-def test_gradients(dtype):
+@kinds
+def test_gradients(dtype, precision):
+    lc.set_float32_matmul_precision(precision)
     a, b = integers((40, 24), 7), integers((24, 56), 8)
     x, w = operand(a, dtype, "along").requires_grad_(), operand(b, dtype, "along").requires_grad_()
     dy = integers((40, 56), 9)
@@ -90,16 +106,18 @@ def test_gradients(dtype):
     assert np.array_equal(w.grad.cpu().double().numpy(), rounded(a.T @ dy, dtype))
 
 
-@pytest.mark.parametrize("dtype", [lc.float32, lc.bfloat16], ids=lambda d: d.name)
+@pytest.mark.parametrize("dtype, precision", [(lc.float32, "highest"), (lc.float32, "high"), (lc.bfloat16, "highest")])
 @pytest.mark.parametrize("activation", ["none", "relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh"])
-def test_linear(activation, dtype):
+def test_linear(activation, dtype, precision):
     """Beside the CPU: the same sums, so that only the activation's last bits may differ."""
     rng = np.random.default_rng(10)
     x, w, b = rng.integers(-2, 3, (72, 40)) / 8, rng.integers(-2, 3, (136, 40)) / 8, rng.integers(-2, 3, 136) / 8
     results = []
     for device in ("cpu", "cuda"):
         leaves = [lc.tensor(v).to(device, dtype).requires_grad_() for v in (x, w, b)]
+        lc.set_float32_matmul_precision(precision)
         y = lc._core.linear(*leaves, activation=activation)
+        lc.set_float32_matmul_precision("highest")  # tf32 would round the activation's slopes
         y.backward(lc.ones_like(y))
         results.append([y, *(leaf.grad for leaf in leaves)])
     for on_cpu, on_device in zip(*results, strict=True):
@@ -135,3 +153,70 @@ def test_a_training_step_fits():
         losses.append(history)
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
     assert losses[0][-1] < losses[0][0]
+
+
+# ---- tf32 ------------------------------------------------------------------------------------------------------------
+
+
+def to_tf32(x: np.ndarray) -> np.ndarray:
+    """To 10 bits of mantissa, to nearest, halves away from zero."""
+    return ((x.view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+@pytest.mark.parametrize("of_a, of_b", [("along", "across"), ("across", "along"), ("gaps", "gaps")])
+@pytest.mark.parametrize("m, n, k", [(1, 1, 1), (37, 29, 67), (130, 140, 200)])
+def test_tf32_rounds_operands_and_nothing_else(m, n, k, of_a, of_b):
+    rng = np.random.default_rng(14)
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((m, k), (k, n)))
+    ta, tb = to_tf32(a).astype(np.float64), to_tf32(b).astype(np.float64)
+    lc.set_float32_matmul_precision("high")
+    y = operand(a, lc.float32, of_a) @ operand(b, lc.float32, of_b)
+    check.contraction(y.cpu(), ta @ tb, np.abs(ta) @ np.abs(tb), k)
+
+
+def test_tf32_rounds_halves_away_from_zero_and_keeps_what_is_not_finite():
+    ulp = 2.0**-10
+    a = np.array([1 + ulp / 2, -1 - ulp / 2, 1 + ulp * 0.499, 1 + 1.5 * ulp, np.inf, -np.inf, np.nan], np.float32)
+    lc.set_float32_matmul_precision("high")
+    y = (lc.tensor(a[:, None]).cuda() @ lc.ones(1, 3, device="cuda")).cpu().numpy()
+    want = np.array([1 + ulp, -1 - ulp, 1, 1 + 2 * ulp, np.inf, -np.inf, np.nan], np.float32)
+    assert np.array_equal(y, np.repeat(want[:, None], 3, 1), equal_nan=True)
+
+
+def test_tf32_is_off_until_asked_for():
+    a, b = (lc.randn(*s, device="cuda") for s in ((40, 72), (72, 56)))
+    before = (a @ b).cpu().numpy()
+    assert lc.get_float32_matmul_precision() == "highest" and not lc.backends.cuda.matmul.allow_tf32
+    lc.backends.cuda.matmul.allow_tf32 = True
+    assert lc.get_float32_matmul_precision() == "high"
+    rounded = (a @ b).cpu().numpy()
+    assert not np.array_equal(rounded, before)
+    assert np.array_equal((a @ b).cpu().numpy(), rounded)
+    lc.set_float32_matmul_precision("medium")
+    assert lc.backends.cuda.matmul.allow_tf32 and np.array_equal((a @ b).cpu().numpy(), rounded)
+    lc.backends.cuda.matmul.allow_tf32 = False
+    assert lc.get_float32_matmul_precision() == "highest"
+    assert np.array_equal((a @ b).cpu().numpy(), before)
+    with pytest.raises(ValueError, match="'highest', 'high' or 'medium', got 'low'"):
+        lc.set_float32_matmul_precision("low")
+    with pytest.raises(AttributeError):
+        lc.backends.cuda.matmul.allow_fp8 = True
+
+
+def test_tf32_and_captured_steps():
+    """A step is recorded once for each precision, and none is changed within."""
+    w = lc.randn(72, 56, device="cuda")
+    step = lc.capture(lambda x: x @ w)
+    for precision in ("highest", "high", "highest", "high") * 2:
+        lc.set_float32_matmul_precision(precision)
+        x = lc.randn(40, 72, device="cuda")
+        assert np.array_equal(step(x).cpu().numpy(), (x @ w).cpu().numpy()), precision
+
+    def turning(x: lc.Tensor) -> lc.Tensor:
+        lc.set_float32_matmul_precision("high")
+        return x @ w
+
+    turning = lc.capture(turning)
+    with pytest.raises(RuntimeError, match="set_float32_matmul_precision"):
+        for _ in range(3):
+            turning(x)
