@@ -68,17 +68,18 @@ template <class A> __device__ __forceinline__ void add_rows(A* sum, const A* til
 }
 
 struct Place {
-    int64_t b, h, row;                                // the warp's
+    int64_t b, h, first, row;                         // the block's first row, the warp's
     bool valid;
 };
 __device__ __forceinline__ Place place(int64_t heads, int64_t rows) {
-    const int64_t row = int64_t(blockIdx.x) * kWarps + warp_id();
+    const AttentionBlock at = attention_block(blockIdx.x, rows, kWarps);
+    const int64_t first = int64_t(at.tile) * kWarps, row = first + warp_id();
     const unsigned h = unsigned(heads);
-    return {blockIdx.y / h, blockIdx.y % h, row < rows ? row : rows - 1, row < rows};      // a row too many does the last one again
+    return {at.head / h, at.head % h, first, row < rows ? row : rows - 1, row < rows};           // a row too many does the last one again
 }
 // Keys that the block's last query may see.
-__device__ __forceinline__ int64_t last_key(const AttentionShape& s) {
-    const int64_t end = (int64_t(blockIdx.x) + 1) * kWarps;
+__device__ __forceinline__ int64_t last_key(const AttentionShape& s, const Place& at) {
+    const int64_t end = at.first + kWarps;
     return s.causal && end < s.tk ? end : s.tk;
 }
 
@@ -88,7 +89,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void forward_kernel(At
     using A = acc_t<T>;
     const AttentionShape& s = a.shape;
     const Place at = place(s.heads, s.tq);
-    const int64_t hk = int(at.h) / (int(s.heads) / int(s.kv_heads)), end = last_key(s);
+    const int64_t hk = int(at.h) / (int(s.heads) / int(s.kv_heads)), end = last_key(s, at);
     const Tiles<A> t(s.dim, s.dim_v);
     load_row(t.row, a.q.at(at.b, at.h, at.row), s.dim);
     for (int64_t d = lane_id(); d < s.dim_v; d += 32) t.other[d] = A(0);
@@ -124,7 +125,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void query_kernel(Atte
     using A = acc_t<T>;
     const AttentionShape& s = a.shape;
     const Place at = place(s.heads, s.tq);
-    const int64_t hk = int(at.h) / (int(s.heads) / int(s.kv_heads)), end = last_key(s), row = (at.b * s.heads + at.h) * s.tq + at.row;
+    const int64_t hk = int(at.h) / (int(s.heads) / int(s.kv_heads)), end = last_key(s, at), row = (at.b * s.heads + at.h) * s.tq + at.row;
     const Tiles<A> t(s.dim, s.dim_v);
     load_row(t.row, a.q.at(at.b, at.h, at.row), s.dim);
     load_row(t.other, a.d_o.at(at.b, at.h, at.row), s.dim_v);
@@ -158,7 +159,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void key_kernel(Attent
     const AttentionShape& s = a.shape;
     const Place at = place(s.kv_heads, s.tk);
     const int64_t group = int(s.heads) / int(s.kv_heads);
-    const int64_t first_query = s.causal ? int64_t(blockIdx.x) * kWarps / kTile * kTile : 0;      // no earlier one sees the block's keys
+    const int64_t first_query = s.causal ? at.first / kTile * kTile : 0;      // no earlier one sees the block's keys
     const Tiles<A> t(s.dim, s.dim_v);
     load_row(t.row, a.k.at(at.b, at.h, at.row), s.dim);
     load_row(t.other, a.v.at(at.b, at.h, at.row), s.dim_v);
@@ -211,8 +212,11 @@ template <class A> int shared_for(const AttentionShape& s) {
     return int(bytes);
 }
 dim3 grid_of(int64_t rows, int64_t batch, int64_t heads) {
-    LC_CHECK(batch * heads < 65536, ValueError, "scaled_dot_product_attention: batch ", batch, " times ", heads, " heads; on CUDA that may be 65535");
-    return dim3(unsigned(div_up(rows, kWarps)), unsigned(batch * heads));
+    return dim3(unsigned(div_up(rows, kWarps) * batch * heads));
+}
+void check_rows(const AttentionShape& s) {
+    LC_CHECK(s.batch * s.heads * s.tq <= INT32_MAX && s.batch * s.kv_heads * s.tk <= INT32_MAX, ValueError, "scaled_dot_product_attention: batch ", s.batch, " of ", s.heads, " heads of ", s.tq, " queries and ",
+             s.tk, " keys; on CUDA the rows of all heads together may be 2^31 - 1");
 }
 Device here() { return {Device::Type::cuda, int8_t(device_in_use())}; }
 
@@ -232,13 +236,13 @@ template <class Args> CudaAttentionPlan plan_for(const Args& a, int bytes) {
 template <class T> void attention_forward(const AttentionForward<T>& a) {
     const AttentionShape& s = a.shape;
     if (s.batch * s.heads * s.tq == 0) return;
-    const dim3 grid = grid_of(s.tq, s.batch, s.heads);
+    check_rows(s);
     const CudaAttentionPlan p = plan_for(a, int(sizeof(T)));
     if constexpr (sizeof(T) == 2) {
         if (p.kernel == CudaAttentionPlan::Kernel::hopper && s.tk > 0) return attention_hopper_forward(a, p);
         if (p.kernel != CudaAttentionPlan::Kernel::scalar) return attention_tensor_forward(a, p);
     }
-    launch("attention", forward_kernel<T>, {grid, dim3(kThreads), shared_for<acc_t<T>>(s)}, a);
+    launch("attention", forward_kernel<T>, {grid_of(s.tq, s.batch, s.heads), dim3(kThreads), shared_for<acc_t<T>>(s)}, a);
 }
 
 template <class T> void attention_backward(const AttentionBackward<T>& a) {
@@ -249,10 +253,7 @@ template <class T> void attention_backward(const AttentionBackward<T>& a) {
     const CudaAttentionPlan p = plan_for(a, int(sizeof(T)));
     if constexpr (sizeof(T) == 2) {
         if (p.kernel == CudaAttentionPlan::Kernel::hopper && s.tq > 0 && s.tk > 0) return attention_hopper_backward(a, p, Scratch<float>(queries).data());
-        if (p.kernel != CudaAttentionPlan::Kernel::scalar && p.width == 64) {
-            grid_of(s.tq, s.batch, s.heads);          // asks for heads that a grid can have
-            return attention_tensor_backward(a, Scratch<float>(queries).data());
-        }
+        if (p.kernel != CudaAttentionPlan::Kernel::scalar && p.width == 64) return attention_tensor_backward(a, Scratch<float>(queries).data());
     }
     const Scratch<A> delta(queries), ds(a.dmask.data ? queries * s.tk : 0);
     if (a.dmask.data) fill_bytes(ds.data(), 0, size_t(queries * s.tk) * sizeof(A), here());

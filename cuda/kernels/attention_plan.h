@@ -40,6 +40,15 @@ constexpr int64_t key_tiles(int64_t queries_end, int64_t tk, bool causal, int ke
     return (end + keys - 1) / keys;
 }
 
+// Elsewhere a block has one tile of rows of one head; all in one axis of the grid, the only one with room for any number.
+struct AttentionBlock {
+    unsigned tile, tiles, head;                       // of batch x heads
+};
+constexpr AttentionBlock attention_block(unsigned number, int64_t rows, int tile) {
+    const unsigned tiles = unsigned((rows + tile - 1) / tile);
+    return {number % tiles, tiles, number / tiles};
+}
+
 // Hopper, forward: warpgroups of 64 queries in a block, as many as the registers hold.
 constexpr int attention_consumers(int width) { return width == 64 ? 3 : 2; }
 

@@ -66,8 +66,11 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
     constexpr int kKeys = attention_keys(width);
     auto& shared = shared_memory<Shared<T, width>>();
     const AttentionShape& s = a.shape;
+    // Heads in two axes: the tile and the head of one number would take registers that heads of 128 do not have.
+    const unsigned head = blockIdx.z * gridDim.y + blockIdx.y;
+    if (head >= unsigned(s.batch * s.heads)) return;
     const int64_t row0 = int64_t(gridDim.x - 1 - blockIdx.x) * kQueries;     // causal: the longest rows begin first
-    const int64_t b = blockIdx.y / unsigned(s.heads), h = blockIdx.y % unsigned(s.heads), hk = int(h) / (int(s.heads) / int(s.kv_heads));
+    const int64_t b = head / unsigned(s.heads), h = head % unsigned(s.heads), hk = int(h) / (int(s.heads) / int(s.kv_heads));
     const HeadRows<const T> keys = head_rows(a.k, b, hk, s.tk, s.dim), values = head_rows(a.v, b, hk, s.tk, s.dim_v);
     const int64_t steps = 2 * key_tiles(row0 + kQueries < s.tq ? row0 + kQueries : s.tq, s.tk, s.causal, kKeys);
     const auto start = [&](int64_t step, const HeadRows<const T>& x) {
@@ -182,7 +185,8 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
 
 template <class T> void attention_tensor_forward(const AttentionForward<T>& a, const CudaAttentionPlan& p) {
     const AttentionShape& s = a.shape;
-    const dim3 blocks(unsigned(div_up(s.tq, kQueries)), unsigned(s.batch * s.heads));
+    const int64_t heads = s.batch * s.heads, z = div_up(heads, 65535);
+    const dim3 blocks(unsigned(div_up(s.tq, kQueries)), unsigned(div_up(heads, z)), unsigned(z));
     if (p.width == 64) launch("attention", attention_tensor_kernel<T, 64>, {blocks, dim3(kThreads), shared_bytes<Shared<T, 64>>}, a);
     else launch("attention", attention_tensor_kernel<T, 128>, {blocks, dim3(kThreads), shared_bytes<Shared<T, 128>>}, a);
 }

@@ -68,8 +68,9 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
     constexpr int kKeys = passing(width);
     auto& shared = shared_memory<Shared<T, width>>();
     const AttentionShape& s = a.shape;
-    const int64_t row0 = int64_t(gridDim.x - 1 - blockIdx.x) * kOwn;         // causal: the longest rows begin first
-    const int64_t b = blockIdx.y / unsigned(s.heads), h = blockIdx.y % unsigned(s.heads), hk = int(h) / (int(s.heads) / int(s.kv_heads));
+    const AttentionBlock at = attention_block(blockIdx.x, s.tq, kOwn);
+    const int64_t row0 = int64_t(at.tiles - 1 - at.tile) * kOwn;         // causal: the longest rows begin first
+    const int64_t b = at.head / unsigned(s.heads), h = at.head % unsigned(s.heads), hk = int(h) / (int(s.heads) / int(s.kv_heads));
     const HeadRows<const T> keys = head_rows(a.k, b, hk, s.tk, s.dim), values = head_rows(a.v, b, hk, s.tk, s.dim_v);
     const int64_t tiles = key_tiles(row0 + kOwn < s.tq ? row0 + kOwn : s.tq, s.tk, s.causal, kKeys), saved = (b * s.heads + h) * s.tq;
     const auto start = [&](int64_t n) {
@@ -133,7 +134,8 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
     constexpr int kQueries = passing(width);
     auto& shared = shared_memory<Shared<T, width>>();
     const AttentionShape& s = a.shape;
-    const int64_t key0 = int64_t(blockIdx.x) * kOwn, b = blockIdx.y / unsigned(s.kv_heads), hk = blockIdx.y % unsigned(s.kv_heads);
+    const AttentionBlock at = attention_block(blockIdx.x, s.tk, kOwn);
+    const int64_t key0 = int64_t(at.tile) * kOwn, b = at.head / unsigned(s.kv_heads), hk = at.head % unsigned(s.kv_heads);
     const int group = int(s.heads) / int(s.kv_heads);
     const int64_t first = s.causal ? key0 / kQueries : 0, all = (s.tq + kQueries - 1) / kQueries;         // no earlier query sees the block's keys
     const int tiles = int(all > first ? all - first : 0), items = group * tiles;
@@ -194,9 +196,9 @@ template <class T> void attention_tensor_backward(const AttentionBackward<T>& a,
     const AttentionShape& s = a.shape;
     constexpr int bytes = shared_bytes<Shared<T, 64>>;
     if (s.batch * s.heads * s.tq > 0)
-        launch("attention_backward", attention_tensor_query_kernel<T, 64>, {dim3(unsigned(div_up(s.tq, kOwn)), unsigned(s.batch * s.heads)), dim3(kThreads), bytes}, a, delta);
+        launch("attention_backward", attention_tensor_query_kernel<T, 64>, {dim3(unsigned(div_up(s.tq, kOwn) * s.batch * s.heads)), dim3(kThreads), bytes}, a, delta);
     if (s.batch * s.kv_heads * s.tk > 0)
-        launch("attention_backward", attention_tensor_key_kernel<T, 64>, {dim3(unsigned(div_up(s.tk, kOwn)), unsigned(s.batch * s.kv_heads)), dim3(kThreads), bytes}, a, delta);
+        launch("attention_backward", attention_tensor_key_kernel<T, 64>, {dim3(unsigned(div_up(s.tk, kOwn) * s.batch * s.kv_heads)), dim3(kThreads), bytes}, a, delta);
 }
 
 template void attention_tensor_backward(const AttentionBackward<bfloat16>&, float*);

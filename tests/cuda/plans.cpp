@@ -115,6 +115,15 @@ constexpr bool visits_what_is_seen(int64_t tq, int64_t tk, bool causal, int keys
 static_assert(visits_what_is_seen(300, 300, true, 64) && visits_what_is_seen(1, 300, true, 64) && visits_what_is_seen(300, 65, true, 32) && visits_what_is_seen(129, 1000, false, 64));
 static_assert(key_tiles(128, 4096, true, 64) == 2 && key_tiles(128, 4096, false, 64) == 64 && key_tiles(128, 0, true, 64) == 0);
 
+// Elsewhere every tile of every head is one block's, of any number of heads.
+constexpr bool all_blocks_once(int64_t rows, int tile, unsigned heads) {
+    const unsigned tiles = unsigned((rows + tile - 1) / tile);
+    for (unsigned n = 0; n < tiles * heads; ++n)
+        if (const AttentionBlock at = attention_block(n, rows, tile); at.tiles != tiles || at.tile >= tiles || at.head * tiles + at.tile != n || at.head >= heads) return false;
+    return true;
+}
+static_assert(all_blocks_once(1, 8, 70000) && all_blocks_once(129, 128, 5) && all_blocks_once(128, 128, 3) && all_blocks_once(9, 8, 17));
+
 // Reductions: the parts cover n, none is empty, and they depend on nothing but the shape.
 constexpr bool covers(int64_t outer, int64_t n, int64_t inner) {
     const ReducePlan p = reduce_plan(outer, n, inner);
