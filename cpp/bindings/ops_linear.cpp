@@ -50,7 +50,7 @@ void bind_linear(Module& m) {
         const QuantizedWeight q = quantize_weight(w, bits);
         return tuple_of({q.codes, q.scales}); }, "(codes, scales) of a weight [out, in] in 8 bits, one scale a row, or in 4, one for 32 columns.", "weight"_a, "bits"_a = 8);
     m.function("dequantize_weight", [](const Tensor& codes, const Tensor& scales, int64_t in_features) { return dequantize_weight({codes, scales}, in_features); }, "The weight [out, in] that quantized_linear multiplies with.", "codes"_a, "scales"_a, "in_features"_a);
-    m.function("quantized_linear", [](const Tensor& x, const Tensor& codes, const Tensor& scales, const Tensor& b) { return quantized_linear(x, {codes, scales}, b); }, "linear with a weight from quantize_weight; for inference.", "input"_a, "codes"_a, "scales"_a, "bias"_a = py::none());
+    m.function("quantized_linear", [](const Tensor& x, const Tensor& codes, const Tensor& scales, const Tensor& b) { return quantized_linear(x, {codes, scales}, b); }, "linear with a frozen weight from quantize_weight; the input alone has a gradient.", "input"_a, "codes"_a, "scales"_a, "bias"_a = py::none());
     m.function("linear", lowered([](const Tensor& x, const Tensor& w, const Tensor& b, const char* activation) { return linear(x, w, b, parse_activation("linear", activation)); }), "act(input weight' + bias); weight is [out, in]. activation: none, relu, gelu, gelu_tanh, silu, sigmoid or tanh, in the same pass.", "input"_a, "weight"_a, "bias"_a = py::none(), py::kw_only(), "activation"_a = "none");
 }
 

@@ -96,15 +96,10 @@ Tensor dequantize_weight(const QuantizedWeight& given, int64_t in) {
     return w;
 }
 
-Tensor quantized_linear(const Tensor& given, const QuantizedWeight& w, const Tensor& b) {
-    no_gradient("quantized_linear", given);
-    if (b) no_gradient("quantized_linear: bias", b);
-    LC_CHECK(given.dim() >= 1 && given.dtype() == DType::float32, TypeError, "quantized_linear: wants a float32 input [..., in], got ",
-             given.dtype(), " ", given.sizes());
-    const Layout l = layout_of("quantized_linear", w, given.size(-1));
-    LC_CHECK(!b || (b.sizes() == Dims({l.out}) && b.dtype() == DType::float32), ValueError, "quantized_linear: bias must be float32 [", l.out,
-             "], got ", b.dtype(), " ", b.sizes());
-    const Tensor x = contiguous(given), codes = contiguous(w.codes), scales = contiguous(w.scales), bias = b ? contiguous(b) : b;
+namespace {
+
+Tensor forward(const Layout& l, const Tensor& x, const QuantizedWeight& w, const Tensor& bias) {
+    const Tensor codes = contiguous(w.codes), scales = contiguous(w.scales);
     Dims sizes = x.sizes();
     sizes[sizes.size() - 1] = l.out;
     const Device d = x.device();
@@ -126,6 +121,22 @@ Tensor quantized_linear(const Tensor& given, const QuantizedWeight& w, const Ten
         detail::copy_into(Tensor::view_of(wide, {rows, l.in}, wide.strides(), 0), reshape(x, {rows, l.in}));
     }
     on::quantized_linear_forward<float>(d, {wide.data_on<float>(d), scales.data_on<float>(d), bias_data, codes.data_on<uint8_t>(d), y.mutable_data_on<float>(d), rows, l.out, l.in, l.groups, int(l.bits)});
+    return y;
+}
+
+}  // namespace
+
+Tensor quantized_linear(const Tensor& x, const QuantizedWeight& w, const Tensor& b) {
+    if (b) no_gradient("quantized_linear: bias", b);
+    LC_CHECK(x.dim() >= 1 && x.dtype() == DType::float32, TypeError, "quantized_linear: wants a float32 input [..., in], got ", x.dtype(), " ", x.sizes());
+    const Layout l = layout_of("quantized_linear", w, x.size(-1));
+    LC_CHECK(!b || (b.sizes() == Dims({l.out}) && b.dtype() == DType::float32), ValueError, "quantized_linear: bias must be float32 [", l.out,
+             "], got ", b.dtype(), " ", b.sizes());
+    const Tensor y = forward(l, contiguous(x.detach()), w, b ? contiguous(b) : b);
+    if (wants_grad({x}))
+        record("quantized_linear", {x}, {y}, [codes = Saved(w.codes), scales = Saved(w.scales), in = l.in](const Grads& dy) -> Tensors {
+            return {matmul(dy[0], dequantize_weight({codes(), scales()}, in))};
+        });
     return y;
 }
 

@@ -1,12 +1,12 @@
-// quantized_linear: linear with a weight kept in 8 or 4 bits, for inference. quantize_weight and dequantize_weight are
-// the way there and back.
+// quantized_linear: linear with a frozen weight kept in 8 or 4 bits. quantize_weight and dequantize_weight are the way there
+// and back.
 //
 //   scale[j, g] = max_k |w[j, k]| / most     over k of group g; most = 127 for 8 bits, 7 for 4
 //                                            but 0 below 2^-90, so that codes may be scaled by powers of two on the way
 //   q[j, k]     = w[j, k] / scale[j, g]      rounded to nearest, ties to even; 0 where the scale is 0
 //   forward     y[i, j] = sum_k x[i, k] (q[j, k] scale[j, g]) + b[j]        the sums are linear's of that weight, bit by bit,
 //                                                                           but for 4 bits and few rows of x
-//   backward    none: it raises where a gradient is asked for
+//   backward    dx[i, k] = sum_j dy[i, j] (q[j, k] scale[j, g])             a product with the dequantized weight; w and b have none
 //
 // A group is a whole row of w with 8 bits, 32 columns with 4: an error of at most scale / 2 in each weight.
 //

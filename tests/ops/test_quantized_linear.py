@@ -116,6 +116,18 @@ def test_a_captured_call_reads_its_input_anew(bits):
         check.same_bits(step(rows), _core.quantized_linear(rows, *q))
 
 
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("shape", [(515,), (3, 515), (2, 20, 515)])
+def test_the_input_has_a_gradient(bits, shape):
+    _, q, dense, b = operands((6, 515), bits)
+    x, dy = lc.randn(*shape).requires_grad_(), lc.randn(*shape[:-1], dense.shape[0])
+    y = _core.quantized_linear(x, *q, b)
+    check.same_bits(y.detach(), _core.quantized_linear(x.detach(), *q, b))
+    y.backward(dy)
+    exact, magnitude = (f(check.wide(dy)) @ f(check.wide(dense)) for f in (np.asarray, np.abs))
+    check.contraction(x.grad, exact, magnitude, dense.shape[0])
+
+
 def test_shapes_and_strides():
     w = lc.from_numpy(weight(6, 600))
     q = _core.quantize_weight(w)
@@ -140,8 +152,8 @@ def test_what_it_does_not_take():
         _core.quantized_linear(lc.zeros(2, 48), codes, scales)
     with pytest.raises(ValueError, match=r"bias must be float32 \[6\]"):
         _core.quantized_linear(lc.zeros(2, 40), codes, scales, lc.zeros(5))
-    with pytest.raises(RuntimeError, match="quantized_linear"):
-        _core.quantized_linear(lc.zeros(2, 40).requires_grad_(), codes, scales)
+    with pytest.raises(RuntimeError, match="quantized_linear: bias"):
+        _core.quantized_linear(lc.zeros(2, 40), codes, scales, lc.zeros(6).requires_grad_())
 
 
 @pytest.mark.parametrize(("bits", "error"), [(8, 0.01), (4, 0.15)])

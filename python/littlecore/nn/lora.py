@@ -38,12 +38,7 @@ class LoRALinear(Module):
         self.training = base.training
 
     def forward(self, input: Tensor) -> Tensor:
-        base = self.base
-        if isinstance(base, QuantizedLinear) and input.requires_grad and _core.grad_enabled():
-            y = F.linear(input, base.dequantized(), base.bias)  # the bits of base(input), and a gradient for the input
-        else:
-            y = base(input)
-        return y + self.scale * F.linear(F.linear(input, self.lora_A), self.lora_B)
+        return self.base(input) + self.scale * F.linear(F.linear(input, self.lora_A), self.lora_B)
 
     def merged(self) -> Linear:
         """One Linear that computes the same."""

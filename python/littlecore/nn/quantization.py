@@ -1,4 +1,4 @@
-"""Linear layers with weights of 8 or 4 bits, for inference."""
+"""Linear layers with frozen weights of 8 or 4 bits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .module import Module
 
 
 class QuantizedLinear(Module):
-    """A Linear whose weight is kept in 8 bits, with one scale a row, or in 4, with one for every 32 columns. It has no
-    gradient. `quantize` makes these of a model's Linear layers."""
+    """A Linear whose weight is kept in 8 bits, with one scale a row, or in 4, with one for every 32 columns. It has a
+    gradient for its input alone. `quantize` makes these of a model's Linear layers."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, bits: int = 8) -> None:
         super().__init__()
