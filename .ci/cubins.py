@@ -37,7 +37,7 @@ WANTED = {  # in every instantiation of a kernel: what the machine code must sho
     r"attention_tensor": [r"HMMA\.16816\.F32", r"LDGSTS", r"LDSM\.16\.MT88", r"MUFU\.EX2"],
     r"(?<!attention_)tensor_kernel.*(bfloat16|float16)": [r"HMMA\.16816\.F32", r"LDGSTS", r"LDSM\.16"],
     r"(?<!attention_)tensor_kernelIf": [r"HMMA\.1688\.F32\.TF32", r"LDGSTS"],
-    r"add_parts_kernel": [r"LDG\.E\.128"],
+    r"add_parts_kernelI": [r"LDG\.E\.128"],
     r"(layer_norm|rms_norm|cross_entropy).*(forward|backward)_(kernel|rows)": [r"LDG\.E\.128"],
     r"map_dense": [r"(LDG|STG)\S*\.128|\.64"],
 }  # fmt: skip

@@ -12,9 +12,9 @@ public:
     OnStream(const OnStream&) = delete;
 
 private:
-    Device device_;
-    int device_before_ = 0;
-    Stream stream_before_ = nullptr;
+    [[maybe_unused]] Device device_;                  // not in a build without CUDA
+    [[maybe_unused]] int device_before_ = 0;
+    [[maybe_unused]] Stream stream_before_ = nullptr;
 };
 
 }  // namespace lc::cuda
