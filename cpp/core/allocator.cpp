@@ -35,8 +35,8 @@ constexpr size_t kHugePage = size_t(2) << 20;
 constexpr size_t kChunk = size_t(32) << 20;
 constexpr size_t kLarge = size_t(256) << 10;           // from here blocks divide and join
 constexpr size_t kPage = 4096;                        // large blocks are so many with their header
-[[gnu::tls_model("initial-exec")]] thread_local Region* region_in_use = nullptr;
-[[gnu::tls_model("initial-exec")]] thread_local Workspace* workspace_in_use = nullptr;
+LC_THREAD_LOCAL Region* region_in_use = nullptr;
+LC_THREAD_LOCAL Workspace* workspace_in_use = nullptr;
 
 }  // namespace
 

@@ -16,8 +16,8 @@ struct List {
 };
 
 // Trivial, so that an object that dies after its thread's destructors have run finds them still usable.
-[[gnu::tls_model("initial-exec")]] thread_local List lists[kLargest / kStep];
-[[gnu::tls_model("initial-exec")]] thread_local bool ending = false;
+LC_THREAD_LOCAL List lists[kLargest / kStep];
+LC_THREAD_LOCAL bool ending = false;
 
 // Gives a thread's lists back when it ends.
 struct Cleaner {
