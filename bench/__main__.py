@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import littlecore as lc
-from bench import embed, harness, instructions, peers, results
+from bench import embed, harness, instructions, peers, report, results
 
 HERE = Path(__file__).parent
 
@@ -69,7 +69,7 @@ def main() -> None:
     if not args.what:
         sys.exit(f"ops: {' '.join(names('ops'))}\nmodels: {' '.join(names('models'))}")
     if args.what == ["report"]:
-        return results.report()
+        return report.main()
     if args.what == ["embed"]:
         return embed.main()
     if args.what == ["instructions"]:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from bench import harness, instructions, peers, plots, results
+from bench import harness, instructions, peers, plots, report, results
 
 
 def case(call) -> harness.Case:
@@ -30,8 +30,8 @@ def test_a_new_measurement_replaces_the_old(tmp_path):
 
 
 def test_readme_shows_what_was_measured():
-    shown = results.README.read_text().split(results.BEGIN)[1].split(results.END)[0]
-    assert shown == results.tables(), "run: python -m bench report"
+    shown = report.README.read_text().split(report.BEGIN)[1].split(report.END)[0]
+    assert shown == report.tables(), "run: python -m bench report"
 
 
 def test_plots_show_what_was_measured():
@@ -47,7 +47,7 @@ LINE = {"op": "unary", "case": "a", "direction": "forward", "threads": 1, "isa":
 def test_the_best_peer_is_the_fastest_of_its_own_runs():
     as_shipped, best = LINE | {"peer": {"torch": 6.0}}, LINE | {"ms": 3.0, "peer": {"torch_best": 4.5}}
     assert results.against_best([as_shipped, best]) == [1.5]
-    cells = results.figures([as_shipped, best], 1, True).split(" | ")
+    cells = report.figures([as_shipped, best], 1, True).split(" | ")
     assert cells == ["**3.00**", "3.00 - 3.00", "1.50", "50 %"]
 
 
