@@ -102,6 +102,9 @@ def test_every_truncation_of_an_annotation_is_refused(voc, coco):
     [
         ("filename", None, "<annotation> has no filename"),
         ("filename", "nothing.png", r"filename 'nothing\.png': there is no such file in JPEGImages"),
+        ("filename", "x" * 5000, "filename 'x*': there is no such file in JPEGImages"),
+        ("filename", "../JPEGImages/scene0.png", r"filename '\.\./JPEGImages/scene0\.png' leads out of JPEGImages"),
+        ("filename", "/etc/hostname", "filename '/etc/hostname' leads out of JPEGImages"),
         ("size/width", None, "<annotation> has no size/width"),
         ("size/width", "49", r"size 49 x 48, but scene0\.png is 48 x 48"),
         ("size/height", "tall", "size/height 'tall' is no number"),
@@ -137,6 +140,38 @@ def test_boxes_may_overrun_the_edge_by_a_pixel(voc):
         tree.getroot().find(f"object/bndbox/{side}").text = str(value)
     tree.write(path)
     assert read_voc(voc, "val", SHAPES).photographs[0].boxes[0] == (0, 0, 48, 48)
+
+
+@pytest.mark.parametrize("head", [
+    '<?xml version="1.0" encoding="nonsense"?>',
+    '<?xml version="1.0" encoding="big5"?>',
+    '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "' + "&a;" * 50 + '">'  # an entity of 50^5 "ha"
+    + "".join(f'<!ENTITY {b} "{f"&{a};" * 50}">' for a, b in ("bc", "cd", "de", "ef")) + "]><annotation><filename>&f;",
+    '<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/hostname">]><annotation><filename>&f;</filename></annotation>',
+    "<a>" * 10_000,
+])  # fmt: skip
+def test_xml_that_is_not_to_be_read(voc, head):
+    path = voc / "Annotations" / "scene0.xml"
+    path.write_text(head + path.read_text())
+    with pytest.raises(DataError, match=r"scene0\.xml: not XML"):
+        read_voc(voc, "train", SHAPES)
+
+
+def test_lists_that_are_not_to_be_read(voc):
+    listing, own = voc / "ImageSets" / "Main" / "train.txt", voc / "classes.txt"
+    for path, content, words in (
+        (listing, b"scene0\nscene\xff\n", r"train\.txt: byte 12: not UTF-8"),
+        (listing, b"../Annotations/scene0\n", r"train\.txt: '\.\./Annotations/scene0' is no name of an image"),
+        (listing, b"x" * 5000, r"xx\.xml: no such file, but the split lists it"),
+        (own, b"disc\n\xff", r"classes\.txt: byte 5: not UTF-8"),
+        (own, b"disc\nsquare\ndisc\n", r"classes\.txt: class 'disc' is there twice"),
+    ):
+        before = path.read_bytes() if path.exists() else None
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=words):
+            read_voc(voc)
+        if before is not None:
+            path.write_bytes(before)
 
 
 def test_missing_and_foreign_files_of_voc(voc):
@@ -186,6 +221,7 @@ def test_lies_in_masks(voc):
     ("name", "row", "field", "value", "words"),
     [
         ("images", 1, "file_name", "nothing.png", r"file_name 'nothing\.png': there is no such file"),
+        ("images", 1, "file_name", "../train/scene1.png", r"file_name '\.\./train/scene1\.png' leads out of train"),
         ("images", 1, "width", 49, r"width and height 49 x 48, but scene1\.png is 48 x 48"),
         ("images", 1, "width", "48", r"images\[1\] has no 'width' of type int"),
         ("images", 1, "id", 10, r"images\[1\]: id 10 is there twice"),
@@ -193,6 +229,7 @@ def test_lies_in_masks(voc):
         ("annotations", 2, "image_id", 99, "image_id 99 of annotation 2 is not in the file"),
         ("annotations", 2, "category_id", 8, "category_id 8 of annotation 2 is not in the file"),
         ("annotations", 2, "bbox", [1, 2, 3], r"bbox \[1, 2, 3\] of annotation 2 is not four numbers"),
+        ("annotations", 2, "bbox", [1, 2, 10**400, 3], "bbox of annotation 2 .* is no box"),
         ("annotations", 2, "bbox", [1, 2, 3, math.nan], "bbox .* of annotation 2 is not four numbers"),
         ("annotations", 2, "bbox", [1, 2, 3, -4], "bbox of annotation 2 .* is no box"),
         ("annotations", 2, "bbox", [40, 2, 10, 4], "bbox of annotation 2 .* is no box"),
@@ -207,6 +244,12 @@ def test_lies_in_coco(coco, name, row, field, value, words):
     with pytest.raises(DataError, match=words) as caught:
         read_coco(path, coco / "train")
     assert caught.value.path == str(path)
+
+
+def test_json_too_deep_to_read(tmp_path):
+    (tmp_path / "x.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"x\.json: not JSON"):
+        read_coco(tmp_path / "x.json", tmp_path)
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"categories": {}}', '{"categories": [], "images": []}'])

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from .errors import DataError
 from .image_folder import read_image
 from .scenes import Scenes
+from .text import read_text
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
@@ -97,6 +98,15 @@ def read_mask(photograph: Photograph, classes: int) -> npt.NDArray[np.uint8]:
     return mask
 
 
+def _image_in(folder: Path, name: str, source: Path, field: str) -> Path:
+    """The image that `field` of the file `source` names, which has to lie below `folder`."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise DataError(source, f"{field} {name!r} leads out of {folder.name}")
+    if not os.path.isfile(folder / name):  # false for a name that no file can have, where Path.is_file raises
+        raise DataError(source, f"{field} {name!r}: there is no such file in {folder.name}")
+    return folder / name
+
+
 def _image_size(path: Path) -> tuple[int, int]:
     """Width and height from an image file's header."""
     try:
@@ -154,23 +164,27 @@ def read_voc(
     folder = Path(folder)
     if classes is None:
         own = folder / "classes.txt"
-        classes = own.read_text().splitlines() if own.is_file() else VOC_CLASSES
+        classes = [line.strip() for line in read_text(own).splitlines()] if own.is_file() else VOC_CLASSES
+        if twice := [name for name in classes if classes.count(name) > 1]:
+            raise DataError(own, f"class {twice[0]!r} is there twice")
     listing = folder / "ImageSets" / ("Segmentation" if masks else "Main") / f"{split}.txt"
     if not listing.is_file():
         raise DataError(listing, "no such file; it lists the images of the split")
-    names = listing.read_text().split()
+    names = read_text(listing).split()
     if not names:
         raise DataError(listing, "lists no image")
+    if strange := [name for name in names if Path(name).name != name]:
+        raise DataError(listing, f"{strange[0]!r} is no name of an image")
     return Photographs(tuple(classes), tuple(_voc_photograph(folder, name, classes, masks) for name in names))
 
 
 def _voc_photograph(folder: Path, name: str, classes: Sequence[str], masks: bool) -> Photograph:
     path = folder / "Annotations" / f"{name}.xml"
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(path, "no such file, but the split lists it")
     try:
         root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the last two: of an encoding it does not know
         raise DataError(path, f"not XML, or truncated ({error})") from None
     if root.tag != "annotation":
         raise DataError(path, f"its element is <{root.tag}>, not <annotation>")
@@ -187,9 +201,7 @@ def _voc_photograph(folder: Path, name: str, classes: Sequence[str], masks: bool
         except ValueError:
             raise DataError(path, f"{field} {text(element, field)!r} is no number") from None
 
-    image = folder / "JPEGImages" / text(root, "filename")
-    if not image.is_file():
-        raise DataError(path, f"filename {image.name!r}: there is no such file in JPEGImages")
+    image = _image_in(folder / "JPEGImages", text(root, "filename"), path, "filename")
     size, claimed = _image_size(image), (number(root, "size/width"), number(root, "size/height"))
     if claimed != size:
         raise DataError(path, f"size {claimed[0]:g} x {claimed[1]:g}, but {image.name} is {size[0]} x {size[1]}")
@@ -220,16 +232,14 @@ def read_coco(annotations: str | os.PathLike[str], images: str | os.PathLike[str
     path, images = Path(annotations), Path(images)
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(path, f"not JSON, or truncated ({error})") from None
     entries = _Entries(path, content)
     categories = {row["id"]: row["name"] for row in entries.rows("categories", {"id": int, "name": str})}
     numbers = {category: k for k, category in enumerate(sorted(categories))}
     found: dict[int, tuple[Path, tuple[int, int], list[Box], list[int]]] = {}
     for row in entries.rows("images", {"id": int, "file_name": str, "width": int, "height": int}):
-        image = images / row["file_name"]
-        if not image.is_file():
-            raise DataError(path, f"file_name {row['file_name']!r}: there is no such file in {images}")
+        image = _image_in(images, row["file_name"], path, "file_name")
         size = _image_size(image)
         if size != (row["width"], row["height"]):
             claim = f"width and height {row['width']} x {row['height']}"
@@ -242,7 +252,7 @@ def read_coco(annotations: str | os.PathLike[str], images: str | os.PathLike[str
         for field, known in (("image_id", found), ("category_id", numbers)):
             if row[field] not in known:
                 raise DataError(path, f"{field} {row[field]} of {place} is not in the file")
-        if len(row["bbox"]) != 4 or not all(type(v) in (int, float) and math.isfinite(v) for v in row["bbox"]):
+        if len(row["bbox"]) != 4 or not all(type(v) in (int, float) and abs(v) < math.inf for v in row["bbox"]):
             raise DataError(path, f"bbox {row['bbox']} of {place} is not four numbers")
         _, size, boxes, labels = found[row["image_id"]]
         left, top, width, height = row["bbox"]
