@@ -2,6 +2,7 @@
 
 import re
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from littlecore.data import DataError, dequantize_blocks, quantize_blocks, read_
 from littlecore.data.ggml_blocks import BYTES, block_of
 
 gguf = pytest.importorskip("gguf")
-WRITTEN = ("Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "TQ2_0")  # the others are read only
+K_KINDS = ("Q6_K", "Q5_K", "Q4_K", "Q3_K", "Q2_K")  # which that package reads, but does not write
+GGML = {"Q6_K": 0xB50C3B6D, "Q5_K": 0x1AB73DDB, "Q4_K": 0x38F543EE, "Q3_K": 0x3C697726, "Q2_K": 0xD1BBF97A}
 
 
 def values(shape, seed=0):
@@ -33,7 +35,7 @@ def same_bits(ours, theirs):
     np.testing.assert_array_equal(ours.view(np.uint32), theirs.view(np.uint32))
 
 
-@pytest.mark.parametrize("kind", WRITTEN)
+@pytest.mark.parametrize("kind", [kind for kind in BYTES if kind not in K_KINDS])
 def test_blocks_are_ggml_s_bit_by_bit(kind):
     theirs, block = getattr(gguf.GGMLQuantizationType, kind), block_of(kind)
     for shape in ((9, block), (1000, 5 * block), (9, 3, 2 * block)):
@@ -42,6 +44,52 @@ def test_blocks_are_ggml_s_bit_by_bit(kind):
         np.testing.assert_array_equal(ours, gguf.quants.quantize(x, theirs))
         same_bits(dequantize_blocks(ours, kind), gguf.quants.dequantize(ours, theirs))
     assert quantize_blocks(np.zeros((0, block), np.float32), kind).shape == (0, BYTES[kind])
+
+
+def numbers(rows):
+    """Rows of 256, the same on every machine: even, long-tailed, of many magnitudes, mostly zeros, small integers."""
+    k = np.arange(rows * 256, dtype=np.uint64)
+    for shift in (31, 29, 33):
+        k = (k + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
+        k ^= k >> np.uint64(shift)
+    bits = k.reshape(rows, 256)
+    x = (bits >> np.uint64(40)).astype(np.float32) / 2**23 - 1  # exact
+    kind = np.arange(rows) % 5
+    for _ in range(2):
+        x[kind == 1] *= x[kind == 1] * x[kind == 1]
+    x[kind == 2] = np.ldexp(x[kind == 2], np.repeat(bits[kind == 2, ::16] % np.uint64(40), 16, 1).astype(np.int32) - 30)
+    x[kind == 3] *= bits[kind == 3] % np.uint64(19) == 0
+    x[kind == 4] = np.rint(x[kind == 4] * 4)
+    return x
+
+
+@pytest.mark.parametrize("kind", K_KINDS)
+def test_k_blocks_are_ggml_s_bit_by_bit(kind):
+    """The sums are of what ggml 0.13.1, compiled from C, writes."""
+    x = np.concatenate([values((9, 256)), numbers(300)])
+    blocks = quantize_blocks(x.reshape(103, 3, 256).reshape(103, 768), kind)
+    assert blocks.shape == (103, 3 * BYTES[kind])
+    assert zlib.crc32(blocks.tobytes()) == GGML[kind]
+    assert quantize_blocks(np.zeros((0, 256), np.float32), kind).shape == (0, BYTES[kind])
+
+
+@pytest.mark.parametrize("kind", K_KINDS)
+def test_k_blocks_of_extremes(kind):
+    for extreme in (1e-38, 1e-20, 1e33):
+        x = np.concatenate([values((9, 256)), np.ones((1, 256), np.float32)]) * np.float32(extreme)
+        assert quantize_blocks(x, kind).shape == (10, BYTES[kind])
+
+
+@pytest.mark.parametrize("kind", BYTES)
+def test_blocks_lose_no_more_than_ggml_allows(kind):
+    """The data and limits of its test of quantized functions: the norm of all errors, and a dot product's, by count."""
+    count = 32 * 128
+    x, y = (0.1 + 2 * np.cos(np.arange(count) + start) for start in (0, 1))
+    back = dequantize_blocks(quantize_blocks(x.astype(np.float32), kind), kind).astype(np.float64)
+    other = dequantize_blocks(quantize_blocks(y.astype(np.float32), "Q8_0"), "Q8_0").astype(np.float64)
+    ternary = {"TQ2_0": 0.01, "TQ1_0": 0.01}
+    assert np.linalg.norm(back - x) / count < {"Q3_K": 0.004, "Q2_K": 0.0075, **ternary}.get(kind, 0.002)
+    assert abs(back @ other - x @ y) / count < {"Q2_K": 0.04, **dict.fromkeys(ternary, 0.15)}.get(kind, 0.02)
 
 
 @pytest.mark.parametrize("kind", BYTES)
@@ -69,8 +117,10 @@ def test_every_code_of_a_block():
 def test_blocks_refuse():
     with pytest.raises(ValueError, match=r"the last side of \(2, 33\) must be a multiple of 32"):
         quantize_blocks(np.zeros((2, 33), np.float32), "Q8_0")
-    with pytest.raises(ValueError, match=r"kind must be one of Q8_0, Q5_1, .*, TQ2_0, got 'Q4_K'"):
-        quantize_blocks(np.zeros(256, np.float32), "Q4_K")
+    with pytest.raises(ValueError, match=r"kind must be one of Q8_0, Q5_1, .*, TQ1_0, got 'Q8_K'"):
+        quantize_blocks(np.zeros(256, np.float32), "Q8_K")
+    with pytest.raises(ValueError, match=r"the last side of \(3, 128\) must be a multiple of 256"):
+        quantize_blocks(np.zeros((3, 128), np.float32), "Q4_K")
     with pytest.raises(ValueError, match=r"kind must be one of Q8_0, .*, TQ1_0, got 'Q7_0'"):
         dequantize_blocks(np.zeros(256, np.uint8), "Q7_0")
     with pytest.raises(ValueError, match="every value must be finite"):

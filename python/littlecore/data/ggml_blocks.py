@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .ggml_k_blocks import encode_around_zero, encode_from_least
+
 Array = npt.NDArray[Any]
 
 BYTES = {
@@ -44,8 +46,8 @@ def block_of(kind: str) -> int:
 def quantize_blocks(values: Array, kind: str) -> Array:
     """Blocks of `kind`, as bytes.    float32 [..., n] -> uint8 [..., n / values of a block * bytes of a block]
 
-    The codes are ggml's, bit by bit: they come from the scale before it is rounded to float16, halves are rounded away
-    from zero in Q8_0 and TQ2_0 and up in the others. The K kinds and TQ1_0 can be read only.
+    The codes are ggml's, bit by bit. They come from the scale before it is rounded to float16, except in the K kinds.
+    Halves are rounded away from zero in Q8_0 and the ternary kinds, to even in the K kinds, and up in the others.
     """
     if kind not in _ENCODE:
         raise ValueError(f"quantize_blocks: kind must be one of {', '.join(_ENCODE)}, got {kind!r}")
@@ -55,7 +57,8 @@ def quantize_blocks(values: Array, kind: str) -> Array:
     x = np.ascontiguousarray(values, np.float32).reshape(-1, block)
     if not np.isfinite(x).all():
         raise ValueError("quantize_blocks: every value must be finite")
-    return _ENCODE[kind](x).reshape(*values.shape[:-1], values.shape[-1] // block * BYTES[kind])
+    with np.errstate(all="ignore"):
+        return _ENCODE[kind](x).reshape(*values.shape[:-1], values.shape[-1] // block * BYTES[kind])
 
 
 def _halves(d: Array) -> Array:
@@ -108,10 +111,56 @@ def _encode_from_least(x: Array, bits: int) -> Array:
     return np.concatenate([_halves(d), _halves(m), _packed(codes, bits)], 1)
 
 
-def _encode_ternary(x: Array) -> Array:
+def _ternary(x: Array) -> tuple[Array, Array]:
+    """d and codes 0, 1 or 2."""
     d = np.abs(x).max(1, keepdims=True)
-    codes = (_away_from_zero(x * _inverse(d)) + 1).astype(np.uint8).reshape(-1, 2, 4, 32)
-    return np.concatenate([_joined(codes, 2).reshape(-1, 64), _halves(d)], 1)
+    return d, (_away_from_zero(x * _inverse(d)) + 1).astype(np.uint8)
+
+
+def _encode_ternary(x: Array) -> Array:
+    d, codes = _ternary(x)
+    return np.concatenate([_joined(codes.reshape(-1, 2, 4, 32), 2).reshape(-1, 64), _halves(d)], 1)
+
+
+def _encode_ternary_tight(x: Array) -> Array:
+    d, codes = _ternary(x)
+    fields = []
+    for part, count in zip(np.split(codes, (160, 240), axis=1), (5, 5, 4), strict=True):
+        digits = part.reshape(len(x), count, part.shape[1] // count).astype(np.uint16)
+        number = (digits * 3 ** np.arange(4, 4 - count, -1, dtype=np.uint16)[:, None]).sum(1)
+        fields.append(((number * 256 + 242) // 243).astype(np.uint8))
+    return np.concatenate([*fields, _halves(d)], 1)
+
+
+def _encode_2_k(x: Array) -> Array:
+    d, m, scale, offset, codes = encode_from_least(x, 2)
+    q = _joined(codes.reshape(-1, 2, 4, 32), 2).reshape(-1, 64)
+    return np.concatenate([scale | offset << 4, q, d.view(np.uint8), m.view(np.uint8)], 1)
+
+
+def _encode_3_k(x: Array) -> Array:
+    d, scale, codes = encode_around_zero(x, 3)
+    scale = (scale + 32).astype(np.uint8)
+    low, high = _joined((scale & 15).reshape(-1, 2, 8), 4), _joined((scale >> 4).reshape(-1, 4, 4), 2)
+    above = _joined((codes >> 2).reshape(-1, 8, 32), 1)
+    q = _joined((codes & 3).reshape(-1, 2, 4, 32), 2).reshape(-1, 64)
+    return np.concatenate([above, q, low, high, d.view(np.uint8)], 1)
+
+
+def _encode_4_or_5_k(x: Array, bits: int) -> Array:
+    d, m, scale, offset, codes = encode_from_least(x, bits)
+    scales, offsets = (s[:, :4] | s[:, 4:] >> 4 << 6 for s in (scale, offset))
+    rest = scale[:, 4:] & 15 | offset[:, 4:] << 4
+    fifth = _joined((codes >> 4).reshape(-1, 8, 32), 1)[:, : 32 * (bits - 4)]
+    q = _joined((codes & 15).reshape(-1, 4, 2, 32), 4).reshape(-1, 128)
+    return np.concatenate([d.view(np.uint8), m.view(np.uint8), scales, offsets, rest, fifth, q], 1)
+
+
+def _encode_6_k(x: Array) -> Array:
+    d, scale, codes = encode_around_zero(x, 6)
+    low = _joined((codes & 15).reshape(-1, 2, 2, 64), 4).reshape(-1, 128)
+    high = _joined((codes >> 4).reshape(-1, 2, 4, 32), 2).reshape(-1, 64)
+    return np.concatenate([low, high, scale.astype(np.int8).view(np.uint8), d.view(np.uint8)], 1)
 
 
 _ENCODE: dict[str, Callable[[Array], Array]] = {
@@ -120,7 +169,13 @@ _ENCODE: dict[str, Callable[[Array], Array]] = {
     "Q5_0": lambda x: _encode_around_zero(x, 5),
     "Q4_1": lambda x: _encode_from_least(x, 4),
     "Q4_0": lambda x: _encode_around_zero(x, 4),
+    "Q6_K": _encode_6_k,
+    "Q5_K": lambda x: _encode_4_or_5_k(x, 5),
+    "Q4_K": lambda x: _encode_4_or_5_k(x, 4),
+    "Q3_K": _encode_3_k,
+    "Q2_K": _encode_2_k,
     "TQ2_0": _encode_ternary,
+    "TQ1_0": _encode_ternary_tight,
 }
 
 
