@@ -119,7 +119,7 @@ typedef struct lc_thread_pool {
     void (*run)(void* context, int participants, void (*work)(void* job, int i), void* job);
     void* context;
 } lc_thread_pool;
-LC_EXPORT lc_status lc_set_thread_pool(const lc_thread_pool* pool);   // NULL: the library's again. While nothing runs
+LC_EXPORT lc_status lc_set_thread_pool(const lc_thread_pool* pool);   // NULL: the library's again, as in a forked child. While nothing runs
 
 #include "littlecore_kernels.h"
 

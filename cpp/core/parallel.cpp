@@ -27,7 +27,7 @@ constexpr auto kPollEvery = std::chrono::milliseconds(10);
 
 LongCallHooks hooks{};
 thread_local bool in_task = false, tasks_skipped = false;
-ThreadPool embedder{};                                // run: null for our own pool
+std::atomic<const ThreadPool*> embedder{nullptr};     // null: our own pool. Kept for ever, another thread may be about to use it
 
 // kSpins of relax() are about 20 us; a parked thread takes some 60 us to wake.
 #if defined(__x86_64__)
@@ -208,6 +208,7 @@ State& state() {
             State* fresh = new State;
             fresh->wanted = state_of_process->wanted.load();
             state_of_process = fresh;
+            embedder = nullptr;
             in_task = false;
         });
         return true;
@@ -277,12 +278,18 @@ struct Steps {
 };
 
 // The embedder's threads take part; what they leave undone, this thread does.
-template <class Poll> void run_on_embedder(Job& job, int64_t tasks, Poll poll) {
+template <class Poll> void run_on_embedder(const ThreadPool& pool, Job& job, int64_t tasks, Poll& poll) {
+    struct Shared {
+        Job& job;
+        Poll& poll;
+        pthread_t caller;                             // who alone may look for signals
+    } shared{job, poll, pthread_self()};
     const int participants = int(std::min<int64_t>(num_threads(), tasks));
-    embedder.run(embedder.context, participants, [](void* p, int worker) {
-        const bool before = std::exchange(in_task, true);
-        static_cast<Job*>(p)->work(worker, [] { return false; });
-        in_task = before; }, &job);
+    pool.run(pool.context, participants, [](void* p, int worker) {
+        const auto& s = *static_cast<Shared*>(p);
+        const bool before = std::exchange(in_task, true), here = pthread_equal(pthread_self(), s.caller);
+        s.job.work(worker, [&] { return here && s.poll(); });
+        in_task = before; }, &shared);
     in_task = true;
     job.work(0, poll);
     in_task = false;
@@ -302,7 +309,7 @@ void set_num_threads(int n) {
 }
 
 void set_thread_pool(const ThreadPool* pool) {
-    embedder = pool ? *pool : ThreadPool{};
+    embedder = pool ? new ThreadPool(*pool) : nullptr;
     state().wanted = pool ? std::clamp(pool->threads, 1, kMaxThreads) : 0;
 }
 
@@ -320,8 +327,8 @@ void detail::run_tasks(int64_t tasks, int64_t work_ns, TaskFunction f, void* con
     LongCall call(work_ns >= kLongCall);
     auto poll = [&] { return call.interrupted(); };
     Job job(f, context, tasks, int(std::min<int64_t>(num_threads(), tasks)));
-    if (embedder.run && tasks > 1 && num_threads() > 1) {
-        run_on_embedder(job, tasks, poll);
+    if (const ThreadPool* pool = embedder; pool && tasks > 1 && num_threads() > 1) {
+        run_on_embedder(*pool, job, tasks, poll);
         if (job.error) std::rethrow_exception(job.error);
         return;
     }

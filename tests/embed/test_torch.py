@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import subprocess
 import sys
 from typing import Any
@@ -245,3 +246,48 @@ def test_nobody_pays_for_torch_who_does_not_ask():
     code = "import sys, littlecore, littlecore.kernels, littlecore.interop; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+# ---- threads -------------------------------------------------------------------------------------
+
+THREADS = """
+import os, sys, threading
+import numpy as np, torch
+import littlecore as lc
+from littlecore import kernels
+
+random = np.random.default_rng(0)
+a, b = (random.standard_normal((700, 700), dtype=np.float32) for _ in range(2))
+want, torch_first = kernels.matmul_forward(a, b), torch.ones(3000, 3000) @ torch.ones(3000, 10)
+count = lambda: len(os.listdir("/proc/self/task"))
+before = count()
+import littlecore.interop.torch
+
+lc.set_num_threads(3)
+kernels.matmul_forward(a, b)
+assert count() == before, "a pool of its own started"
+torch.set_num_threads(4)
+lc.set_num_threads(4)
+same = [kernels.matmul_forward(a, b) for _ in range(3)]
+assert count() > before, "PyTorch's threads did not"
+
+def other():
+    same.append(kernels.matmul_forward(a, b))
+
+others = [threading.Thread(target=other) for _ in range(4)]
+[t.start() for t in others], [t.join() for t in others]
+assert len(same) == 7 and all(np.array_equal(y, want) for y in same)
+child = os.fork()
+if not child:
+    os._exit(0 if np.array_equal(kernels.matmul_forward(a, b), want) else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_one_pool_for_both():
+    """Where PyTorch is, the kernels run on its threads; the bits stay, in other threads and in a forked child."""
+    if not torch.backends.openmp.is_available():
+        pytest.skip("PyTorch without OpenMP")
+    env = {**os.environ, "OMP_NUM_THREADS": "2", "LITTLECORE_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", THREADS], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

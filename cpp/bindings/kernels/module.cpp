@@ -1,6 +1,7 @@
 // littlecore._kernels: a Python function for every kernel of the C ABI, made from its description.
 //
 //   layer_norm_forward(x, w=None, b=None, *, eps=1e-05, out=None) -> (y, base, rest, rstd)
+#include <atomic>
 #include <cstring>
 #include <deque>
 #include <vector>
@@ -193,6 +194,28 @@ nb::object call(const Kernel& k, PyObject* const* given, Py_ssize_t count, PyObj
     return tuple;
 }
 
+// ---- threads ----------------------------------------------------------------------------------------------------------
+
+// libgomp's, on whose threads PyTorch runs: start(part, data, 0, 0) calls part(data) on each of the team.
+using StartTeam = void (*)(void (*part)(void*), void* data, unsigned threads, unsigned flags);
+
+void run_on_team(void* start, int participants, void (*work)(void*, int), void* job) {
+    struct Team {
+        void (*work)(void*, int);
+        void* job;
+        int participants;
+        std::atomic<int> next{0};
+    } team{work, job, participants};
+    reinterpret_cast<StartTeam>(start)([](void* p) {
+        auto& t = *static_cast<Team*>(p);
+        for (int i; (i = t.next.fetch_add(1, std::memory_order_relaxed)) < t.participants;) t.work(t.job, i); }, &team, 0, 0);
+}
+
+void use_openmp(uintptr_t start) {
+    const lc_thread_pool pool{sizeof pool, lc_num_threads(), run_on_team, reinterpret_cast<void*>(start)};
+    check(lc_set_thread_pool(&pool));
+}
+
 PyObject* entry(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
     try {
         return call(*static_cast<const Kernel*>(PyCapsule_GetPointer(self, nullptr)), given, count, names).release().ptr();
@@ -224,6 +247,7 @@ NB_MODULE(_kernels, m) {
         m.attr(info->name) = nb::steal(PyCFunction_NewEx(&k.def, self.ptr(), module_name.ptr()));
     }
     m.attr("_described") = described;
+    m.def("_use_openmp", use_openmp);
     m.def("_use_for_torch", [](uintptr_t api) { use_for_torch(reinterpret_cast<const DLPackExchangeAPI*>(api)); });
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from typing import Any
 
@@ -149,3 +150,14 @@ else:
     for _s in SIGNATURES.values():
         _in_python(_s)
 ops = torch.ops.littlecore
+
+
+def _share_threads() -> None:
+    """Littlecore on PyTorch's OpenMP threads: of two pools, each would spin on the cores that the other works on."""
+    if torch.backends.openmp.is_available():
+        with contextlib.suppress(AttributeError):  # another OpenMP, without libgomp's functions
+            start = ctypes.CDLL(None).GOMP_parallel
+            _core_kernels._use_openmp(ctypes.cast(start, ctypes.c_void_p).value)
+
+
+_share_threads()

@@ -7,8 +7,7 @@
     loss.backward()
     print(report)
 
-PyTorch's threads wait by spinning, on the cores that ours would work on: with kernels() and more than one thread, start
-the program with OMP_WAIT_POLICY=PASSIVE.
+Where PyTorch has OpenMP, littlecore's kernels run on its threads from the import of this module on.
 
 The ops are made from the kernels' own descriptions; what a kernel wants contiguous is copied if it is not.
 Gradients of gradients are refused. ``python -m littlecore.interop.build_torch`` compiles them, once: a call then costs
