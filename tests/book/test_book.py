@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import base64
 import importlib
+import io
 import json
 import re
 import xml.etree.ElementTree as ElementTree
@@ -13,16 +13,16 @@ from pathlib import Path
 
 import folders
 import pytest
+from rich.console import Console
 
 from littlecore import cli, data, nn
 from littlecore.book import notion_of_layer, sections, speech_recognition
 from littlecore.book.demo import Demo, gate, run_program, shown
-from littlecore.book.page import write_page
 from littlecore.data.scenes import SHAPES
 
 pytest.importorskip("matplotlib")
 BOOK = Path(sections.__file__).parent
-SHARED = {"__init__", "demo", "diagrams", "fit", "least_squares", "page", "sections"}
+SHARED = {"__init__", "demo", "diagrams", "fit", "highlight", "least_squares", "page", "sections"}
 
 
 @pytest.fixture(scope="session")
@@ -150,7 +150,9 @@ def test_list(capsys: pytest.CaptureFixture[str]):
     [
         (["run", "9.9"], "there is no section '9.9'"),
         (["run", "1.2", "--data", "."], "basis_function_regression takes no data of yours"),
-        (["run", "6.3", "--data", "nowhere"], "nowhere: has no JPEGImages of PASCAL VOC's"),
+        (["run", "6.3", "--data", "nowhere"], "nowhere: no such folder"),
+        (["run", "6.3", "--data", str(BOOK)], "book: has no JPEGImages of PASCAL VOC's"),
+        (["run", "1.2", "--out", __file__], "Not a directory"),
         (["page", "--out", "nowhere"], "nowhere holds no results"),
     ],
 )
@@ -194,21 +196,54 @@ def test_a_missed_gate_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert cli.main(["book", "run", "1.2", "--out", str(tmp_path)]) == 1
 
 
-def test_the_page(tmp_path: Path):
-    run_program("basis_function_regression", tmp_path / "basis_function_regression")
-    run_program("under_and_overfitting", tmp_path / "under_and_overfitting")
-    tree = ElementTree.parse(write_page(tmp_path)).getroot()  # well-formed as XML, so as HTML
-    images = [image.get("src", "") for image in tree.iter("img")]
-    assert len(images) == 3 and all(image.get("alt") for image in tree.iter("img"))
-    for image in images:
-        assert base64.b64decode(image.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
-    identifiers = {e.get("id") for e in tree.iter() if e.get("id")}
-    links = [a.get("href", "") for a in tree.iter("a")]
-    assert identifiers == {"s1.2", "s1.3"}
-    assert {link[1:] for link in links if link.startswith("#")} == identifiers
-    assert not list(tree.iter("script"))
-    assert tree.find(".//meta[@name='viewport']") is not None
-    code = "".join("".join(pre.itertext()) for pre in tree.iter("pre"))
-    assert (BOOK / "under_and_overfitting.py").read_text() in code
-    text = "".join(tree.itertext())
-    assert "2 programs" in text and "with a gate, all within it" in text and "test MSE, 6 points" in text
+def without(error: BaseException):
+    def run(demo: Demo) -> None:
+        raise error
+
+    return run
+
+
+def test_a_missing_package_stops_its_program_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from littlecore.book import categories_of_models, under_and_overfitting
+
+    lacking = without(ImportError("needs x: pip install x"))
+    for program in (categories_of_models, under_and_overfitting):
+        monkeypatch.setattr(program, "run", lacking)
+    assert cli.main(["book", "run", "1", "--out", str(tmp_path)]) == 2
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("did not run")]
+    assert lines == [
+        f"did not run: {name}: needs x: pip install x" for name in ("categories_of_models", "under_and_overfitting")
+    ]
+    assert (tmp_path / "basis_function_regression" / "metrics.json").is_file()
+    assert cli.main(["book", "run", "under_and_overfitting", "--out", str(tmp_path)]) == 2
+    assert "error: needs x" in capsys.readouterr().err
+
+
+def test_an_interrupt_leaves_the_results_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from littlecore.book import basis_function_regression, under_and_overfitting
+
+    monkeypatch.setattr(under_and_overfitting, "run", without(KeyboardInterrupt()))
+    assert cli.main(["book", "run", "1.2", "1.3", "--out", str(tmp_path)]) == 130
+    folder = tmp_path / "basis_function_regression"
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    assert before and not list((tmp_path / "under_and_overfitting").iterdir())
+    monkeypatch.setattr(basis_function_regression, "run", without(KeyboardInterrupt()))
+    assert cli.main(["book", "run", "1.2", "--out", str(tmp_path)]) == 130
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_a_line_moves_while_a_program_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from littlecore.book import basis_function_regression
+
+    def run(demo: Demo) -> None:
+        assert [*demo.progress(range(3), "counting")] == [0, 1, 2]
+        demo.say("said")
+
+    monkeypatch.setattr(basis_function_regression, "run", run)
+    for terminal in (True, False):
+        console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
+        demo = run_program("basis_function_regression", tmp_path, console=console)
+        text = console.file.getvalue()
+        assert "said" in text and ("basis_function_regression" in text) == terminal and demo.bars is None

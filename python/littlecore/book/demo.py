@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import math
+import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from littlecore.train.files import write_atomically
 
 T = TypeVar("T")
 
 METRICS, CONFIG = "metrics.json", "config.json"
+DOTS_PER_INCH = 160
 
 # Okabe and Ito's colours, told apart by colour-blind eyes too.
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE, BLACK = (
@@ -39,7 +44,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 10,
     "lines.linewidth": 1.8,
-    "savefig.dpi": 160,
+    "savefig.dpi": DOTS_PER_INCH,
     "svg.hashsalt": "littlecore",  # the same identifiers, so the same file, in every run
 }
 
@@ -57,6 +62,7 @@ class Demo:
     ) -> None:  # fmt: skip
         self.name, self.folder, self.full, self.seed, self.console = name, folder, full, seed, console
         self.data = data
+        self.bars: Progress | None = None
         self.metrics: list[dict[str, Any]] = []
         self.figures: dict[str, tuple[str, Any]] = {}
 
@@ -91,14 +97,30 @@ class Demo:
         self.figures[name] = (caption, figure)
         return figure
 
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """On a terminal, a line that moves as long as the program runs, and below it the bars of `progress`."""
+        if self.console is None or not self.console.is_terminal:
+            yield
+            return
+        columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+        with Progress(
+            *columns, TimeElapsedColumn(), console=self.console, transient=True, refresh_per_second=5
+        ) as self.bars:
+            self.bars.add_task(self.name, total=None)
+            yield
+        self.bars = None
+
     def progress(self, items: Iterable[T], text: str = "training") -> Iterator[T]:
         """`items`, with a bar on a terminal."""
-        if self.console is None or not self.console.is_terminal:
+        if self.bars is None:
             yield from items
-        else:
-            from rich.progress import track
-
-            yield from track(items, f"  {text}", console=self.console, transient=True)
+            return
+        task = self.bars.add_task(text, total=None)
+        try:
+            yield from self.bars.track(items, task_id=task)
+        finally:
+            self.bars.remove_task(task)
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -111,14 +133,15 @@ class Demo:
         return [row["name"] for row in self.metrics if not row["passed"]]
 
     def write(self, seconds: float) -> None:
-        """Write the figures, metrics.json and config.json."""
+        """Write the figures, config.json and metrics.json, all together at the end."""
         import littlecore as lc
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        captions = []
+        files, captions = dict[str, bytes](), []
         for name, (caption, figure) in self.figures.items():
-            figure.savefig(self.folder / f"{name}.png")
-            figure.savefig(self.folder / f"{name}.svg", metadata={"Date": None})
+            for ending, metadata in (("png", {}), ("svg", {"Date": None})):
+                content = io.BytesIO()
+                figure.savefig(content, format=ending, metadata=metadata)
+                files[f"{name}.{ending}"] = content.getvalue()
             captions.append({"name": name, "caption": caption})
         config = {
             "program": self.name,
@@ -129,8 +152,10 @@ class Demo:
             "figures": captions,
             "build": lc.show_config().splitlines(),
         }
-        for file, content in ((METRICS, self.metrics), (CONFIG, config)):
-            write_atomically(self.folder / file, (json.dumps(content, indent=2) + "\n").encode())
+        for file, values in ((CONFIG, config), (METRICS, self.metrics)):
+            files[file] = (json.dumps(values, indent=2) + "\n").encode()
+        for file, content_of_file in files.items():
+            write_atomically(self.folder / file, content_of_file)
 
 
 def run_program(
@@ -139,7 +164,8 @@ def run_program(
 ) -> Demo:  # fmt: skip
     """Run littlecore.book.NAME and write its results into `folder`.
 
-    ImportError names the extra for figures; ValueError where the program takes no `data`: it has no TAKES.
+    ImportError names the extra for figures; ValueError where the program takes no `data`: it has no TAKES. That the
+    folder can be written is found out before the program runs.
     """
     try:
         import matplotlib
@@ -150,10 +176,13 @@ def run_program(
     program = importlib.import_module(f"littlecore.book.{name}")
     if data is not None and not hasattr(program, "TAKES"):
         raise ValueError(f"{name} takes no data of yours, it makes up its own")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder}: results go there, but it cannot be written")
     demo = Demo(name, folder, full=full, seed=seed, console=console, data=data)
     lc.manual_seed(seed)
     start = time.monotonic()
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), demo.at_work():
         program.run(demo)
         demo.write(time.monotonic() - start)
     return demo

@@ -9,6 +9,7 @@ import ast
 import base64
 import inspect
 import json
+import re
 import struct
 from html import escape
 from importlib import resources
@@ -17,28 +18,12 @@ from typing import Any
 
 from littlecore.train.files import write_atomically
 
-from .demo import CONFIG, METRICS, gate, shown
+from .demo import CONFIG, DOTS_PER_INCH, METRICS, gate, shown
+from .highlight import highlighted
 from .sections import CHAPTERS, SECTIONS, Section, programs
 
 PAGE = "index.html"
-
-_STYLE = """
-:root { color-scheme: light; }
-body { margin: 0 auto; max-width: 46rem; padding: 1rem; font: 1rem/1.55 system-ui, sans-serif; color: #1c1c1c;
-       background: #fff; overflow-wrap: break-word; }
-h1 { font-size: 1.6rem; line-height: 1.25; } h2 { margin-top: 3rem; border-bottom: 1px solid #ccc; }
-h3 { margin-top: 2.2rem; } h4 { margin: 1.6rem 0 .4rem; font-size: 1rem; }
-a { color: #0b5fa5; } nav ul { list-style: none; padding: 0; columns: 17rem; } nav .none, .quiet { color: #6b6b6b; }
-figure { margin: 1rem 0; } img { display: block; width: 100%; height: auto; }
-img.wide { min-width: 36rem; }
-figcaption { font-size: .92rem; color: #444; margin-top: .3rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .92rem; }
-th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #e4e4e4; vertical-align: top; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.missed { color: #a63603; font-weight: 600; }
-details { margin: .8rem 0; } summary { cursor: pointer; color: #0b5fa5; }
-pre { overflow-x: auto; background: #f6f6f4; padding: .8rem; font-size: .8rem; line-height: 1.4; }
-""".strip()
+INCH = 96  # CSS pixels
 
 
 def write_page(folder: Path) -> Path:
@@ -72,64 +57,98 @@ def _page(folder: Path, results: dict[str, dict[str, Any]]) -> str:
             if section.chapter == chapter and any(p in results for p in section.programs)
         ]
         if parts:
-            number = chapter if chapter.isdigit() else ""
-            body += [f"<h2>{number} {escape(title)}</h2>", *parts]
-    count = sum(len(result["metrics"]) for result in results.values())
-    missed = sum(not row["passed"] for result in results.values() for row in result["metrics"])
-    gated = sum(bool(gate(row)) for result in results.values() for row in result["metrics"])
-    verdict = "all within it" if not missed else f'<span class="missed">{missed} outside it</span>'
-    contents = "\n".join(_entry(section, results) for section in SECTIONS)
+            number = f"<small>{chapter}</small>" if chapter.isdigit() else ""
+            body += [f'<h2 id="c{chapter}">{number}{escape(title)}</h2>', *parts]
+    style = (resources.files(__package__) / "page.css").read_text(encoding="utf-8")
+    builds = sorted({line for result in results.values() for line in result["build"]})
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8"/>
 <meta name="viewport" content="width=device-width, initial-scale=1"/>
 <title>The Little Book of Deep Learning, run by littlecore</title>
-<style>{_STYLE}</style>
+<link rel="icon" href="data:,"/>
+<style>
+{style}</style>
 </head>
 <body>
+<header>
 <h1>The Little Book of Deep Learning, run by littlecore</h1>
 <p>The sections of <a href="https://fleuret.org/francois/lbdl.html">The Little Book of Deep
-Learning</a> (F. Fleuret, version 1.2, 2024), as programs on littlecore's own
-kernels. Every figure and number here was computed;
-nothing is taken from the book. {len(results)} programs, {count} numbers,
-{gated} of them with a gate, {verdict}.</p>
-<nav><ul>
-{contents}
-</ul></nav>
+Learning</a> (F. Fleuret, version 1.2, 2024), each as a program on littlecore's own kernels. Every figure and every
+number here was computed by the code that is folded below it; nothing is taken from the book. A gate is a bound that a
+number has to keep, or the run has failed.</p>
+{_summary(results)}
+</header>
+{_contents(results)}
+<main>
 {chr(10).join(body)}
+<footer class="quiet">{"<br/>".join(map(escape, builds))}</footer>
+</main>
 </body>
 </html>
 """
 
 
-def _entry(section: Section, results: dict[str, Any]) -> str:
-    text = f"{_number(section)} {escape(section.title)}".strip()
-    if any(program in results for program in section.programs):
-        return f'<li><a href="#s{section.number}">{text}</a></li>'
-    return f'<li class="none">{text}</li>'
+def _summary(results: dict[str, dict[str, Any]]) -> str:
+    rows = [row for result in results.values() for row in result["metrics"]]
+    ran = sum(any(p in results for p in section.programs) for section in SECTIONS)
+    gated, missed = sum(bool(gate(row)) for row in rows), sum(not row["passed"] for row in rows)
+    seconds = sum(result["seconds"] for result in results.values())
+    duration = f"{seconds / 60:,.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+    facts = {
+        f"of {len(SECTIONS)} sections": f"{ran}",
+        "programs": f"{len(results)}",
+        "numbers": f"{len(rows)}",
+        "with a gate": f"{gated}",
+        "outside it": f'<span class="missed">{missed}</span>' if missed else "none",
+        "to compute it all": duration,
+    }
+    items = "".join(f"<li><b>{value}</b> {name}</li>" for name, value in facts.items())
+    return f'<ul class="summary">{items}</ul>'
+
+
+def _contents(results: dict[str, Any]) -> str:
+    chapters = []
+    for chapter, title in CHAPTERS.items():
+        sections = [section for section in SECTIONS if section.chapter == chapter]
+        entries = [(section, any(p in results for p in section.programs)) for section in sections]
+        head = f"{chapter} {escape(title)}" if chapter.isdigit() else escape(title)
+        if any(ran for _, ran in entries):
+            head = f'<a href="#c{chapter}">{head}</a>'
+        else:
+            head = f'<span class="none">{head}</span>'
+        chapters.append(f"<li>{head}<ul>\n{chr(10).join(_entry(*entry) for entry in entries)}\n</ul></li>")
+    return f'<nav aria-label="Contents"><ul>\n{chr(10).join(chapters)}\n</ul></nav>'
+
+
+def _entry(section: Section, ran: bool) -> str:
+    if ran:
+        return f'<li>{_number(section)}<a href="#s{section.number}">{escape(section.title)}</a></li>'
+    return f'<li class="none">{_number(section)}{escape(section.title)}</li>'
+
+
+def _number(section: Section) -> str:
+    return f"<small>{section.number if section.chapter.isdigit() else ''}</small>"
 
 
 def _section(section: Section, folder: Path, results: dict[str, dict[str, Any]], first: dict[str, Section]) -> str:
-    parts = [f'<h3 id="s{section.number}">{_number(section)} {escape(section.title)}</h3>']
+    parts = [f'<h3 id="s{section.number}">{_number(section)}{escape(section.title)}</h3>']
     for name in section.programs:
         if name not in results:
             continue
         if first[name] is section:
-            parts.append(_program(name, folder / name, results[name]))
+            parts.append(_program(name, section, folder / name, results[name]))
         else:
             parts.append(f'<p>Shown in <a href="#s{first[name].number}">{first[name].number}</a>.</p>')
     return "\n".join(parts)
 
 
-def _number(section: Section) -> str:
-    return section.number if section.chapter.isdigit() else ""
-
-
-def _program(name: str, folder: Path, result: dict[str, Any]) -> str:
+def _program(name: str, section: Section, folder: Path, result: dict[str, Any]) -> str:
     source = (resources.files(__package__) / f"{name}.py").read_text(encoding="utf-8")
     docstring = inspect.cleandoc(ast.get_docstring(ast.parse(source)) or "")
-    parts = [f"<p>{escape(paragraph)}</p>" for paragraph in docstring.split("\n\n")]
+    lead, *paragraphs = docstring.split("\n\n")
+    parts = [f'<p class="lead">{escape(lead)}</p>', *(f"<p>{escape(text)}</p>" for text in paragraphs)]
     for figure in result["figures"]:
         parts.append(_figure(folder / f"{figure['name']}.png", escape(figure["caption"])))
     rows = "\n".join(_metric(row) for row in result["metrics"])
@@ -137,15 +156,21 @@ def _program(name: str, folder: Path, result: dict[str, Any]) -> str:
         '<div class="scroll"><table><thead><tr><th>number</th><th class="number">value</th><th>gate</th></tr></thead>'
         f"<tbody>\n{rows}\n</tbody></table></div>"
     )
-    form = "long form" if result["full"] else "quick form"
-    parts.append(f'<p class="quiet">{form}, seed {result["seed"]}, {result["seconds"]:.1f} s</p>')
-    parts.append(f"<details><summary>{name}.py</summary><pre><code>{escape(source)}</code></pre></details>")
+    what = section.number if len(section.programs) == 1 else name
+    form = f"{' --full' if result['full'] else ''}{f' --seed {seed}' if (seed := result['seed']) else ''}"
+    parts.append(f'<p class="quiet"><code>littlecore book run {what}{form}</code> took {result["seconds"]:.1f} s</p>')
+    lines = source.count("\n")
+    code = f"<pre><code>{highlighted(source)}</code></pre>"
+    parts.append(f"<details><summary>{name}.py, {lines} lines</summary>{code}</details>")
     return "\n".join(parts)
 
 
 def _figure(path: Path, caption: str) -> str:
+    """In the size that it was drawn for, so that letters are alike in all figures."""
     content = path.read_bytes()
-    width, height = struct.unpack(">II", content[16:24])  # of the PNG's first chunk
+    width, height = (
+        side * INCH // DOTS_PER_INCH for side in struct.unpack(">II", content[16:24])
+    )  # of its first chunk
     kind = ' class="wide"' if width > 2 * height else ""
     return (
         f'<figure><div class="scroll"><img{kind} src="data:image/png;base64,{base64.b64encode(content).decode()}" '
@@ -154,8 +179,15 @@ def _figure(path: Path, caption: str) -> str:
 
 
 def _metric(row: dict[str, Any]) -> str:
-    mark = "" if row["passed"] else ' <span class="missed">missed</span>'
-    return (
-        f'<tr><td>{escape(row["name"])}</td><td class="number">{shown(row["value"])}</td>'
-        f"<td>{gate(row)}{mark}</td></tr>"
-    )
+    words = {"at most": "&#8804;", "at least": "&#8805;", "exactly": "="}
+    bound = _typeset(re.sub("|".join(words), lambda m: words[m[0]], gate(row)))
+    verdict = f'<td class="met">{bound}</td>' if bound else "<td></td>"
+    if not row["passed"]:
+        verdict = f'<td>{bound} <span class="missed">missed</span></td>'
+    return f'<tr><td>{escape(row["name"])}</td><td class="number">{_typeset(shown(row["value"]))}</td>{verdict}</tr>'
+
+
+def _typeset(text: str) -> str:
+    """Numbers as they are printed in books: 2.5e-07 with a power of ten, a minus that is no hyphen."""
+    powers = re.sub(r"(\d)e([+-]?)0*(\d+)", lambda m: f"{m[1]} &#215; 10<sup>{m[2].strip('+')}{m[3]}</sup>", text)
+    return re.sub(r"-(?=\d)", "&#8722;", powers)

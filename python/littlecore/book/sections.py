@@ -88,12 +88,15 @@ def programs(sections: tuple[Section, ...] = SECTIONS) -> dict[str, Section]:
 
 
 def chosen(what: str) -> dict[str, Section]:
-    """The programs of "all", of a chapter such as "3" or of a section such as "3.2", in the book's order."""
+    """The programs of "all", of a chapter such as "3", of a section such as "3.2", or one by its name; in order."""
+    every = programs()
+    if what in every:
+        return {what: every[what]}
     sections = tuple(s for s in SECTIONS if what in ("all", s.chapter, s.number))
     if not sections:
         raise ValueError(
-            f"there is no section {what!r}: give a number such as 1.2, a chapter such as 3, or all "
-            "(littlecore book list shows them)"
+            f"there is no section {what!r}: give a number such as 1.2, a chapter such as 3, a program such as "
+            "quantization, or all (littlecore book list shows them)"
         )
     if not (found := programs(sections)):
         raise ValueError(f"{what} has no program yet (littlecore book list shows which sections have one)")

@@ -137,6 +137,8 @@ def read_photographs(folder: str | os.PathLike[str], *, masks: bool = False) -> 
     COCO: annotations/instances_train*.json with the images in train*, and the same of val*; without masks.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(folder, "no such folder")
     if (folder / "JPEGImages").is_dir():
         return read_voc(folder, "train", masks=masks), read_voc(folder, "val", masks=masks)
     found = [sorted((folder / "annotations").glob(f"instances_{part}*.json"))[:1] for part in ("train", "val")]
