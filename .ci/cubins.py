@@ -23,6 +23,11 @@ WANTED = {  # in every instantiation of a kernel: what the machine code must sho
         r"HGMMA\.64x256x16\.F32", r"UTMALDG\.2D ", r"UTMALDG\.2D\.MULTICAST ",
         r"UTMASTG\.2D", r"STSM\.16", r"USETMAXREG", r"SYNCS\.PHASECHK",
     ],
+    r"conv_hopper_kernel.*Li128ELb1E": [r"HGMMA\.64x128x16\.F32\S* R\d+, gdesc\S*tnspA\S*tnspB", r"UTMALDG\.2D "],
+    r"conv_hopper_kernel.*Li128ELb0E": [r"HGMMA\.64x128x16\.F32", r"UTMALDG\.4D ", r"STSM\.16"],
+    r"conv_hopper_kernel.*Li256ELb0E": [r"HGMMA\.64x256x16\.F32", r"UTMALDG\.4D ", r"STSM\.16"],
+    r"conv_hopper": [r"UTMALDG\.4D\.IM2COL", r"USETMAXREG", r"SYNCS\.PHASECHK"],
+    r"channels_last_kernel": [r"STG\.E\.128"],
     r"attention_hopper_kernel.*Li64E": [
         r"HGMMA\.64x128x16\.F32\S* R\d+, gdesc", r"HGMMA\.64x64x16\.F32\S* R\d+, R\d+, gdesc\S*tnspB",
     ],

@@ -158,6 +158,27 @@ def training_cases() -> Iterator[Case]:
         )
 
 
+def convolution_cases() -> Iterator[Case]:
+    """ResNet-50's layers, batch 64, forward and with both gradients; images lie as [n, c, h, w] for both."""
+    import torch
+    from torch.nn import functional as F
+
+    import littlecore.nn.functional as LF
+
+    layers = [(c, c, 3, 1, side) for c, side in ((64, 56), (128, 28), (256, 14), (512, 7))]
+    layers += [(64, 256, 1, 1, 56), (256, 64, 1, 1, 56), (512, 128, 1, 1, 28), (1024, 256, 1, 1, 14)]
+    layers += [(512, 2048, 1, 1, 7), (128, 128, 3, 2, 56), (256, 512, 1, 2, 56), (3, 64, 7, 2, 224)]
+    for c, k, taps, stride, side in layers:
+        out, how = side // stride, {"stride": stride, "padding": taps // 2}
+        shapes = (64, c, side, side), (k, c, taps, taps)
+        inputs = lambda shapes=shapes: tuple(torch.randn(*s, device="cuda").bfloat16() for s in shapes)  # noqa: E731
+        flops, size = 2.0 * 64 * k * out**2 * c * taps**2, 2.0 * 64 * (c * side**2 + k * out**2)
+        ours, theirs = (lambda x, w, f=f, how=how: f(x, w, **how) for f in (LF.conv2d, F.conv2d))
+        name = f"conv2d bf16 {c}->{k} {taps}x{taps}/{stride} {side}x{side}"
+        yield Case(name, inputs, ours, theirs, flops=flops, bytes=size)
+        yield Case(f"{name}, gradients", inputs, gradient(ours), gradient(theirs), flops=3 * flops, bytes=3 * size)
+
+
 def gradient(f: Callable[..., Any]) -> Callable[..., Any]:
     """Of the first input, from f forward and backward; dy is f's own result."""
 
@@ -246,7 +267,7 @@ def times() -> int:
     wrong = 0
     print(f"{'':42}{'ours ms':>9}{'torch ms':>9}{'ratio':>7}{'TF/s':>7}{'GB/s':>7}{'spread':>7}")
     with path.open("w") as out:
-        for case in (*cases(), *training_cases()):
+        for case in (*cases(), *training_cases(), *convolution_cases()):
             try:
                 right, why = is_right(case)
                 row = measure(case) if right else {"case": case.name, "wrong": why}
@@ -291,7 +312,21 @@ def small_results() -> list[lc.Tensor]:
         ]
         x = a.clone().requires_grad_()
         (lc.gelu(x) * x).sum().backward()
-        out += [x.grad, *trained(a)]
+        out += [x.grad, *trained(a), *convolved(a, b)]
+    return out
+
+
+def convolved(a: lc.Tensor, b: lc.Tensor) -> list[lc.Tensor]:
+    """Convolutions and their gradients; dw of the second is made in parts."""
+    out = []
+    for x, w, how in (
+        (a.reshape(5, 40, 8, 17), b.reshape(-1)[: 40 * 40 * 9].reshape(40, 40, 3, 3), {"padding": 1, "stride": 2}),
+        (a[:, :128].reshape(8, 32, 10, 10), b.reshape(-1)[: 32 * 32 * 2].reshape(32, 32, 1, 2), {}),
+    ):
+        x, w = x.clone().requires_grad_(), w.clone().requires_grad_()
+        y = lc.nn.functional.conv2d(x, w, **how)
+        y.backward(y.detach())
+        out += [y.detach(), x.grad, w.grad]
     return out
 
 

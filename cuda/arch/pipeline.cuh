@@ -56,6 +56,17 @@ __device__ __forceinline__ void phase_wait(PhaseBarrier& b, int parity LC_AND_PL
 #endif
 }
 
+// Where a ring of `stages` stands: the stage, and the parity of its current lap.
+template <int stages> struct RingPlace {
+    int stage = 0, lap = 0;
+    __device__ __forceinline__ void advance() {
+        if (++stage == stages) {
+            stage = 0;
+            lap ^= 1;
+        }
+    }
+};
+
 // ---- TMA: boxes of a tensor map; what lies outside the tensor reads as zero and is not written -----------------------
 
 __device__ __forceinline__ void box_prefetch(const CUtensorMap& map) {
@@ -79,6 +90,15 @@ __device__ __forceinline__ void box_load(void* to, const CUtensorMap& map, Phase
 #else
     asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(shared_address(to)),
                  "l"(&map), "r"(shared_address(&full)), "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
+#endif
+}
+// A line of pixels (im2col), from the one at w, h of image n on, each moved by the offsets: a window's tap.
+__device__ __forceinline__ void pixels_load(void* to, const CUtensorMap& map, PhaseBarrier& full, int c, int w, int h, int n, int offset_w, int offset_h LC_AND_PLACE) {
+#ifdef LC_EMULATED
+    emulator::pixels_load(to, &map, &full, {c, w, h, n, offset_w, offset_h}, place);
+#else
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2], {%7, %8};" ::"r"(shared_address(to)),
+                 "l"(&map), "r"(shared_address(&full)), "r"(c), "r"(w), "r"(h), "r"(n), "h"(uint16_t(offset_w)), "h"(uint16_t(offset_h)) : "memory");
 #endif
 }
 __device__ __forceinline__ void box_store(const CUtensorMap& map, const void* from, int x, int y LC_AND_PLACE) {

@@ -25,4 +25,16 @@ struct MatricesMap {
 };
 CUtensorMap encode_matrices(const MatricesMap& m);
 
+// Images with adjacent channels, [n, h, w, c], read by lines of pixels (im2col): every step-th one between lower and the
+// image's end + upper, line after line and image after image, all moved by an offset that each load names.
+struct PixelsMap {
+    const void* base;
+    DType dtype;
+    int64_t n, h, w, c;                               // c a multiple of 16 bytes
+    int lower_h, lower_w, upper_h, upper_w;           // -128 to 127
+    int step_h, step_w;                               // 1 to 8
+    int pixels;                                       // of a load, each of 64 channels
+};
+CUtensorMap encode_pixels(const PixelsMap& m);
+
 }  // namespace lc::cuda

@@ -43,8 +43,9 @@ void mbarrier_fence_init();
 void mbarrier_arrive(void* barrier, int64_t bytes, Place at, int rank = -1);     // bytes to expect besides; rank: in that block of the cluster
 void mbarrier_wait(void* barrier, int parity, Place at);
 
-void box_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[5], Place place, uint32_t blocks = 0);     // a bit for each that gets it
-void box_store(const CUtensorMap* map, const void* from, const int (&at)[5], Place place);
+void box_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[6], Place place, uint32_t blocks = 0);     // a bit for each that gets it
+void pixels_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[6], Place place);      // at: c, w, h, n, offsets of w, h
+void box_store(const CUtensorMap* map, const void* from, const int (&at)[6], Place place);
 void box_store_commit();
 void box_store_wait(int pending, Place at);
 void fence_async_proxy();

@@ -93,16 +93,30 @@ void mbarrier_wait(void* p, int parity, Place at) {
 
 namespace {
 
-// Calls f(shared offset, global address or null where out of bounds, bytes) for every 16-byte piece, or less, of a box.
+// Where a line of pixels goes on: along w, then h, then to the next image, within the corners.
+struct Pixel {
+    int64_t w, h, n;
+};
+void go_on(const TensorMap& m, Pixel& p) {
+    if ((p.w += m.step[0]) <= int64_t(m.size[1]) - 1 + m.upper[0]) return;
+    p.w = m.lower[0];
+    if ((p.h += m.step[1]) <= int64_t(m.size[2]) - 1 + m.upper[1]) return;
+    p.h = m.lower[1];
+    ++p.n;
+}
+
+// Calls f(shared offset, global address or null where out of bounds, bytes) for every element of a box.
 template <class F> void each_piece(const CUtensorMap* opaque, uint32_t shared, const int* at, F&& f) {
     const TensorMap& m = *reinterpret_cast<const TensorMap*>(opaque);
     const uint32_t row_bytes = m.box[0] * m.item, rows = m.box_bytes() / row_bytes;
-    for (uint32_t r = 0; r < rows; ++r) {
+    Pixel p{at[1], at[2], at[3]};
+    for (uint32_t r = 0; r < rows; ++r, go_on(m, p)) {
         const uint8_t* global = static_cast<const uint8_t*>(m.base);
         bool inside = true;
         uint32_t rest = r;
+        const int64_t moved[5] = {0, p.w + at[4], p.h + at[5], p.n, 0};
         for (int d = 1; d < m.rank; ++d) {
-            const int64_t i = int64_t(at[d]) + rest % m.box[d];
+            const int64_t i = m.pixels ? moved[d] : int64_t(at[d]) + rest % m.box[d];
             rest /= m.box[d];
             inside = inside && i >= 0 && i < int64_t(m.size[d]);
             global += i * int64_t(m.stride[d]);
@@ -116,9 +130,10 @@ template <class F> void each_piece(const CUtensorMap* opaque, uint32_t shared, c
     }
 }
 
-const TensorMap& checked(const CUtensorMap* opaque, uint32_t offset, const char* who) {
+const TensorMap& checked(const CUtensorMap* opaque, uint32_t offset, bool pixels, const char* who) {
     const TensorMap& m = *reinterpret_cast<const TensorMap*>(opaque);
     if (m.magic != kTensorMapMagic) fail(lc::text(who, ": the tensor map was not encoded"));
+    if (bool(m.pixels) != pixels) fail(lc::text(who, ": the tensor map is of ", m.pixels ? "pixels" : "boxes"));
     if (offset % (m.swizzle_128 ? 1024 : 128)) fail(lc::text(who, ": shared address ", offset, " is not a multiple of ", m.swizzle_128 ? 1024 : 128));
     return m;
 }
@@ -136,12 +151,17 @@ template <class F> void each_block(Block& own, uint32_t blocks, F f) {
     enter(own);
 }
 
-void box_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[5], Place place, uint32_t blocks) {
+void load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[6], bool pixels, Place place, uint32_t blocks) {
     Thread& t = *current;
     t.at = place;
     if (blocks == 0) blocks = 1u << t.block->rank;
     const uint32_t offset = shared_offset(to, 16), barrier_offset = shared_offset(barrier, 8);
-    const uint32_t bytes = checked(map, offset, "TMA load").box_bytes();
+    const TensorMap& m = checked(map, offset, pixels, "TMA load");
+    const uint32_t bytes = m.box_bytes();
+    for (int d = 0; d < 2 && pixels; ++d) {
+        if (at[1 + d] < m.lower[d] || at[1 + d] > int64_t(m.size[1 + d]) - 1 + m.upper[d]) fail(lc::text("TMA load: the first pixel, at ", at[1 + d], ", is outside of the corners"));
+        if (at[4 + d] < 0 || at[4 + d] > 255) fail(lc::text("TMA load: an offset of ", at[4 + d], ", of 0 to 255"));
+    }
     shared_offset(to, bytes);
     each_block(*t.block, blocks, [&](Block& block) {
         MBarrier& b = barrier_at(shared_memory + barrier_offset, "TMA load", block);
@@ -154,6 +174,9 @@ void box_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[5
     release_into(t, load.clock);
     t.block->loads.push_back(std::move(load));
 }
+
+void box_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[6], Place place, uint32_t blocks) { load(to, map, barrier, at, false, place, blocks); }
+void pixels_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[6], Place place) { load(to, map, barrier, at, true, place, 0); }
 
 bool deliver_one(Block& block) {
     if (block.loads.empty()) return false;
@@ -175,11 +198,11 @@ bool deliver_one(Block& block) {
     return true;
 }
 
-void box_store(const CUtensorMap* map, const void* from, const int (&at)[5], Place place) {
+void box_store(const CUtensorMap* map, const void* from, const int (&at)[6], Place place) {
     Thread& t = *current;
     t.at = place;
     const uint32_t offset = shared_offset(from, 16);
-    const uint32_t bytes = checked(map, offset, "TMA store").box_bytes();
+    const uint32_t bytes = checked(map, offset, false, "TMA store").box_bytes();
     shared_offset(from, bytes);
     engine_reads(offset, bytes, "TMA store");
     set_busy(offset, bytes, +1);

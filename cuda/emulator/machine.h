@@ -49,7 +49,7 @@ struct StoreGroup {
     struct Box {
         const CUtensorMap* map;
         uint32_t from;
-        int at[5];
+        int at[6];
     };
     std::vector<Box> boxes;
 };
@@ -106,7 +106,7 @@ struct MBarrier {
 struct BoxLoad {                                      // a TMA load under way
     const CUtensorMap* map;
     uint32_t to, barrier;
-    int at[5];
+    int at[6];                                        // the last two: offsets of pixels
     uint32_t blocks;                                  // of the cluster that get it, a bit each
     int by;
     Clock clock;

@@ -97,4 +97,21 @@ bool encode_tensor_map(CUtensorMap* out, const void* base, int item, int rank, c
     return true;
 }
 
+// The checks of cuTensorMapEncodeIm2col of four dimensions; corners and step are of w, h.
+bool encode_pixels_map(CUtensorMap* out, const void* base, int item, const uint64_t* size, const uint64_t* stride, const int* lower, const int* upper, uint32_t channels,
+                       uint32_t pixels, const uint32_t* step, bool swizzle_128) {
+    const uint32_t box[4] = {channels, 1, 1, 1};
+    if (pixels < 1 || pixels > 1024 || !encode_tensor_map(out, base, item, 4, size, stride, box, swizzle_128)) return false;
+    TensorMap& m = *reinterpret_cast<TensorMap*>(out);
+    m.pixels = true;
+    m.box[1] = pixels;
+    for (int d = 0; d < 2; ++d) {
+        if (lower[d] < -128 || lower[d] > 127 || upper[d] < -128 || upper[d] > 127 || step[d] < 1 || step[d] > 8) return false;
+        m.lower[d] = int16_t(lower[d]);
+        m.upper[d] = int16_t(upper[d]);
+        m.step[d] = uint8_t(step[d]);
+    }
+    return true;
+}
+
 }  // namespace emulator

@@ -14,6 +14,9 @@ struct TensorMap {
     int16_t swizzle_128;
     uint64_t stride[5];                               // bytes; stride[0] is item
     uint32_t size[5], box[5];
+    // Of pixels (im2col): box is {channels, pixels, 1, 1}; the corners and steps of w, h that the first pixel of windows walks.
+    int16_t pixels, lower[2], upper[2];
+    uint8_t step[2];
 
     uint32_t box_bytes() const {
         uint32_t n = item;

@@ -55,17 +55,6 @@ template <class T, int k> __device__ __forceinline__ void as_operand(uint32_t (&
     for (int i = 0; i < 4 * k; ++i) x[i / 4][i % 4] = narrow_pair<T>(s[2 * i], s[2 * i + 1]);
 }
 
-// Where a ring of `stages` stands: the stage, and the parity of its current lap.
-template <int stages> struct RingPlace {
-    int stage = 0, lap = 0;
-    __device__ __forceinline__ void advance() {
-        if (++stage == stages) {
-            stage = 0;
-            lap ^= 1;
-        }
-    }
-};
-
 // Named barrier first + i of up to three: an id must be an immediate.
 template <int first> __device__ __forceinline__ void sync_at(int i, int threads LC_AND_PLACE) {
 #ifdef LC_EMULATED

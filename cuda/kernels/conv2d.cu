@@ -6,7 +6,7 @@
 #include "cpp/core/log.h"
 #include "cuda/arch/block.cuh"
 #include "cuda/core/launch.h"
-#include "cuda/kernels/conv2d_plan.h"
+#include "cuda/kernels/conv2d_kernels.h"
 #include "cuda/kernels/conv2d_tile.cuh"
 #include "cuda/kernels/row.cuh"
 
@@ -151,6 +151,8 @@ template <class T> __global__ __launch_bounds__(kConvThreads) void bias_kernel(c
 template <class T, ConvProduct product> void run(const Conv2dShape& s, const T* a, const T* x, const T* bias, T* y) {
     LC_CHECK(conv_fits(s), ValueError, "conv2d: ", s.n, " images of ", s.c, " x ", s.h, " x ", s.w, " and ", s.k, " filters of ", s.r, " x ", s.s,
              " are too large for CUDA; give fewer than 2^30 positions and elements of an image at once");
+    if constexpr (sizeof(T) == 2)
+        if (properties().architecture == 90 && conv_takes_hopper(s, product)) return conv2d_hopper(s, product, a, x, bias, y);
     const ConvWalk walk = conv_walk(s, product, int(sizeof(T)));
     if (walk.m == 0 || walk.n == 0) return;
     if (LC_UNLIKELY(log_enabled())) {

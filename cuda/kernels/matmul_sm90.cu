@@ -9,17 +9,17 @@
 #include "cuda/arch/matrix.cuh"
 #include "cuda/arch/pipeline.cuh"
 #include "cuda/arch/warp.cuh"
-#include "cuda/arch/wgmma.cuh"
 #include "cuda/core/launch.h"
 #include "cuda/core/tensor_map.h"
 #include "cuda/kernels/matmul_epilogue.cuh"
 #include "cuda/kernels/matmul_kernels.h"
+#include "cuda/kernels/matmul_slices.cuh"
 
 namespace lc::cuda {
 namespace {
 
 constexpr int kConsumers = 2, kThreads = 128 * (kConsumers + 1);
-constexpr int kRows = 128, kDepth = kHopperDepth, kSlab = 64;      // a slab of y: 64 x 64, what one store moves
+constexpr int kRows = 128, kDepth = kSliceDepth, kSlab = 64;      // a slab of y: 64 x 64, what one store moves
 constexpr int kStages = 4;
 // 65536 registers: 128 x 40 + 256 x 232. A consumer holds 128 sums and the epilogue's addresses.
 constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
@@ -70,16 +70,7 @@ __device__ __forceinline__ float bent(const Curve& c, float z) {
     return c.times_z ? z * s : c.scale * s + c.shift;
 }
 
-// Where the ring stands: the stage, and the parity of its current lap.
-struct Place {
-    int stage = 0, lap = 0;
-    __device__ __forceinline__ void advance() {
-        if (++stage == kStages) {
-            stage = 0;
-            lap ^= 1;
-        }
-    }
-};
+using Place = RingPlace<kStages>;
 
 template <class T, int cols, bool a_across, bool b_across>
 __device__ __forceinline__ void produce(Shared<T, cols>& s, const CUtensorMap& map_a, const CUtensorMap& map_b, const Problem& p) {
@@ -106,36 +97,17 @@ __device__ __forceinline__ void produce(Shared<T, cols>& s, const CUtensorMap& m
     }
 }
 
-// One consumer's 64 x cols of a tile: sums in registers. Depth is walked in fours of 16.
+// One consumer's 64 x cols of a tile.
 template <class T, int cols, bool a_across, bool b_across>
 __device__ __forceinline__ void multiply(Shared<T, cols>& s, int consumer, Place& at, int depth, bool pair, float (&sum)[cols / 2]) {
     const int thread = int(threadIdx.x) % 128;
-    const auto release = [&](PhaseBarrier* empty) {   // told to every block that loads into this one's ring
-        if (!empty) return;
-        if (!pair) {
-            if (thread == 0) phase_arrive(*empty);
+    multiply_slices<T, cols, a_across, b_across>(s.a, consumer * 64 * kDepth, s.b, 0, s.full, at, (depth + kDepth - 1) / kDepth, sum, [&](int stage) {
+        if (!pair) {                                  // told to every block that loads into this one's ring
+            if (thread == 0) phase_arrive(s.empty[stage]);
         } else if (thread < 2) {
-            phase_arrive_at(*empty, thread);
+            phase_arrive_at(s.empty[stage], thread);
         }
-    };
-    PhaseBarrier* before = nullptr;
-    for (int done = 0; done < depth; done += kDepth) {
-        phase_wait(s.full[at.stage], at.lap);
-        const uint64_t a = tile_descriptor(&s.a[at.stage][consumer * 64 * kDepth], 16, 1024);     // either way 8 KB on
-        const uint64_t b = tile_descriptor(s.b[at.stage], b_across ? 64 * kDepth * int(sizeof(T)) : 16, 1024);
-        warpgroup_fence();
-#pragma unroll
-        for (int i = 0; i < kDepth / 16; ++i)
-            warpgroup_multiply<T, cols, a_across, b_across>(sum, advanced(a, i * (a_across ? 2048 : 32)), advanced(b, i * (b_across ? 2048 : 32)), done > 0 || i > 0);
-        warpgroup_commit();
-        warpgroup_wait<1>();                          // one stage's products stay under way; those before are done
-        release(before);
-        before = &s.empty[at.stage];
-        at.advance();
-    }
-    warpgroup_wait<0>();
-    warpgroup_settle(sum);
-    release(before);
+    });
 }
 
 // The same sums as they are, to the floats of a part; whole tiles have a place there.

@@ -1,6 +1,6 @@
 // The plans of CUDA kernels are pure functions of shape and chip; the compiler itself checks these.
 #include "cuda/kernels/attention_plan.h"
-#include "cuda/kernels/conv2d_plan.h"
+#include "cuda/kernels/conv2d_hopper_plan.h"
 #include "cuda/kernels/matmul_plan.h"
 #include "cuda/kernels/pool2d_plan.h"
 #include "cuda/kernels/row_plan.h"
@@ -181,6 +181,50 @@ static_assert(conv_walk(conv(256, 64, 56, 64, 3, 1, 1, 1), ConvProduct::weight, 
 static_assert(conv_walk(conv(256, 512, 7, 512, 3, 1, 1, 1), ConvProduct::weight, 2).parts == 1, "288 tiles fill the chip");
 static_assert(conv_walk(conv(1, 64, 16, 64, 3, 1, 1, 1), ConvProduct::weight, 2).parts == 1, "8 slices of depth are not cut");
 static_assert(conv_fits(conv(256, 64, 224, 64, 7, 2, 3, 1)) && !conv_fits(conv(1 << 16, 1, 224, 1, 3, 1, 1, 1)));
+
+// On Hopper: each axis' windows and taps are those of the formulas in cpp/ops/conv2d.h, each pair once, and the copy engine
+// counts as many windows between the corners.
+constexpr int64_t counted(const ConvLine& l, int64_t size) { return (size - 1 + l.upper - l.lower) / l.stride + 1; }
+constexpr bool reads(int64_t size, int64_t taps, int64_t stride, int64_t pad, int64_t dilation) {
+    const int64_t out = (size + 2 * pad - dilation * (taps - 1) - 1) / stride + 1;
+    const ConvLine f = conv_line(size, out, taps, stride, pad, dilation);
+    if (counted(f, size) != out || f.count != out || f.taps != taps) return false;
+    for (int64_t i = 0; i < out; ++i)
+        for (int64_t r = 0; r < taps; ++r)
+            if (f.lower + i * f.stride + f.offset + r * f.offset_step != i * stride + r * dilation - pad || f.filter + r * f.filter_step != r || f.result + i * f.result_step != i) return false;
+    int64_t pixels = 0, pairs = 0;
+    for (int64_t phase = 0; phase < stride; ++phase) {
+        const ConvLine d = conv_data_line(size, out, taps, stride, pad, dilation, phase);
+        if (d.count > 0 && counted(d, out) != d.count) return false;
+        pixels += d.count;
+        pairs += d.taps;
+        for (int64_t i = 0; i < d.count; ++i)
+            for (int64_t r = 0; r < d.taps; ++r) {
+                const int64_t offset = d.offset + r * d.offset_step, from = d.lower + i + offset, at = d.result + i * d.result_step;
+                if (offset < 0 || at >= size || from * stride + (d.filter + r * d.filter_step) * dilation - pad != at) return false;
+            }
+    }
+    return pixels == size && pairs == taps;
+}
+static_assert(reads(9, 3, 1, 1, 1) && reads(10, 3, 2, 1, 1) && reads(7, 1, 2, 0, 1) && reads(12, 3, 1, 3, 2) && reads(11, 7, 2, 3, 1) && reads(5, 2, 3, 2, 1) && reads(1, 1, 1, 0, 1));
+
+constexpr bool on_hopper(const Conv2dShape& s, bool forward, bool data, bool weight) {
+    return conv_takes_hopper(s, ConvProduct::forward) == forward && conv_takes_hopper(s, ConvProduct::data) == data && conv_takes_hopper(s, ConvProduct::weight) == weight;
+}
+static_assert(on_hopper(conv(2, 64, 7, 40, 3, 2, 1, 1), true, true, true) && on_hopper(conv(1, 64, 7, 33, 1, 1, 0, 1), true, false, false), "filters in groups of 8 where they are depth");
+static_assert(on_hopper(conv(2, 3, 224, 64, 7, 2, 3, 1), false, true, false) && on_hopper(conv(2, 64, 7, 64, 3, 1, 1, 2), false, false, false), "few channels, groups: portable");
+static_assert(on_hopper(conv(1, 64, 300, 64, 1, 1, 140, 1), false, false, false) && on_hopper(conv(1, 64, 33, 64, 3, 9, 1, 1), false, false, false), "corners and steps that do not fit");
+
+constexpr bool conv_cut_covers(int64_t m, int64_t n, int64_t slices, bool weight) {
+    const ConvCut c = conv_cut(m, n, slices, weight, 132);
+    const auto covers = [](int64_t tiles, int64_t tile, int64_t x) { return tiles * tile >= x && (tiles - 1) * tile < x; };
+    return covers(c.tiles_m, c.tile_m(), m) && covers(c.tiles_n, c.tile_n(), n) && covers(c.parts, c.part, slices) && (weight || c.parts == 1) && !(c.wide && c.cols == 256);
+}
+static_assert(conv_cut_covers(64, 802816, 9, false) && conv_cut_covers(1, 1, 1, false) && conv_cut_covers(64, 576, 12544, true) && conv_cut_covers(72, 4608, 17, true));
+static_assert(conv_cut(64, 802816, 9, false, 132).wide, "64 filters have no use for 128 rows");
+static_assert(conv_cut(256, 50176, 36, false, 132).cols == 256 && conv_cut(512, 12544, 72, false, 132).cols == 128, "196 tiles in two rounds against 392 in three of half the length");
+static_assert(conv_cut(128, 1020, 1, false, 4).cols == 256, "what test_cuda_conv2d.py means to test");
+static_assert(conv_cut(64, 576, 12544, true, 132).parts > 32, "a small dw takes many windows");
 
 // Division by multiplication, up to the largest number of 31 bits.
 constexpr bool divides(int64_t d) {

@@ -172,6 +172,34 @@ __global__ __launch_bounds__(64) void both_halves(const __grid_constant__ CUtens
     if (bug != ClusterBug::no_end) cluster_sync();
 }
 
+// ---- pixels: two images of 5 x 3, padded by one, as windows of 3 x 3 with stride 2 read them ---------------------------------
+
+enum class PixelBug { none,
+                      first_outside,
+                      long_offset,
+                      as_a_box };
+
+struct alignas(1024) Pixels {
+    bfloat16 x[16 * 64];
+    PhaseBarrier full;
+};
+
+__global__ __launch_bounds__(32) void taps(const __grid_constant__ CUtensorMap x, bfloat16* y, PixelBug bug) {
+    auto& s = shared_memory<Pixels>();
+    if (threadIdx.x == 0) {
+        phase_init(s.full, 1);
+        phase_fence_init();
+    }
+    __syncwarp();
+    if (threadIdx.x == 0) {
+        phase_arrive_expecting(s.full, int(sizeof(s.x)));
+        if (bug == PixelBug::as_a_box) box_load(s.x, x, s.full, 0, 0, 0, 0);
+        else pixels_load(s.x, x, s.full, 0, bug == PixelBug::first_outside ? 2 : 1, -1, 0, bug == PixelBug::long_offset ? 256 : 2, 1);
+    }
+    phase_wait(s.full, 0);
+    for (int i = int(threadIdx.x); i < 16 * 64; i += 32) y[i] = s.x[i / 64 * 64 + ((i / 8 % 8) ^ (i / 64 % 8)) * 8 + i % 8];
+}
+
 // ---- the cases ----------------------------------------------------------------------------------------------------------
 
 const Device kGpu{Device::Type::cuda, 0};
@@ -207,6 +235,23 @@ void run_cluster(ClusterBug bug) {
     launch("cluster", both_halves, {dim3(2), dim3(64), shared_bytes<Shared2>, 2}, encode({x.data, DType::bfloat16, 64, 128, 64, 64, 64}), y.data, bug);
 }
 
+void run_pixels(PixelBug bug) {
+    constexpr int n = 2, rows = 5, cols = 3, channels = 8;
+    Array<bfloat16> x(n * rows * cols * channels), y(16 * 64);
+    bfloat16 host[n * rows * cols * channels], out[16 * 64];
+    for (int i = 0; i < n * rows * cols * channels; ++i) host[i] = from_float<bfloat16>(float(i % 251));
+    cuda::copy(x.data, kGpu, host, {}, sizeof host);
+    launch("taps", taps, {dim3(1), dim3(32), shared_bytes<Pixels>}, encode_pixels({x.data, DType::bfloat16, n, rows, cols, channels, -1, -1, -1, -1, 2, 2, 16}), y.data, bug);
+    cuda::copy(out, {}, y.data, kGpu, sizeof out);
+    // Six windows an image, the first one skipped; under the tap 1, 2.
+    for (int i = 0; i < 16; ++i)
+        for (int c = 0; c < 64; ++c) {
+            const int image = (i + 1) / 6, h = (i + 1) % 6 / 2 * 2, w = (i + 1) % 2 * 2 + 1;
+            const bool inside = image < n && w < cols && c < channels;
+            if (to_float(out[i * 64 + c]) != (inside ? to_float(host[((image * rows + h) * cols + w) * channels + c]) : 0.0f)) throw Error("wrong result");
+        }
+}
+
 template <class... P, class... A> void simple(void (*kernel)(P...), int blocks, A... a) { launch("planted", kernel, {dim3(unsigned(blocks)), dim3(64), shared_bytes<Row>}, a...); }
 
 const std::map<std::string, std::function<void()>> kCases = {
@@ -237,6 +282,10 @@ const std::map<std::string, std::function<void()>> kCases = {
     {"cluster_no_begin", [] { run_cluster(ClusterBug::no_begin); }},
     {"cluster_no_end", [] { run_cluster(ClusterBug::no_end); }},
     {"cluster_own_only", [] { run_cluster(ClusterBug::own_only); }},
+    {"sound_pixels", [] { run_pixels(PixelBug::none); }},
+    {"first_outside", [] { run_pixels(PixelBug::first_outside); }},
+    {"long_offset", [] { run_pixels(PixelBug::long_offset); }},
+    {"pixels_as_a_box", [] { run_pixels(PixelBug::as_a_box); }},
 };
 
 }  // namespace

@@ -18,14 +18,26 @@ CASES = [  # x, w, options
     ((3, 19, 13, 13), (2, 19, 1, 1), {"stride": 2}),
     ((0, 2, 4, 4), (3, 2, 3, 3), {}),
 ]
+HALVES = [lc.bfloat16, lc.float16]
+WIDE = [  # by wgmma, in both directions unless said otherwise
+    ((3, 40, 9, 7), (72, 40, 3, 3), {"padding": 1}),
+    ((2, 32, 11, 10), (136, 32, 3, 2), {"stride": (2, 3), "padding": (2, 1)}),
+    ((2, 64, 5, 5), (64, 64, 1, 1), {"stride": 2}),  # pixels of dx under no tap
+    ((1, 40, 12, 11), (40, 40, 3, 3), {"dilation": 2, "padding": (3, 0)}),
+    ((5, 72, 8, 8), (33, 72, 1, 1), {}),  # 33 filters: forward alone
+    ((2, 32, 24, 24), (32, 32, 1, 3), {"padding": (0, 1)}),  # dw in parts
+    ((4, 32, 15, 17), (128, 32, 1, 1), {}),  # tiles of 256 columns
+]
 
 
 def integers(shape: tuple[int, ...], dtype: lc.dtype, seed: int, most: int = 2) -> lc.Tensor:
     return lc.tensor(np.random.default_rng(seed).integers(-most, most + 1, shape)).to(dtype)
 
 
-@pytest.mark.parametrize("dtype", FLOATS, **IDS)
-@pytest.mark.parametrize("x, w, options", CASES)
+@pytest.mark.parametrize(
+    "x, w, options, dtype",
+    [(*case, d) for case in CASES for d in FLOATS] + [(*case, d) for case in WIDE for d in HALVES],
+)
 def test_conv2d_is_exact(x, w, options, dtype):
     """Sums of small integers have no rounding error until they are stored."""
     tensors = integers(x, dtype, 0), integers(w, dtype, 1, 1), integers(w[:1], dtype, 2)
@@ -60,8 +72,18 @@ def test_a_weight_gradient_in_parts(dtype):
     assert grads[0] == grads[1]
 
 
-def test_an_image_does_not_depend_on_its_batch():
-    x, w = normal((5, 3, 9, 9), lc.bfloat16, grad=False).cuda(), normal((4, 3, 3, 3), lc.bfloat16, 1, grad=False).cuda()
+@pytest.mark.parametrize("dtype", HALVES, **IDS)
+def test_a_transposed_convolution_is_exact(dtype):
+    x, w, b = integers((2, 32, 5, 6), dtype, 0), integers((32, 24, 3, 4), dtype, 1, 1), integers((24,), dtype, 2)
+    want = F.conv_transpose2d(x.double(), w.double(), b.double(), stride=(2, 3), padding=1)
+    got = F.conv_transpose2d(x.cuda(), w.cuda(), b.cuda(), stride=(2, 3), padding=1)
+    assert got.tolist() == want.to(dtype).tolist()
+
+
+@pytest.mark.parametrize("channels", [3, 40])
+def test_an_image_does_not_depend_on_its_batch(channels):
+    x = normal((5, channels, 9, 9), lc.bfloat16, grad=False).cuda()
+    w = normal((4, channels, 3, 3), lc.bfloat16, 1, grad=False).cuda()
     assert F.conv2d(x, w)[3].tolist() == F.conv2d(x[3:4], w)[0].tolist()
 
 

@@ -39,6 +39,10 @@ FOUND = {
     "cluster_no_begin": "initialized the mbarrier with no barrier in between",
     "cluster_no_end": "block 0 of the cluster has ended",
     "cluster_own_only": "race: TMA load",
+    "sound_pixels": "sound",
+    "first_outside": "the first pixel, at 2, is outside of the corners",
+    "long_offset": "an offset of 256",
+    "pixels_as_a_box": "the tensor map is of pixels",
 }
 
 
