@@ -166,6 +166,12 @@ def test_passages_are_ranked_by_rare_words_that_they_share():
     assert scores[0, 0] == pytest.approx(rarity * 2.2 / (1 + 1.2 * (0.25 + 0.75 * 2 / 2.5)), rel=1e-5)
 
 
+def test_questions_are_words_that_say_something():
+    assert retrieval.words("The maps of a Class, its KEYS and x") == ["map", "clas", "its", "key"]
+    question = retrieval.shortened("Return the keys of a map in their order.", np.random.default_rng(0))
+    assert len(question.split()) == 4 and set(question.split()) <= {"Return", "keys", "map", "their", "order"}
+
+
 def test_a_tie_or_a_nan_is_not_found():
     scores = lc.tensor([[1.0, 3.0, 2.0], [2.0, 2.0, 2.0], [float("nan"), 1.0, 0.0]])
     assert retrieval.place(scores, np.array([2, 0, 1])).tolist() == [1, 2, 1]

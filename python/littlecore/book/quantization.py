@@ -229,7 +229,7 @@ def draw(
     )
     left, right = figure.subplots(1, 2, width_ratios=(1.8, 1))
     simple = [name for name in curve if name not in (*K_KINDS, MIXED, "float32", "float16")]
-    for names, colour, away in ((simple, BLUE, (4, 4)), (K_KINDS, ORANGE, (-4, -4)), ((MIXED,), PURPLE, (6, 0))):
+    for names, colour, away in ((simple, BLUE, (4, 4)), (K_KINDS, ORANGE, (-4, -4)), ((MIXED,), PURPLE, (5, -3))):
         sizes, reached = np.array([curve[name] for name in sorted(names, key=lambda name: curve[name])]).T
         added = 100 * (reached / curve["float32"][1] - 1)
         left.loglog(sizes / 1000, added, "o-", color=colour)

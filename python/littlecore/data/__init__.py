@@ -3,6 +3,8 @@
 Everything here is NumPy until `DataLoader` hands out littlecore tensors.
 """
 
+from . import algorithmic_tasks
+from .algorithmic_tasks import AlgorithmicTask
 from .audio import SPEECH_RATE, log_mel, read_wav, resample
 from .bpe import BytePairTokenizer
 from .cifar import cifar, read_cifar
@@ -29,6 +31,7 @@ from .transforms import (
     RandomShift,
     ToFloat,
 )
+from .word_piece import WordPieceTokenizer
 
 __all__ = [
     "GGUF",
@@ -36,6 +39,7 @@ __all__ = [
     "VOC_CLASSES",
     "VOICE_RATE",
     "VOID",
+    "AlgorithmicTask",
     "BytePairTokenizer",
     "ByteTokenizer",
     "CharTokenizer",
@@ -60,6 +64,8 @@ __all__ = [
     "TextWindows",
     "ToFloat",
     "Transformed",
+    "WordPieceTokenizer",
+    "algorithmic_tasks",
     "cifar",
     "dequantize_blocks",
     "digits",
