@@ -121,13 +121,7 @@ template <class T> LC_INLINE bool packs_together(const MatmulForward<T>& p) {
     return p.plan.pack_b && p.b_col == 1 && p.plan.panel_cols == kTileCols<acc_t<T>>;
 }
 
-// Up to this many rows, columns of b that lie along their depth are read where they are, a register holding a few depths
-// of one column or more.
-constexpr int kDotRows = 4;
-
-template <class T> LC_INLINE bool reads_columns(const MatmulForward<T>& p) {
-    return p.b_depth == 1 && (p.plan.chains > 1 ? p.m <= kDotRows : p.m == 1);
-}
+template <class T> LC_INLINE bool reads_columns(const MatmulForward<T>& p) { return p.b_depth == 1 && few_rows(p.m, p.plan.chains); }
 
 // A worker's scratch: panels of b, a's rows in acc_t, sums in acc_t; each only where needed.
 struct PanelScratch {
@@ -136,6 +130,7 @@ struct PanelScratch {
 };
 
 template <class T> LC_INLINE PanelScratch panel_scratch(const MatmulForward<T>& p) {
+    if (p.plan.turned) return {0, 0, packed_cols_size<acc_t<T>>(p.m, ceil_div(smaller(p.plan.cols, p.n), lanes<acc_t<T>>) * lanes<acc_t<T>>)};
     const bool packs = p.plan.pack_b || p.n % p.plan.panel_cols != 0, whole_rows = reads_columns(p);
     const int64_t rows = smaller(p.plan.rows, p.m), panels = packs_together(p) ? ceil_div(smaller(p.plan.cols, p.n), p.plan.panel_cols) : 1;
     return {packs ? panels * p.plan.k_block * p.plan.panel_cols : 0,
@@ -383,15 +378,49 @@ template <class T> void panel_task(const MatmulForward<T>& p, int64_t item, cons
     } while (kk < p.k);
 }
 
-// a as panels of each block of k in turn.
-template <class T> void pack_rows(const MatmulForward<T>& p, acc_t<T>* panels) {
-    using A = acc_t<T>;
-    constexpr int64_t rows = 4 * kTileRows<A>;
-    const int64_t row_tasks = ceil_div(p.m, rows), all = packed_rows_size<A>(p.m, 1);
+// a as panels of each block of k in turn, `width` rows wide.
+template <int width, class T> void pack_rows(const MatmulForward<T>& p, acc_t<T>* panels) {
+    constexpr int64_t rows = 32 / width > 1 ? 32 / width * width : width;
+    const int64_t row_tasks = ceil_div(p.m, rows), all = ceil_div(p.m, width) * width;
     parallel_for(row_tasks * ceil_div(p.k, p.plan.k_block), p.m * p.k / 2, [&](int64_t task, int) {
         const int64_t i = task % row_tasks * rows, kk = task / row_tasks * p.plan.k_block;
-        pack_a<A>(p.a + i * p.a_row + kk * p.a_depth, p.a_row, p.a_depth, smaller(rows, p.m - i), Depths{smaller(p.plan.k_block, p.k - kk), p.plan.chains}, panels + kk * all, i, all);
+        pack<width>(p.a + i * p.a_row + kk * p.a_depth, p.a_row, p.a_depth, smaller(rows, p.m - i), Depths{smaller(p.plan.k_block, p.k - kk), p.plan.chains}, panels + kk * all, i, all);
     });
+}
+
+// All rows and columns [j, j + n) of y by the sums of its transpose: rows of a tile are columns of b, which need no packing,
+// its columns are rows of a. Sums of a panel of them lie together, tile after tile; at the end they are turned.
+template <class T> void turned_task(const MatmulForward<T>& p, int64_t j, int64_t n, const T* a_panels, T* sums) {
+    constexpr int L = lanes<T>;
+    const int64_t all = packed_cols_size<T>(p.m, 1), pitch = ceil_div(n, L) * L, tiles = ceil_div(n, kTileRows<T>);
+    for (int64_t t = 0, i = 0; t < tiles; ++t) {
+        const int rows = int(n / tiles + (t < n % tiles));
+        const T* columns = p.b + (j + i) * p.b_col;
+        for (int64_t row = 0; row < p.m; row += kTileCols<T>) {
+            const int vecs = p.m - row > L ? 2 : 1;
+            for (int64_t kk = 0; kk < p.k; kk += p.plan.k_block) {
+                const Depths k{smaller(p.plan.k_block, p.k - kk), p.plan.chains};
+                for (int chain = 0; chain < k.chains; ++chain)
+                    multiply_any_tile<T>(rows, vecs, k.length(chain), {columns + kk + chain, p.b_col, k.chains},
+                                         a_panels + kk * all + k.begin(chain) * all + row * k.length(chain), kTileCols<T>,
+                                         {sums + row * pitch + i * kTileCols<T>, kTileCols<T>, vecs * L, kk + chain > 0});
+            }
+        }
+        i += rows;
+    }
+    T* y = p.y + j;
+    for (int64_t row = 0; row < p.m; row += L) {
+        const T* from = sums + row / kTileCols<T> * kTileCols<T> * pitch + row % kTileCols<T>;
+        const int64_t count = smaller(L, p.m - row);
+        for (int64_t i = 0; i < n; i += L) {
+            vec<T> r[size_t(L)];
+            load_transposed(from + i * kTileCols<T>, kTileCols<T>, r);
+            for (int64_t l = 0; l < count; ++l)
+                if (n - i >= L) store(y + (row + l) * p.y_row + i, r[l]);
+                else store(y + (row + l) * p.y_row + i, r[l], int(n - i));
+        }
+    }
+    finish<T>({y, p.y_row, p.m, n, y, p.before ? p.before + j : nullptr, p.y_row, p.bias ? p.bias + j : nullptr}, p.activation);
 }
 
 template <class T> void run_panels(const MatmulForward<T>& p) {
@@ -399,11 +428,15 @@ template <class T> void run_panels(const MatmulForward<T>& p) {
     const MatmulPlan& plan = p.plan;
     const int64_t item_tasks = ceil_div(p.batch, plan.items), row_tasks = ceil_div(p.m, plan.rows), col_tasks = ceil_div(p.n, plan.cols);
     const int64_t tasks = item_tasks * row_tasks * col_tasks, size = ceil_div(panel_scratch(p).size(), 16) * 16;
-    const Buffer<A> a_panels(plan.pack_a ? packed_rows_size<A>(p.m, p.k) : 0);
-    if (plan.pack_a) pack_rows(p, a_panels.data());
+    const Buffer<A> a_panels(plan.turned ? packed_cols_size<A>(p.m, p.k) : plan.pack_a ? packed_rows_size<A>(p.m, p.k)
+                                                                                       : 0);
+    if (plan.turned) pack_rows<kTileCols<A>>(p, a_panels.data());
+    else if (plan.pack_a) pack_rows<kTileRows<A>>(p, a_panels.data());
     auto run = [&](A* scratch) {
         parallel_for(tasks, plan.work_ns, [&](int64_t task, int worker) {
             const int64_t j = task % col_tasks * plan.cols, i = task / col_tasks % row_tasks * plan.rows;
+            if constexpr (!kNarrow<T>)
+                if (plan.turned) return turned_task<T>(p, j, smaller(plan.cols, p.n - j), a_panels.data(), scratch + worker * size);
             const Window w{i, smaller(plan.rows, p.m - i), j, smaller(plan.cols, p.n - j)};
             const int64_t first = task / col_tasks / row_tasks * plan.items, last = smaller(first + plan.items, p.batch);
             for (int64_t item = first; item < last; ++item) panel_task<T>(p, item, w, plan.pack_a ? a_panels.data() : nullptr, scratch + worker * size);

@@ -42,6 +42,8 @@ struct MatmulShape {
     int bytes;                                        // of an accumulator: 4, or 8 for float64
     bool b_packed_rows;                               // b's columns are adjacent, in the accumulator's type,
     bool b_gapless;                                   // and its rows follow each other
+    bool b_columns;                                   // elements of a column of b are adjacent, in that type,
+    bool add;                                         // y += instead
 };
 
 struct MatmulPlan {
@@ -50,6 +52,7 @@ struct MatmulPlan {
     // blocks: a and b are packed by all threads, then tiles of y are computed from the packed blocks.
     enum class Schedule : uint8_t { panels,
                                     blocks } schedule;
+    bool turned;                                      // panels: columns of b, read in place, are a tile's rows, and a is packed as its columns
     bool pack_a;                                      // panels: a is packed once, for all tasks
     bool pack_b;                                      // panels: copy each panel of b to scratch first
     int64_t k_block;
@@ -72,6 +75,14 @@ constexpr int64_t at_least(int64_t x, int64_t least) { return x < least ? least 
 constexpr int64_t at_most(int64_t x, int64_t most) { return x > most ? most : x; }
 }  // namespace detail
 
+// So few rows read columns of b that lie along their depth where they are: a register holds four chains of a column or more,
+// or a block of them is turned.
+constexpr int64_t kDotRows = 4;
+constexpr bool few_rows(int64_t m, int chains) { return chains > 1 ? m <= kDotRows : m == 1; }
+
+// Rows, fewer than columns, that are worth packing in the place of b. Their sums are kept by task: 256 columns, 128 KB.
+constexpr int64_t kTurnedRows = 128;
+
 // Columns of b per panel: with few rows, wider tiles keep enough sums in flight to cover the FMA's latency.
 constexpr int64_t panel_cols(int64_t m, TileSize tile) { return m == 1 ? 4 * tile.cols : m <= 3 ? 2 * tile.cols
                                                                                                 : tile.cols; }
@@ -91,14 +102,15 @@ constexpr MatmulPlan matmul_plan(const MatmulShape& s, TileSize tile) {
         p.panel_cols = panel_cols(s.m, tile);
         // Up to one tile of rows does not repay a copy; more do, as rows of b far apart fall into few sets of L1.
         const bool is_panel = s.b_gapless && s.n <= p.panel_cols && p.chains == 1;
-        p.pack_b = !s.b_packed_rows || (s.m > tile.rows && !is_panel);
+        p.turned = s.batch == 1 && s.b_columns && !s.add && s.m <= kTurnedRows && s.m < s.n && s.m <= s.k && !few_rows(s.m, p.chains);
+        p.pack_b = !p.turned && (!s.b_packed_rows || (s.m > tile.rows && !is_panel));
         // Chains use every fourth number of a line of a: from L2 that takes longer than the arithmetic.
-        p.pack_a = s.batch == 1 && p.chains > 1 && s.m >= 4 * tile.rows && s.n >= 8 * tile.cols;
+        p.pack_a = p.turned || (s.batch == 1 && p.chains > 1 && s.m >= 4 * tile.rows && s.n >= 8 * tile.cols);
         // Tasks of about 50 us: whole items of a batch when they are smaller than that, else a part of one.
         const double item_us = double(p.work_ns) * 1e-3 / double(at_least(s.batch, 1));
         p.items = item_us < 25 ? even_part(at_least(s.batch, 1), at_least(int64_t(50 / (item_us + 0.01)), 1), 1) : 1;
         p.rows = at_least(s.m, 1);
-        p.cols = at_least(div_up(s.n, p.panel_cols), 1) * p.panel_cols;
+        p.cols = p.turned ? even_part(s.n, 256, p.panel_cols) : at_least(div_up(s.n, p.panel_cols), 1) * p.panel_cols;
         if (item_us >= 25) {
             const int64_t least = p.pack_a && s.b_packed_rows ? at_least(64, p.panel_cols) : p.panel_cols;   // b is read in runs of 256 bytes
             if (s.m > 2 * s.n) p.rows = even_part(s.m, at_least(int64_t(double(s.m) * 50 / item_us), 8 * tile.rows), tile.rows);
