@@ -21,7 +21,8 @@ constexpr int64_t kL = lanes<float>, kPanel = kTileCols<float>;
 // ---- transforms of one axis: y[] from x[] ------------------------------------------------------------------------------
 
 constexpr float kA = 0.75f, kA2 = kA * kA, kA3 = kA2 * kA, kB = 1.5f, kB2 = kB * kB, kB3 = kB2 * kB;
-// 1 / the product of a point's distances to the others
+// 1 / the product of a point's distances to the others. G leaves them out, A^T has them: where they cost one product more,
+// in G five.
 constexpr float kG0 = 1 / (kA2 * kB2), kGa = 1 / (2 * kA2 * (kA2 - kB2)), kGb = 1 / (2 * kB2 * (kB2 - kA2));
 
 using Lane = vec<float>;
@@ -42,19 +43,19 @@ struct Tile4 {
     }
     static LC_INLINE void filter(const Lane* x, Lane* y) {
         const Lane even_a = fma(kA2, x[2], x[0]), even_b = fma(kB2, x[2], x[0]);
-        y[0] = kG0 * x[0];
-        y[1] = kGa * fma(kA, x[1], even_a);
-        y[2] = kGa * fma(-kA, x[1], even_a);
-        y[3] = kGb * fma(kB, x[1], even_b);
-        y[4] = kGb * fma(-kB, x[1], even_b);
+        y[0] = x[0];
+        y[1] = fma(kA, x[1], even_a);
+        y[2] = fma(-kA, x[1], even_a);
+        y[3] = fma(kB, x[1], even_b);
+        y[4] = fma(-kB, x[1], even_b);
         y[5] = x[2];
     }
     static LC_INLINE void output(const Lane* x, Lane* y) {
         const Lane sum_a = x[1] + x[2], sum_b = x[3] + x[4], diff_a = x[1] - x[2], diff_b = x[3] - x[4];
-        y[0] = x[0] + (sum_a + sum_b);
-        y[1] = fma(kB, diff_b, kA * diff_a);
-        y[2] = fma(kB2, sum_b, kA2 * sum_a);
-        y[3] = fma(kB3, diff_b, fma(kA3, diff_a, x[5]));
+        y[0] = fma(kG0, x[0], fma(kGa, sum_a, kGb * sum_b));
+        y[1] = fma(kGb * kB, diff_b, kGa * kA * diff_a);
+        y[2] = fma(kGb * kB2, sum_b, kGa * kA2 * sum_a);
+        y[3] = fma(kGb * kB3, diff_b, fma(kGa * kA3, diff_a, x[5]));
     }
 };
 
@@ -67,24 +68,21 @@ struct Tile2 {
         y[3] = x[3] - x[1];
     }
     static LC_INLINE void filter(const Lane* x, Lane* y) {
-        const Lane even = 0.5f * (x[0] + x[2]);
+        const Lane even = x[0] + x[2];
         y[0] = x[0];
-        y[1] = fma(0.5f, x[1], even);
-        y[2] = fma(-0.5f, x[1], even);
+        y[1] = even + x[1];
+        y[2] = even - x[1];
         y[3] = x[2];
     }
     static LC_INLINE void output(const Lane* x, Lane* y) {
-        y[0] = x[0] + (x[1] + x[2]);
-        y[1] = (x[1] - x[2]) + x[3];
+        y[0] = fma(0.5f, x[1] + x[2], x[0]);
+        y[1] = fma(0.5f, x[1] - x[2], x[3]);
     }
 };
 
 // One of the functions above as a type.
 template <class W> struct InputTransform {            // B^T
     static LC_INLINE void apply(const Lane* x, Lane* y) { W::input(x, y); }
-};
-template <class W> struct FilterTransform {           // G
-    static LC_INLINE void apply(const Lane* x, Lane* y) { W::filter(x, y); }
 };
 template <class W> struct OutputTransform {           // A^T
     static LC_INLINE void apply(const Lane* x, Lane* y) { W::output(x, y); }
@@ -111,6 +109,26 @@ template <class F, int in, int out> LC_INLINE void transform(const float* src, B
         F::apply(x, y);
 #pragma GCC unroll 6
         for (int j = 0; j < out; ++j) store(dst + i * to.row + j * to.col, y[j]);
+    }
+}
+
+// The same for G's 9 taps, which registers hold: no half-transformed values in memory.
+template <class W> LC_INLINE void transform_taps(const float* src, Block from, float* dst, Block to) {
+    Lane half[3][W::in];
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j) {
+        Lane x[3];
+#pragma GCC unroll 3
+        for (int i = 0; i < 3; ++i) x[i] = load(src + i * from.row + j * from.col);
+        W::filter(x, half[j]);
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < W::in; ++i) {
+        const Lane x[3] = {half[0][i], half[1][i], half[2][i]};
+        Lane y[W::in];
+        W::filter(x, y);
+#pragma GCC unroll 6
+        for (int j = 0; j < W::in; ++j) store(dst + i * to.row + j * to.col, y[j]);
     }
 }
 
@@ -170,24 +188,23 @@ struct Winograd {
 constexpr int64_t kTiles = 48;                        // results of a task: a panel's filters are read once for so many tiles
 constexpr int64_t kPanels = 32 / kPanel > 1 ? 32 / kPanel : 1;   // ... and so many panels: the products stay in L2
 
-// Filters of one panel: u[(point * channels + c) * kPanel + i], points spread. Taps come to one register for each of kL
-// filters as pixels do; channels whose taps are neighbours in memory come together.
-template <class W> LC_NOINLINE void transform_filters(const Winograd& a, int64_t group, int64_t panel, float* u) {
-    constexpr int64_t together = 8;
-    alignas(64) float taps[9 * together * kL];
-    const Block from{a.turned ? -3 * kL : 3 * kL, a.turned ? -kL : kL}, to{W::in * a.points_filter(), a.points_filter()};
-    const int64_t step = a.w_channel == 9 ? together : 1;
+// Channels [from, to) of one panel's filters: u[point * points + (c - from) * kPanel + i]. Taps come to one register for each
+// of kL filters as pixels do; channels whose taps are neighbours in memory come together.
+constexpr int64_t kChannels = 8;
+template <class W> LC_NOINLINE void transform_filters(const Winograd& a, int64_t group, int64_t panel, int64_t from, int64_t to, float* u, int64_t points) {
+    alignas(64) float taps[9 * kChannels * kL];
+    const Block src{a.turned ? -3 * kL : 3 * kL, a.turned ? -kL : kL}, dst{W::in * points, points};
+    const int64_t step = a.w_channel == 9 ? kChannels : 1;
     const float* w = a.w + group * a.w_group + panel * kPanel * a.w_row;
-    for (int64_t c = 0; c < a.channels; c += step) {
-        const int64_t count = a.channels - c < step ? a.channels - c : step;
-        const int64_t next = c + together;            // asked for ahead: a line or few of each row are no streams that the machine sees
+    for (int64_t c = from; c < to; c += step) {
+        const int64_t count = to - c < step ? to - c : step;
+        const int64_t next = c + kChannels;           // asked for ahead: a line or few of each row are no streams that the machine sees
         for (int64_t i = 0; next < a.channels && i < kPanel && panel * kPanel + i < a.m; ++i)
             for (int64_t at = 0; at < 9 * step; at += 16) __builtin_prefetch(w + i * a.w_row + next * a.w_channel + at);
         for (int64_t i = 0; i < kPanel; i += kL) {
             const int64_t m = panel * kPanel + i;
             read_pixels(w + i * a.w_row + c * a.w_channel, a.w_row, 1, 9 * count, a.m - m, 0, 0, 1, 9 * count, taps);
-            for (int64_t d = 0; d < count; ++d)
-                transform<FilterTransform<W>, 3, W::in>(taps + (d * 9 + (a.turned ? 8 : 0)) * kL, from, u + (c + d) * kPanel + i, to);
+            for (int64_t d = 0; d < count; ++d) transform_taps<W>(taps + (d * 9 + (a.turned ? 8 : 0)) * kL, src, u + (c - from + d) * kPanel + i, dst);
         }
     }
 }
@@ -239,6 +256,41 @@ template <class W> void finish_tiles(const Winograd& a, const Tiling& tiling, in
     }
 }
 
+// Products of `rows` tiles with some channels of a panel, going on from product unless these are the first.
+template <class W, int rows> LC_NOINLINE void extend_points(const float* v, int64_t v_points, int64_t pitch, int64_t depth, const float* u, float* product, int64_t points, bool first) {
+    for (int64_t point = 0; point < W::points; ++point) {
+        Lane acc[rows][2];
+        float* sums = product + point * points;
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 2
+            for (int j = 0; j < 2; ++j) acc[i][j] = first ? zero<float>() : load(sums + i * kPanel + j * kL);
+        accumulate_tile<rows, 2>(depth, StridedRows<float>{v + point * v_points, pitch, 1}, u + point * kChannels * kPanel, kPanel, acc);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 2
+            for (int j = 0; j < 2; ++j) store(sums + i * kPanel + j * kL, acc[i][j]);
+    }
+}
+template <class W, int... lower> LC_INLINE auto extension(int64_t tiles, std::integer_sequence<int, lower...>) {
+    using Extend = void (*)(const float*, int64_t, int64_t, int64_t, const float*, float*, int64_t, bool);
+    static constexpr Extend heights[] = {&extend_points<W, lower + 1>...};
+    return heights[tiles - 1];
+}
+
+// Results of one panel for so few tiles that a few channels of its filters, transformed, and all sums stay in L1: from L2, where
+// each filter is 4 times as large, they would take a tenth longer.
+template <class W> void finish_few_tiles(const Winograd& a, const Tiling& tiling, int64_t group, int64_t tiles, int64_t panel, const float* v, int64_t v_points, float* u, float* product, float* pixels) {
+    const int64_t points = odd_lines(tiles * kPanel), end = (panel + 1) * kPanel;
+    const auto extend = extension<W>(tiles, std::make_integer_sequence<int, kTileRowCount>());
+    for (int64_t c = 0; c < a.channels; c += kChannels) {
+        const int64_t last = a.channels - c < kChannels ? a.channels : c + kChannels;
+        transform_filters<W>(a, group, panel, c, last, u, kChannels * kPanel);
+        extend(v + c, v_points, a.pitch(), last - c, u, product, points, c == 0);
+    }
+    transform_output<W>(a, tiling, group, 0, tiles, panel * kPanel, end < a.m ? end : a.m, product, points, kPanel, pixels);
+}
+
 template <class W> void correlate(const Winograd& a) {
     if (a.images * a.m * a.oh * a.ow == 0) return;
     const Tiling tiling = tiles_of<W>(a.oh, a.ow);
@@ -247,6 +299,7 @@ template <class W> void correlate(const Winograd& a) {
     // all, from filters of its own where there are panels enough, so that most of these never leave its cache.
     const int64_t blocks = ceil_div(tiles, kTiles), rounded = ceil_div(blocks, threads) * threads;
     const bool many = blocks >= 2 * threads, own_filters = !many && panels >= 4 * threads;
+    const bool few = own_filters && tiles <= kTileRowCount && k_block(a.channels) >= a.channels;           // sums are one chain
     const int64_t block = many ? ceil_div(tiles, rounded * kTileRows<float>) * kTileRows<float> : kTiles, tasks = ceil_div(tiles, block);
     const int64_t product_size = W::points * odd_lines(block * kPanels * kPanel);
     const int64_t pixel_size = pixels_size(W::in, W::out * (tiling.cols < block ? tiling.cols : block) + 2);
@@ -258,7 +311,7 @@ template <class W> void correlate(const Winograd& a) {
 
     for (int64_t group = 0; group < a.groups; ++group) {
         if (!own_filters)
-            parallel_for(panels, filter_work, [&](int64_t panel, int) { transform_filters<W>(a, group, panel, u.data() + panel * panel_size); });
+            parallel_for(panels, filter_work, [&](int64_t panel, int) { transform_filters<W>(a, group, panel, 0, a.channels, u.data() + panel * panel_size, a.points_filter()); });
         if (many) {
             parallel_for(tasks, work, [&](int64_t task, int worker) {
                 const int64_t first = task * block, last = first + block < tiles ? first + block : tiles;
@@ -279,7 +332,8 @@ template <class W> void correlate(const Winograd& a) {
         if (own_filters)
             parallel_for(parts, work + filter_work, [&](int64_t part, int worker) {
                 float* mine = u.data() + worker * together * panel_size;
-                for (int64_t p = 0; p < together && part * together + p < panels; ++p) transform_filters<W>(a, group, part * together + p, mine + p * panel_size);
+                if (few) return finish_few_tiles<W>(a, tiling, group, tiles, part, v.data(), v_points, mine, product(worker), product(worker) + product_size);
+                for (int64_t p = 0; p < together && part * together + p < panels; ++p) transform_filters<W>(a, group, part * together + p, 0, a.channels, mine + p * panel_size, a.points_filter());
                 for (int64_t task = 0; task < tasks; ++task) finish(task, part, mine - part * together * panel_size, worker);
             });
         else
