@@ -56,12 +56,15 @@ def channels(demo: Demo) -> None:
     whole = F.dropout2d(x, 0.5) != 0
     share = whole.float().mean((2, 3))
     demo.metric("channels neither whole nor gone", ((share != 0) & (share != 1)).float().sum().item(), at_most=0)
-    figure = demo.figure("masks", "What dropout (top) and dropout2d (bottom) keep of eight channels: bright.", (9, 2.8))
+    figure = demo.figure("masks", "What is kept (bright) of eight channels, by elements and by channels.", (9.6, 2.6))
     pictures = F.dropout(x[0, :8], 0.5) != 0, F.dropout2d(x[:1, :8], 0.5)[0] != 0
-    for row, picture in zip(figure.subplots(2, 8), pictures, strict=True):
+    for name, row, picture in zip(("dropout", "dropout2d"), figure.subplots(2, 8), pictures, strict=True):
         for axes, channel in zip(row, picture.unbind(0), strict=True):
             axes.imshow(channel.numpy(), vmin=0, vmax=1)
             axes.set(xticks=[], yticks=[])
+            axes.grid(False)
+            axes.spines[:].set_visible(False)
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center")
 
 
 def monte_carlo(demo: Demo) -> None:

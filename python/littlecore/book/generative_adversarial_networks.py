@@ -25,7 +25,7 @@ MODES, DEVIATION, LATENT, BATCH = 8, 0.1, 8, 256
 def run(demo: Demo) -> None:
     generator, discriminator = perceptron(LATENT, 2), perceptron(2, 1)
     samples, scores = play(demo, generator, discriminator)
-    covered, near, evenness = judged(samples[-1])
+    covered, near, evenness = judged(list(samples.values())[-1])
     demo.metric("modes covered of 8", covered, at_least=7)
     demo.metric("samples within 4 deviations of a mode", near, at_least=0.8)
     demo.metric("entropy of the modes hit / that of an even choice", evenness, at_least=0.9)
@@ -46,19 +46,19 @@ def perceptron(inputs: int, outputs: int, width: int = 96) -> nn.Sequential:
     )  # fmt: skip
 
 
-def play(demo: Demo, generator: nn.Module, discriminator: nn.Module) -> tuple[list[Tensor], list[float]]:
-    """Samples at six moments, and the share of its inputs that the judge gets right, at every step."""
+def play(demo: Demo, generator: nn.Module, discriminator: nn.Module) -> tuple[dict[int, Tensor], list[float]]:
+    """Samples at six steps, and the share of its inputs that the judge gets right, at every step."""
     steps = demo.pick(4000, 20000)
     rate = 1e-3
     forger = optim.Adam(generator.parameters(), lr=rate, betas=(0.5, 0.99))
     judge = optim.Adam(discriminator.parameters(), lr=rate, betas=(0.5, 0.99))
     moments = [steps * k // 25 for k in (0, 1, 3, 6, 12)]
     fixed = lc.randn(2000, LATENT)
-    samples, scores = [], []
+    samples, scores = dict[int, Tensor](), list[float]()
     real, forged = lc.ones(BATCH, 1), lc.zeros(BATCH, 1)
     for step in demo.progress(range(steps), "a game"):
         if step in moments:
-            samples.append(sampled(generator, fixed))
+            samples[step] = sampled(generator, fixed)
         left = 1 - step / steps
         blur = 0.5 * max(0.0, 2 * left - 1)  # gone at half time
         for player in (forger, judge):
@@ -78,7 +78,7 @@ def play(demo: Demo, generator: nn.Module, discriminator: nn.Module) -> tuple[li
         forger.zero_grad()
         loss.backward()
         forger.step()
-    samples.append(sampled(generator, fixed))
+    samples[steps] = sampled(generator, fixed)
     return samples, scores
 
 
@@ -98,15 +98,15 @@ def judged(samples: Tensor) -> tuple[int, float, float]:
     return int((hits > 0.25 / MODES).sum().item()), near.float().mean().item(), entropy
 
 
-def draw(demo: Demo, samples: list[Tensor], scores: list[float]) -> None:
+def draw(demo: Demo, samples: dict[int, Tensor], scores: list[float]) -> None:
     figure = demo.figure(
-        "ring", "Real samples (grey), and what the generator makes of the same noise as the game goes on.", (9.6, 2)
+        "ring", "Real samples (grey), and what the generator makes of the same noise as the game goes on.", (9.6, 2.1)
     )
     real = ring(1000).numpy()
-    for axes, points in zip(figure.subplots(1, len(samples)), samples, strict=True):
+    for axes, (step, points) in zip(figure.subplots(1, len(samples)), samples.items(), strict=True):
         axes.plot(*real.T, ".", color=GREY, markersize=1.5, alpha=0.4)
         axes.plot(*points[:600].numpy().T, ".", color=RED, markersize=1.5, alpha=0.6)
-        axes.set(xlim=(-3, 3), ylim=(-3, 3), xticks=[], yticks=[], aspect="equal")
+        axes.set(xlim=(-3, 3), ylim=(-3, 3), xticks=[], yticks=[], aspect="equal", title=f"step {step:,}")
     figure = demo.figure(
         "judge", "What the judge gets right, mean of 50 steps: half of it, and it can only guess.", (6.4, 3)
     )

@@ -154,7 +154,8 @@ def draw_club(demo: Demo, adjacency: Tensor, sides: Tensor, chance: Tensor) -> N
         picture = axes.scatter(*place[rows].T, c=chance.numpy()[rows], cmap="coolwarm", vmin=0, vmax=1, s=150,
                                marker=marker, edgecolors=outlines[rows], linewidths=2)  # fmt: skip
     for member, (x, y) in enumerate(place):
-        axes.text(x, y, str(member + 1), fontsize=7, ha="center", va="center")
+        sure = abs(chance[member].item() - 0.5) > 0.3  # so its disc is dark
+        axes.text(x, y, str(member + 1), fontsize=7, ha="center", va="center", color="white" if sure else "black")
     figure.colorbar(picture, ax=axes, shrink=0.7)
     axes.axis("off")
 

@@ -7,6 +7,8 @@ network for digits, a U-Net, is told the class, but not always: it learns the di
 from these towards a class than the class itself asks is to paint it more clearly, with less variety (Ho and Salimans,
 Classifier-Free Diffusion Guidance, 2022).
 
+Asked for a class without guidance, nine of ten digits are read as what they should be; with it, nearly all.
+
 The digits are 16 x 16; a classifier that never saw a painted one says what it reads in them.
 """
 

@@ -8,7 +8,8 @@ AISTATS 2010).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
@@ -24,6 +25,7 @@ WHOLE = 5  # weights and signals are whole numbers up to this where sums shall b
 
 def run(demo: Demo) -> None:
     sizes_and_adjoints(demo)
+    matrices(demo)
     translation(demo)
     edges(demo)
     receptive_fields(demo)
@@ -65,11 +67,43 @@ def sizes_and_adjoints(demo: Demo) -> None:
     demo.metric(f"adjoint exactly, convolution of signals, of {total}", exact, at_least=total)
     demo.metric(f"adjoint exactly, convolution of images, of {total}", exact_in_space, at_least=total)
 
-    # A convolution is a fully connected layer with most weights 0 and the others shared.
-    x, weight = whole(1, 1, 20), whole(1, 1, 5)
-    matrix = F.conv1d(lc.eye(20).unsqueeze(1), weight).squeeze(1)  # [T, T']
-    same = (x.squeeze(1) @ matrix - F.conv1d(x, weight).squeeze(1)).abs().max().item()
-    demo.metric("convolution, distance to a product with its matrix", same, at_most=0)
+
+# ---- as matrices -----------------------------------------------------------------------------------------------------
+
+
+def matrices(demo: Demo) -> None:
+    """A convolution is a fully connected layer with most weights 0 and the others shared."""
+    length, weight = 12, lc.tensor([[[1.0, 2.0, 3.0]]])
+    kinds: dict[str, Callable[[Tensor], Tensor]] = {
+        "kernel 3": lambda x: F.conv1d(x, weight),
+        "stride 2": lambda x: F.conv1d(x, weight, stride=2),
+        "padding 1": lambda x: F.conv1d(x, weight, padding=1),
+        "dilation 2": lambda x: F.conv1d(x, weight, dilation=2),
+        "transposed": lambda x: F.conv_transpose1d(x, weight),
+        "transposed, stride 2": lambda x: F.conv_transpose1d(x, weight, stride=2),
+    }
+    x = whole(1, 1, length)
+    found = {name: kind(lc.eye(length).unsqueeze(1)).squeeze(1).mT for name, kind in kinds.items()}  # [T', T]
+    distances = [(kind(x).flatten() - found[name] @ x.flatten()).abs().max().item() for name, kind in kinds.items()]
+    demo.metric("convolutions, distance to products with their matrices", max(distances), at_most=0)
+    backward = F.conv_transpose1d(lc.eye(10).unsqueeze(1), weight).squeeze(1)  # [T', T]
+    same = lc.equal(backward, found["kernel 3"])
+    demo.metric("transposed convolution has the transposed matrix", same, within=(1, 1))
+
+    figure = demo.figure(
+        "matrices",
+        f"Convolutions of a signal of {length} numbers as matrices: a row for each number that comes out, a column for "
+        "each that goes in, one colour for each of the three weights, white where there is none.",
+        (9.6, 3.4),
+    )
+    for axes, (name, matrix) in zip(figure.subplots(1, len(found)), found.items(), strict=True):
+        axes.imshow(lc.where(matrix == 0, math.nan, matrix).numpy(), cmap="cividis", vmin=0.5, vmax=3.5)
+        rows, columns = matrix.shape
+        axes.set(xticks=[], yticks=[], xlabel=f"{columns} in", ylabel=f"{rows} out")
+        axes.set_title(name, fontsize=9)
+        axes.set_anchor("N")
+        axes.spines[:].set_visible(True)
+        axes.grid(False)
 
 
 # ---- what it sees ----------------------------------------------------------------------------------------------------

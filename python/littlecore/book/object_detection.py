@@ -31,6 +31,7 @@ from .fit import fit
 
 TAKES = "photographs as PASCAL VOC or COCO has them"
 SIZE, PHOTOGRAPH, BATCH = 48, 96, 32
+SHOWN = 0.3  # the least probability of a box that is drawn
 FEW = 100
 RADIUS = (0.08, 0.3)
 Found = list[tuple[Tensor, Tensor, Tensor]]  # boxes, labels, probabilities of each image
@@ -222,12 +223,12 @@ def learn_names(demo: Demo, model: models.SSD) -> float:
 
 def show(demo: Demo, test: data.Scenes, found: Found, classes: tuple[str, ...]) -> None:
     size = test.images.shape[-1]
-    figure = demo.figure("scenes", "Unseen scenes with the boxes of probability 0.5 or more.", (9.6, 5))
+    figure = demo.figure("scenes", f"Unseen scenes with the boxes of probability {SHOWN} or more.", (9.6, 5))
     for panel, image, (boxes, labels, chance) in zip(figure.subplots(2, 4).flat, test.images, found, strict=False):
         panel.imshow(image.transpose(1, 2, 0), extent=(0, size, size, 0))
         panel.axis("off")
         for box, label, p in zip(boxes.tolist(), labels.tolist(), chance.tolist(), strict=True):
-            if p >= 0.5:
+            if p >= SHOWN:
                 draw_box(panel, box, f"{classes[label]} {p:.2f}")
 
 

@@ -13,20 +13,26 @@ from littlecore import Tensor, nn, optim
 from littlecore.models import sinusoidal_encoding
 from littlecore.nn import functional as F
 
-from .demo import BLUE, RED, Demo
+from .demo import BLUE, GREEN, RED, Demo
 
 LENGTH, DIM = 12, 32
+POSITIONS = ("no positions", "sines and cosines", "learned positions")
 
 
 class Reader(nn.Module):
     """Attention over embedded symbols, then a class for each position.    [N, LENGTH] -> [N, LENGTH, symbols]"""
 
-    def __init__(self, symbols: int, positions: bool) -> None:
+    def __init__(self, symbols: int, positions: str) -> None:
         super().__init__()
         self.embedding = nn.Embedding(symbols, DIM)
         self.attention = nn.MultiheadAttention(DIM, 4, batch_first=True)
         self.readout = nn.Sequential(nn.Linear(DIM, 64), nn.ReLU(), nn.Linear(64, symbols))
-        self.positions = sinusoidal_encoding(LENGTH, DIM) if positions else lc.zeros(LENGTH, DIM)
+        tables = {
+            "no positions": lc.zeros(LENGTH, DIM),
+            "sines and cosines": sinusoidal_encoding(LENGTH, DIM),
+            "learned positions": nn.Parameter(0.1 * lc.randn(LENGTH, DIM)),
+        }
+        self.positions = tables[positions]
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.embedding(tokens) + self.positions
@@ -68,35 +74,35 @@ def table_as_written(demo: Demo) -> None:
 def equivariance(demo: Demo) -> None:
     tokens, order = lc.randint(0, 8, (16, LENGTH)), lc.randperm(LENGTH)
     with lc.no_grad():
-        for positions in (False, True):
+        for positions in POSITIONS:
             model = Reader(8, positions)
             distance = (model(tokens[:, order]) - model(tokens)[:, order]).abs().max().item()
-            name = "with" if positions else "without"
-            bounds = {"at_least": 1e-2} if positions else {"at_most": 1e-5}
-            demo.metric(f"{name} positions, change by permuting first or last", distance, **bounds)  # type: ignore[arg-type]
+            bounds = {"at_most": 1e-5} if positions == POSITIONS[0] else {"at_least": 1e-2}
+            demo.metric(f"{positions}, change by permuting first or last", distance, **bounds)  # type: ignore[arg-type]
 
 
 def mirror(demo: Demo) -> None:
     """Write the sequence backwards: what stands at t must go to LENGTH - 1 - t."""
     curves = {}
-    for name, positions in (("without positions", False), ("with positions", True)):
+    for positions in POSITIONS:
         lc.manual_seed(demo.seed)
         model = Reader(8, positions)
         optimizer = optim.Adam(model.parameters(), lr=3e-3)
         losses = []
-        for _ in demo.progress(range(demo.pick(400, 3000)), name):
+        for _ in demo.progress(range(demo.pick(400, 3000)), positions):
             tokens = lc.randint(0, 8, (64, LENGTH))
             loss = F.cross_entropy(model(tokens).reshape(-1, 8), tokens.flip(1).reshape(-1))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-        curves[name] = losses
-    ratio = np.mean(curves["with positions"][-20:]) / np.mean(curves["without positions"][-20:])
-    demo.metric("loss with positions / without, last steps", float(ratio), at_most=0.2)
+        curves[positions] = losses
+    without, *last = (float(np.mean(losses[-20:])) for losses in curves.values())
+    for positions, reached in zip(POSITIONS[1:], last, strict=True):
+        demo.metric(f"{positions}, loss of the last steps / without any", reached / without, at_most=0.2)
     figure = demo.figure("mirror", "Learning to write sequences backwards, with and without positional encoding.")
     axes = figure.subplots()
-    for (name, losses), colour in zip(curves.items(), (BLUE, RED), strict=True):
+    for (name, losses), colour in zip(curves.items(), (BLUE, RED, GREEN), strict=True):
         axes.semilogy(losses, color=colour, label=name)
     axes.set(xlabel="step", ylabel="cross-entropy (nats)")
     axes.legend()

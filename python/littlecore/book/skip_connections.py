@@ -56,7 +56,10 @@ def concatenation(demo: Demo) -> None:
 
 def gradients(demo: Demo, x: Tensor, y: Tensor) -> None:
     depths = (5, 10, 20, 50, 100, 200)
-    figure = demo.figure("gradient", "The gradient's norm at the first layer against depth, before training.")
+    figure = demo.figure(
+        "gradient",
+        "The gradient's norm at the first layer against depth, before training; where there is no dot, it is 0.",
+    )
     axes = figure.subplots()
     for name, skips, colour in (("plain", False, RED), ("with skips", True, BLUE)):
         norms = []

@@ -22,7 +22,7 @@ from littlecore import Tensor, data, models, nn
 from littlecore.data.scenes import COLOURS, PAIRS, SHAPES
 from littlecore.models.ssd import half
 
-from .demo import BLUE, GREY, Demo, plain_numbers
+from .demo import BLUE, GREY, Demo
 from .fit import fit
 
 SIZE, BATCH = 32, 32
@@ -145,9 +145,8 @@ def similarity(demo: Demo, model: models.CLIP, losses: list[float]) -> None:
         (10.4, 5.4),
     )
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
-    left.semilogy(losses, color=BLUE, linewidth=0.6)
+    left.plot(losses, color=BLUE, linewidth=0.6)
     left.set(xlabel="step", ylabel="cross-entropy (nats)")
-    plain_numbers(left.yaxis)
     picture = right.imshow(cosine.numpy(), cmap="cividis")
     names = [f"{colour} {shape}{' *' if (colour, shape) in UNSEEN else ''}" for colour, shape in PAIRS]
     right.set_yticks(range(len(PAIRS)), names, fontsize=7)
