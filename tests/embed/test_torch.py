@@ -12,9 +12,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 import littlecore.interop.torch as interop  # noqa: E402
+from littlecore.interop._signature import SIGNATURES  # noqa: E402
 
 ops = torch.ops.littlecore
 
@@ -112,6 +114,19 @@ def test_compile_sees_one_graph():
     compiled = torch.compile(f, fullgraph=True, backend="aot_eager")
     for got, exact in zip(torch.autograd.grad(compiled(x, w), (x, w)), want, strict=True):
         assert torch.equal(got, exact)
+
+
+def test_cuda_has_the_same_ops():
+    """What they compute there is tests/cuda's: here, that PyTorch finds them, and shapes, dtypes and devices."""
+    assert all(torch._C._dispatch_has_kernel_for_dispatch_key(f"littlecore::{name}", "CUDA") for name in SIGNATURES)
+    with FakeTensorMode():
+        x, w = (torch.empty(n, 4, dtype=torch.bfloat16, device="cuda") for n in (3, 5))
+        y = ops.linear_forward(x, w)
+        dx, dw, db = ops.linear_backward(y, x, w, [True, False, True])
+        mean = ops.layer_norm_forward(x)[1]
+    assert (y.shape, y.dtype, y.device) == ((3, 5), torch.bfloat16, torch.device("cuda", 0))
+    assert (dx.shape, dw.shape, db.shape) == ((3, 4), (0,), (5,)) and dx.device == dw.device == y.device
+    assert mean.dtype == torch.float32 and mean.device == y.device
 
 
 def test_second_derivatives_are_refused():

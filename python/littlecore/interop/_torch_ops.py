@@ -123,7 +123,8 @@ def _refuse(name: str) -> None:
 
 
 def _in_python(s: Signature) -> None:
-    _library.impl(s.name, lambda *args: _run(s, *args), "CPU")
+    for device in ("CPU", "CUDA"):
+        _library.impl(s.name, lambda *args: _run(s, *args), device)
     if s.name.endswith("_forward"):
         _differentiate(s, SIGNATURES[s.name.replace("_forward", "_backward")])
     elif s.name.endswith("_backward"):

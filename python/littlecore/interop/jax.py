@@ -1,4 +1,4 @@
-"""Littlecore's kernels in JAX, on the CPU: jit, grad and vmap see through them.
+"""Littlecore's kernels in JAX: jit, grad and vmap see through them.
 
     from littlecore.interop import jax as lcj
 
@@ -9,6 +9,7 @@
 Each takes the arrays of the forward kernel (``help(littlecore.kernels.layer_norm_forward)``) and its options by name,
 and returns its first output. vmap runs one kernel on the whole batch; where arguments without an axis for it are
 batched, such as weights, it runs one kernel for each. Options are Python numbers. Gradients of gradients are refused.
+On a GPU the kernels go to XLA's stream, if littlecore was built with CUDA, and lr and step must be Python numbers.
 
 The handler that XLA calls is C, in jax_ffi.c. The first import compiles it against jaxlib's own header with ``$CC`` or
 ``cc``, in less than a second, and keeps it in ``$XDG_CACHE_HOME/littlecore`` or ``~/.cache/littlecore``.
@@ -52,8 +53,9 @@ def _compiled() -> Path:
     return library
 
 
-_handler = ctypes.CDLL(str(_compiled())).littlecore_xla_ffi
-jax.ffi.register_ffi_target("littlecore", jax.ffi.pycapsule(_handler), platform="cpu")
+_handlers = ctypes.CDLL(str(_compiled()))
+for _platform, _handler in (("cpu", _handlers.littlecore_xla_ffi), ("CUDA", _handlers.littlecore_xla_ffi_cuda)):
+    jax.ffi.register_ffi_target("littlecore", jax.ffi.pycapsule(_handler), platform=_platform)
 
 
 # ---- one call ----------------------------------------------------------------------------------

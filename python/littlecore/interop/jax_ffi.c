@@ -67,12 +67,12 @@ static int tell_version(XLA_FFI_CallFrame* frame) {
     return 1;
 }
 
-XLA_FFI_Error* littlecore_xla_ffi(XLA_FFI_CallFrame* frame) {
-    if (tell_version(frame)) return NULL;
+static XLA_FFI_Error* run(const XLA_FFI_CallFrame* frame, DLDevice device) {
     const XLA_FFI_Array* attribute = frame->attrs.size == 1 ? frame->attrs.attrs[0] : NULL;
     if (!attribute || attribute->dtype != XLA_FFI_DataType_S64 || attribute->size < 4) return fail(frame, XLA_FFI_Error_Code_INVALID_ARGUMENT, "littlecore: no attribute `call`");
     const int64_t *call = attribute->data, arguments = call[1], options = call[2], traced = call[3];
     if (arguments > kMaxArguments || options > kMaxOptions) return fail(frame, XLA_FFI_Error_Code_INVALID_ARGUMENT, "littlecore: more arguments than any kernel has");
+    if (traced && device.device_type != kDLCPU) return fail(frame, XLA_FFI_Error_Code_UNIMPLEMENTED, "littlecore: an option is traced, and lies on the device: on CUDA it must be a Python number");
 
     struct {
         size_t size;
@@ -86,7 +86,7 @@ XLA_FFI_Error* littlecore_xla_ffi(XLA_FFI_CallFrame* frame) {
         if (places[i] < 0) continue;
         const int64_t pairs = places[i] & kPairs, at = places[i] & ~kPairs, operands = frame->args.size;
         const XLA_FFI_Buffer* b = at < operands ? frame->args.args[at] : frame->rets.rets[at - operands];
-        tensors[i] = (DLTensor){b->data, {kDLCPU, 0}, (int32_t)(pairs ? b->rank - 1 : b->rank), pairs ? (DLDataType){kDLInt, 64, 1} : type_of(b->dtype), b->dims, NULL, 0};
+        tensors[i] = (DLTensor){b->data, device, (int32_t)(pairs ? b->rank - 1 : b->rank), pairs ? (DLDataType){kDLInt, 64, 1} : type_of(b->dtype), b->dims, NULL, 0};
         args.words[i] = (int64_t)(intptr_t)&tensors[i];
     }
     memcpy(args.words + arguments, places + arguments, 8 * (size_t)options);
@@ -95,4 +95,25 @@ XLA_FFI_Error* littlecore_xla_ffi(XLA_FFI_CallFrame* frame) {
 
     const lc_status status = lc_run((int)call[0], &args);
     return status == LC_OK ? NULL : fail(frame, code_of(status), lc_last_error());
+}
+
+XLA_FFI_Error* littlecore_xla_ffi(XLA_FFI_CallFrame* frame) {
+    return tell_version(frame) ? NULL : run(frame, (DLDevice){kDLCPU, 0});
+}
+
+XLA_FFI_Error* littlecore_xla_ffi_cuda(XLA_FFI_CallFrame* frame) {
+    if (tell_version(frame)) return NULL;
+#if XLA_FFI_API_MAJOR == 0 && XLA_FFI_API_MINOR < 3
+    return fail(frame, XLA_FFI_Error_Code_UNIMPLEMENTED, "littlecore: on CUDA this needs a jaxlib that tells the device, XLA FFI 0.3");
+#else
+    XLA_FFI_Stream_Get_Args stream = {XLA_FFI_Stream_Get_Args_STRUCT_SIZE, NULL, frame->ctx, NULL};
+    XLA_FFI_DeviceOrdinal_Get_Args device = {XLA_FFI_DeviceOrdinal_Get_Args_STRUCT_SIZE, NULL, frame->ctx, 0};
+    XLA_FFI_Error* error = frame->api->XLA_FFI_Stream_Get(&stream);
+    if (!error) error = frame->api->XLA_FFI_DeviceOrdinal_Get(&device);
+    if (error) return error;
+    void* before = lc_set_stream(stream.stream);
+    error = run(frame, (DLDevice){kDLCUDA, device.device_ordinal});
+    lc_set_stream(before);
+    return error;
+#endif
 }

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from littlecore import cuda
 from littlecore.interop._torch_ops import compiled, ops
 
 __all__ = ["Kernels", "compiled", "kernels"]
@@ -54,11 +55,16 @@ def _ready(*tensors: Any, wide: bool = False) -> None:
             continue
         if type(x) is not torch.Tensor and type(x) is not torch.nn.Parameter:
             raise _Unsupported(f"a {type(x).__name__}")
-        if not x.is_cpu or x.layout is not torch.strided:
+        placed = (x.is_cpu and first.is_cpu) or _on_gpu(x, first)
+        if not placed or x.layout is not torch.strided:
             raise _Unsupported(f"on {x.device}, {x.layout}")
         if x.dtype is not first.dtype or x.dtype not in (_WIDE if wide else _FLOATS):
             raise _Unsupported(f"{x.dtype}")
-    _need(not torch.is_autocast_enabled("cpu"), "autocast")
+    _need(not torch.is_autocast_enabled("cpu" if first.is_cpu else "cuda"), "autocast")
+
+
+def _on_gpu(x: torch.Tensor, first: torch.Tensor) -> bool:
+    return x.is_cuda and x.device == first.device and cuda.is_available()
 
 
 def _matmul(a: Any, b: Any) -> Any:

@@ -1,6 +1,8 @@
 // The custom ops of littlecore.interop.torch, compiled: on PyTorch's stack of values, recorded by its autograd, and its tensors
 // read and made without Python. build_torch.py compiles this for the PyTorch it finds and writes torch_table.h, the kernels.
 #include <ATen/EmptyTensor.h>
+#include <ATen/ops/empty.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/python_variable.h>
 #include <torch/library.h>
@@ -63,13 +65,33 @@ DLDataType dlpack_type(at::ScalarType t) {
     }
 }
 
-DLTensor view(const at::Tensor& x) {
-    TORCH_CHECK_TYPE(x.device().is_cpu() && x.layout() == at::kStrided, "littlecore: a tensor is ", x.layout(), " on ", x.device(), ", these kernels run on the CPU");
-    TORCH_CHECK_VALUE(!x.is_neg(), "littlecore: a tensor is a view that negates; call resolve_neg()");
-    return {const_cast<void*>(x.const_data_ptr()), {kDLCPU, 0}, int32_t(x.dim()), dlpack_type(x.scalar_type()), const_cast<int64_t*>(x.sizes().data()), const_cast<int64_t*>(x.strides().data()), 0};
+c10::Device device_of(DLDevice d) {
+    return d.device_type == kDLCUDA ? c10::Device(at::kCUDA, c10::DeviceIndex(d.device_id)) : c10::Device(at::kCPU);
 }
 
-at::Tensor empty(const lc_shape& s) { return at::Tensor(at::detail::empty_cpu({s.shape, size_t(s.ndim)}, scalar_type(s.dtype))); }
+DLTensor view(const at::Tensor& x) {
+    TORCH_CHECK_TYPE((x.is_cpu() || x.is_cuda()) && x.layout() == at::kStrided, "littlecore: a tensor is ", x.layout(), " on ", x.device(), ", these kernels run on CPU and CUDA");
+    TORCH_CHECK_VALUE(!x.is_neg(), "littlecore: a tensor is a view that negates; call resolve_neg()");
+    return {const_cast<void*>(x.const_data_ptr()), x.is_cpu() ? DLDevice{kDLCPU, 0} : DLDevice{kDLCUDA, int32_t(x.get_device())}, int32_t(x.dim()), dlpack_type(x.scalar_type()), const_cast<int64_t*>(x.sizes().data()), const_cast<int64_t*>(x.strides().data()), 0};
+}
+
+at::Tensor empty(at::IntArrayRef shape, at::ScalarType type, c10::Device device) {
+    if (device.is_cpu()) return at::Tensor(at::detail::empty_cpu(shape, type));
+    return at::empty(shape, at::TensorOptions(type).device(device));
+}
+
+void* stream_of(c10::Device device) { return c10::impl::VirtualGuardImpl(device.type()).getStream(device).native_handle(); }
+
+// While one lives, this thread's calls on CUDA go to PyTorch's current stream.
+class OnStream {
+public:
+    explicit OnStream(c10::Device device) : before_(lc_set_stream(stream_of(device))) {}
+    ~OnStream() { lc_set_stream(before_); }
+    OnStream(const OnStream&) = delete;
+
+private:
+    void* before_;
+};
 
 void check(lc_status status) {
     TORCH_CHECK_VALUE(status != LC_INVALID_VALUE, lc_last_error());
@@ -118,18 +140,21 @@ void run(const Kernel& k, int id, Stack* stack) {
     const bool choose = k.takes_needs() && !args[k.arguments() - 1].isNone();
     const c10::List<bool> needs = choose ? args[k.arguments() - 1].toBoolList() : c10::List<bool>();
     TORCH_CHECK_VALUE(!choose || needs.size() == outputs, "littlecore: needs has ", needs.size(), " entries, the op ", outputs, " outputs");
+    const at::Tensor& first = args[0].toTensor();
     lc_shape shapes[kMaxArguments];
     if (outputs) check(lc_output_shapes(id, words, shapes));
     for (size_t i = 0; i < outputs; ++i) {
         at::Tensor& y = kept[inputs + i];
         if (k.optional[i] && (shapes[i].ndim < 0 || (choose && !needs.get(i)))) {
-            y = at::detail::empty_cpu({0}, args[0].toTensor().scalar_type());
+            y = empty({0}, first.scalar_type(), first.device());
             continue;
         }
-        y = empty(shapes[i]);
+        y = empty({shapes[i].shape, size_t(shapes[i].ndim)}, scalar_type(shapes[i].dtype), first.device());
         views[inputs + i] = view(y);
         tensors[inputs + i].tensor = views + inputs + i;
     }
+    std::optional<OnStream> on;
+    if (!first.is_cpu()) on.emplace(first.device());
     check(lc_run(id, words));
     torch::jit::drop(*stack, k.arguments());
     for (size_t i = 0; i < outputs; ++i) stack->emplace_back(std::move(kept[inputs + i]));
@@ -255,7 +280,7 @@ DLManagedTensorVersioned* hand_out(at::Tensor x) {
 extern "C" __attribute__((visibility("default"))) const DLPackExchangeAPI littlecore_torch_arrays{
     {{1, 3}, nullptr},
     [](DLTensor* t, DLManagedTensorVersioned** out, void*, void (*)(void*, const char*, const char*)) {
-        return answer([&] { *out = hand_out(at::Tensor(at::detail::empty_cpu({t->shape, size_t(t->ndim)}, scalar_type(t->dtype)))); });
+        return answer([&] { *out = hand_out(empty({t->shape, size_t(t->ndim)}, scalar_type(t->dtype), device_of(t->device))); });
     },
     [](void* object, DLManagedTensorVersioned** out) {
         return answer([&] { *out = hand_out(THPVariable_Unpack(static_cast<PyObject*>(object))); });
@@ -269,15 +294,17 @@ extern "C" __attribute__((visibility("default"))) const DLPackExchangeAPI little
     [](void* object, DLTensor* out) {
         return answer([&] { *out = view(THPVariable_Unpack(static_cast<PyObject*>(object))); });
     },
-    [](int32_t, int32_t, void** stream) {
-        *stream = nullptr;
-        return 0;
+    [](int32_t type, int32_t id, void** stream) {
+        return answer([&] { *stream = type == kDLCUDA ? stream_of(c10::Device(at::kCUDA, c10::DeviceIndex(id))) : nullptr; });
     }};
 
-TORCH_LIBRARY_IMPL(littlecore, CPU, m) {
+static void implement(torch::Library& m) {
     for (size_t i = 0; i < std::size(kKernels); ++i)
         m.impl(kKernels[i].name, torch::CppFunction::makeFromBoxedFunctor(std::make_unique<Run>(kKernels[i], int(i))));
 }
+
+TORCH_LIBRARY_IMPL(littlecore, CPU, m) { implement(m); }
+TORCH_LIBRARY_IMPL(littlecore, CUDA, m) { implement(m); }
 
 TORCH_LIBRARY_IMPL(littlecore, Autograd, m) {
     for (const Kernel& k : kKernels)
