@@ -34,13 +34,31 @@ __device__ __forceinline__ void phase_arrive_at(PhaseBarrier& b, int rank LC_AND
         "r"(rank) : "memory");
 #endif
 }
-// A box into the same place of every block whose bit is set, each told by its own barrier at full's place.
+// A box, or a line of pixels, into the same place of every block whose bit is set, each told by its own barrier at full's place.
 __device__ __forceinline__ void box_load_to(uint16_t blocks, void* to, const CUtensorMap& map, PhaseBarrier& full, int x, int y LC_AND_PLACE) {
 #ifdef LC_EMULATED
     emulator::box_load(to, &map, &full, {x, y}, place, blocks);
 #else
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(shared_address(to)),
                  "l"(&map), "r"(shared_address(&full)), "r"(x), "r"(y), "h"(blocks) : "memory");
+#endif
+}
+__device__ __forceinline__ void box_load_to(uint16_t blocks, void* to, const CUtensorMap& map, PhaseBarrier& full, int x, int y, int z, int w LC_AND_PLACE) {
+#ifdef LC_EMULATED
+    emulator::box_load(to, &map, &full, {x, y, z, w}, place, blocks);
+#else
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, %5, %6}], [%2], %7;" ::"r"(shared_address(to)),
+                 "l"(&map), "r"(shared_address(&full)), "r"(x), "r"(y), "r"(z), "r"(w), "h"(blocks) : "memory");
+#endif
+}
+__device__ __forceinline__ void pixels_load_to(uint16_t blocks, void* to, const CUtensorMap& map, PhaseBarrier& full, int c, int w, int h, int n, int offset_w,
+                                               int offset_h LC_AND_PLACE) {
+#ifdef LC_EMULATED
+    emulator::pixels_load(to, &map, &full, {c, w, h, n, offset_w, offset_h}, place, blocks);
+#else
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, %5, %6}], [%2], {%7, %8}, %9;" ::"r"(
+                     shared_address(to)),
+                 "l"(&map), "r"(shared_address(&full)), "r"(c), "r"(w), "r"(h), "r"(n), "h"(uint16_t(offset_w)), "h"(uint16_t(offset_h)), "h"(blocks) : "memory");
 #endif
 }
 

@@ -44,7 +44,7 @@ void mbarrier_arrive(void* barrier, int64_t bytes, Place at, int rank = -1);    
 void mbarrier_wait(void* barrier, int parity, Place at);
 
 void box_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[6], Place place, uint32_t blocks = 0);     // a bit for each that gets it
-void pixels_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[6], Place place);      // at: c, w, h, n, offsets of w, h
+void pixels_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[6], Place place, uint32_t blocks = 0);      // at: c, w, h, n, offsets of w, h
 void box_store(const CUtensorMap* map, const void* from, const int (&at)[6], Place place);
 void box_store_commit();
 void box_store_wait(int pending, Place at);

@@ -176,7 +176,7 @@ void load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[6], b
 }
 
 void box_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[6], Place place, uint32_t blocks) { load(to, map, barrier, at, false, place, blocks); }
-void pixels_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[6], Place place) { load(to, map, barrier, at, true, place, 0); }
+void pixels_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[6], Place place, uint32_t blocks) { load(to, map, barrier, at, true, place, blocks); }
 
 bool deliver_one(Block& block) {
     if (block.loads.empty()) return false;

@@ -3,7 +3,9 @@
 // Implicit products: pixels are gathered into shared memory tap by tap, the matrix of windows is never written. Bound by
 // the gathering, some 12 instructions per pixel, rather than by the products.
 #include "cpp/ops/conv2d.h"
+#include "cpp/core/exact.h"
 #include "cpp/core/log.h"
+#include "cpp/core/precision.h"
 #include "cuda/arch/block.cuh"
 #include "cuda/core/launch.h"
 #include "cuda/kernels/conv2d_kernels.h"
@@ -13,7 +15,7 @@
 namespace lc::cuda {
 namespace {
 
-template <class T> using Tile = std::conditional_t<sizeof(T) == 2, TensorTile<T>, ScalarTile<T>>;
+template <class T, bool tensor> using Tile = std::conditional_t<tensor, TensorTile<T>, ScalarTile<T>>;
 constexpr int kNowhere = -(1 << 30);                  // a row no image has, whatever it is moved by
 
 // ---- device: where pixels are -------------------------------------------------------------------------------------------
@@ -56,9 +58,9 @@ template <ConvProduct product, class T> __device__ __forceinline__ T gather(cons
 // ---- device: the product ------------------------------------------------------------------------------------------------
 
 // parts: for weight in several parts, their sums; else null, and y is the result.
-template <class T, ConvProduct product>
+template <class T, ConvProduct product, bool tensor>
 __global__ __launch_bounds__(kConvThreads) void conv_kernel(ConvWalk p, const T* a, const T* x, const T* bias, T* y, acc_t<T>* parts) {
-    using Block = Tile<T>;
+    using Block = Tile<T, tensor>;
     constexpr bool weight = product == ConvProduct::weight;
     constexpr int kUnit = Block::kUnit, kUnits = Block::kDepth / kUnit;
     constexpr int kEachA = Block::kM * kUnits / kConvThreads, kEachB = Block::kN * kUnits / kConvThreads;
@@ -148,21 +150,23 @@ template <class T> __global__ __launch_bounds__(kConvThreads) void bias_kernel(c
 
 // ---- host ---------------------------------------------------------------------------------------------------------------
 
-template <class T, ConvProduct product> void run(const Conv2dShape& s, const T* a, const T* x, const T* bias, T* y) {
+template <class T, ConvProduct product, bool tensor = sizeof(T) == 2> void run(const Conv2dShape& s, const T* a, const T* x, const T* bias, T* y) {
     LC_CHECK(conv_fits(s), ValueError, "conv2d: ", s.n, " images of ", s.c, " x ", s.h, " x ", s.w, " and ", s.k, " filters of ", s.r, " x ", s.s,
              " are too large for CUDA; give fewer than 2^30 positions and elements of an image at once");
     if constexpr (sizeof(T) == 2)
         if (properties().architecture == 90 && conv_takes_hopper(s, product)) return conv2d_hopper(s, product, a, x, bias, y);
-    const ConvWalk walk = conv_walk(s, product, int(sizeof(T)));
+    if constexpr (sizeof(T) == 4 && !tensor)
+        if (float32_matmul_precision() != MatmulPrecision::highest && !exact()) return run<T, product, true>(s, a, x, bias, y);
+    const ConvWalk walk = conv_walk(s, product, tensor);
     if (walk.m == 0 || walk.n == 0) return;
     if (LC_UNLIKELY(log_enabled())) {
         constexpr const char* kNames[] = {"forward", "backward_data", "backward_weight"};
-        log(text("[conv2d] cuda ", kNames[int(product)], sizeof(T) == 2 ? " mma " : " scalar ", name(dtype_of<T>), " groups=", walk.groups, " m=", walk.m, " n=", walk.n, " k=", walk.k,
+        log(text("[conv2d] cuda ", kNames[int(product)], tensor ? " mma " : " scalar ", name(dtype_of<T>), " groups=", walk.groups, " m=", walk.m, " n=", walk.n, " k=", walk.k,
                  ": ", walk.blocks(), " blocks, ", walk.parts, " parts"));
     }
     const bool several = walk.parts > 1;
     const Scratch<acc_t<T>> parts(several ? walk.parts * walk.y_part : 0);
-    launch("conv2d", conv_kernel<T, product>, {dim3(unsigned(walk.blocks())), dim3(kConvThreads), shared_bytes<typename Tile<T>::Slices>}, walk, a, x, bias, y,
+    launch("conv2d", conv_kernel<T, product, tensor>, {dim3(unsigned(walk.blocks())), dim3(kConvThreads), shared_bytes<typename Tile<T, tensor>::Slices>}, walk, a, x, bias, y,
            several ? parts.data() : nullptr);
     if (several) sum_parts(parts.data(), walk.parts, walk.y_part, y);
 }

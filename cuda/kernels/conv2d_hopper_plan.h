@@ -1,7 +1,8 @@
 // The convolution on Hopper: which it takes, the windows it walks along either axis, and how its products are cut up.
 //
-// Images have adjacent channels here, [n, h, w, c], so that a tap of a run of windows is a box of pixels for the copy engine,
-// and a slice of the depth 64 channels of one tap. backward_data with a stride is a convolution of its own for each phase:
+// A slice of the depth is 64 channels of one tap, for as many windows as a tile has columns. The copy engine reads them from a
+// copy with adjacent channels, [n, h, w, c], as one run of pixels; or, without a copy, from planes whose lines are whole 16
+// bytes, as boxes of 64 pixels of a line by 64 channels. backward_data with a stride is a convolution of its own for each phase:
 // the pixels of dx that meet the same taps.
 //
 //              rows (m)        columns (n)                  depth (k)
@@ -9,6 +10,7 @@
 //   data       channels of x   pixels of dx of one phase    taps, then filters
 //   weight     filters         taps, then channels of x     windows, cut into parts whose sums are added in order
 #pragma once
+#include <utility>
 #include "cuda/kernels/conv2d_plan.h"
 
 namespace lc::cuda {
@@ -53,42 +55,67 @@ constexpr bool conv_takes_hopper(const Conv2dShape& s, ConvProduct product) {
     return true;
 }
 
-// Tiles of two warpgroups: 64 rows each of the same columns, or, wide, the same 64 rows of `cols` columns each.
+// The images that windows read, [n, channels, rows, cols], and the windows along both axes.
+struct ConvView {
+    int64_t rows, cols;
+    ConvLine h, w;
+    bool planes;                                      // can be read as they lie, from a multiple of 16 bytes on
+
+    constexpr int64_t padded() const { return planes ? (w.count + 63) / 64 * 64 : w.count; }    // windows of a line, in whole boxes
+    constexpr int64_t windows() const { return h.count * padded(); }
+};
+constexpr ConvView conv_view(int64_t rows, int64_t cols, const ConvLine& h, const ConvLine& w) {
+    const auto whole = [](const ConvLine& l, int64_t size) { return l.taps == 1 && l.stride == 1 && l.lower == 0 && l.count == size && l.result_step == 1; };
+    ConvView v{rows, cols, h, w, false};
+    if (whole(h, rows) && whole(w, cols)) v = {1, rows * cols, conv_line(1, 1, 1, 1, 0, 1), conv_line(rows * cols, rows * cols, 1, 1, 0, 1), false};    // a plane is one line
+    v.planes = v.cols % 8 == 0 && h.stride == 1 && w.stride == 1 && v.w.count * 4 >= (v.w.count + 63) / 64 * 64 * 3;      // most of each box is needed
+    return v;
+}
+
+// Tiles of two warpgroups: 64 rows each of the same columns, or, wide, the same 64 rows of `cols` columns each. A pair of
+// blocks has tiles below each other, and each loads half of the columns for both.
 struct ConvCut {
-    bool wide;
+    bool wide, pair;
     int cols;                                         // of a warpgroup
-    int tiles_m, tiles_n, parts, part;                // part: slices of depth
+    int tiles_m, tiles_n, parts, part;                // part: slices of depth; tiles_m is even for pairs
 
     constexpr int tile_m() const { return wide ? 64 : 128; }
     constexpr int tile_n() const { return wide ? 2 * cols : cols; }
     constexpr int64_t work() const { return int64_t(tiles_m) * tiles_n * parts; }
+    // Nanoseconds a slice on an H100, estimated: what its products take, or its bytes from L2 at 8 TB/s.
+    constexpr int slice() const {
+        const int products = cols == 256 ? 700 : 385, bytes = (tile_m() + (tile_n() >> pair)) * 128 / 61;
+        return products > bytes ? products : bytes;
+    }
 };
 
-// The cut that is estimated to be the fastest on an H100: nanoseconds a slice, two and a half of them for a tile's ends.
+// The cut that is estimated to be the fastest; two and a half slices for a tile's ends.
 constexpr ConvCut conv_cut(int64_t m, int64_t n, int64_t slices, bool weight, int multiprocessors) {
     const auto tiles = [](int64_t x, int64_t tile) { return (x + tile - 1) / tile; };
-    struct {
-        bool wide;
-        int cols, slice;
-    } const shapes[] = {{false, 256, 700}, {false, 128, 385}, {true, 128, 440}};
     ConvCut best{};
     int64_t least = 0;
-    for (const auto& shape : shapes) {
-        if (weight && shape.cols == 256) continue;    // no such kernel
-        ConvCut c{shape.wide, shape.cols, 0, 0, 1, int(slices)};
-        c.tiles_m = int(tiles(m, c.tile_m()));
-        c.tiles_n = int(tiles(n, c.tile_n()));
-        for (int64_t parts = 1; parts == 1 || (weight && parts <= 128 && slices / parts >= 8); ++parts) {
-            c.part = int(tiles(slices, parts));
-            c.parts = slices > 0 ? int(tiles(slices, c.part)) : 1;
-            const int64_t bytes = weight ? int64_t(c.parts) * c.tiles_m * c.tile_m() * c.tiles_n * c.tile_n() * 8 : 0;        // sums, written and read
-            const int64_t time = tiles(c.work(), multiprocessors) * (c.part * shape.slice + 5 * shape.slice / 2) + bytes / 3000;
-            if (least == 0 || time < least) {
-                least = time;
-                best = c;
+    const auto consider = [&](ConvCut c) {
+        const int64_t bytes = weight ? int64_t(c.parts) * c.tiles_m * c.tile_m() * c.tiles_n * c.tile_n() * 8 : 0;      // sums, written and read
+        const int64_t rounds = tiles(c.work() >> c.pair, multiprocessors >> c.pair);
+        const int64_t time = rounds * (2 * c.part + 5) * c.slice() / 2 + bytes / 3000;
+        if (least == 0 || time < least) {
+            least = time;
+            best = c;
+        }
+    };
+    for (const bool pair : {false, true})
+        for (const auto& [wide, cols] : {std::pair{false, 256}, std::pair{false, 128}, std::pair{true, 128}}) {
+            ConvCut c{wide, pair, cols, 0, int(tiles(n, wide ? 2 * cols : cols)), 1, int(slices)};
+            c.tiles_m = int(tiles(m, c.tile_m()));
+            if ((weight && cols == 256) || (pair && (c.tiles_m == 1 || multiprocessors < 2))) continue;       // there is no such kernel, or no pair
+            c.tiles_m += pair && c.tiles_m % 2 == 1;
+            consider(c);
+            for (int64_t parts = 2; weight && parts <= 128 && slices / parts >= 8; ++parts) {
+                c.part = int(tiles(slices, parts));
+                c.parts = int(tiles(slices, c.part));
+                consider(c);
             }
         }
-    }
     return best;
 }
 

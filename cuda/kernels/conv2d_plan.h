@@ -15,10 +15,10 @@ enum class ConvProduct : uint8_t { forward,
                                    weight };
 
 constexpr int kConvThreads = 256;
-// Tiles: of 16-bit elements on tensor cores, of floats and doubles by multiply-adds.
+// Tiles: on tensor cores, of 16-bit elements and of floats as tf32; of floats and doubles by multiply-adds.
 constexpr int conv_tile_m = 64;
-constexpr int conv_tile_n(int bytes) { return bytes == 2 ? 128 : 64; }
-constexpr int conv_depth(int bytes) { return bytes == 2 ? 32 : 16; }
+constexpr int conv_tile_n(bool tensor) { return tensor ? 128 : 64; }
+constexpr int conv_depth(bool tensor) { return tensor ? 32 : 16; }
 
 // What the kernels know of the problem: all that is counted fits into 31 bits.
 struct ConvWalk {
@@ -45,7 +45,7 @@ constexpr bool conv_fits(const Conv2dShape& s) {
         fits(s.h + s.pad_h) && fits(s.w + s.pad_w) && fits(s.r * s.dilation_h) && fits(s.s * s.dilation_w) && fits(s.oh * s.stride_h) && fits(s.ow * s.stride_w);
 }
 
-constexpr ConvWalk conv_walk(const Conv2dShape& s, ConvProduct product, int bytes) {
+constexpr ConvWalk conv_walk(const Conv2dShape& s, ConvProduct product, bool tensor) {
     const auto tiles = [](int64_t n, int64_t tile) { return (n + tile - 1) / tile; };
     const int64_t gc = s.c / s.groups, gk = s.k / s.groups, taps = s.r * s.s, in = s.h * s.w, out = s.oh * s.ow;
     const bool data = product == ConvProduct::data, weight = product == ConvProduct::weight;
@@ -57,7 +57,7 @@ constexpr ConvWalk conv_walk(const Conv2dShape& s, ConvProduct product, int byte
                                         : gc * taps);
     w.groups = int(s.groups);
     w.tiles_m = int(tiles(w.m, conv_tile_m));
-    w.tiles_n = int(tiles(w.n, conv_tile_n(bytes)));
+    w.tiles_n = int(tiles(w.n, conv_tile_n(tensor)));
     w.rows = int(data ? s.oh : s.h);
     w.cols = int(data ? s.ow : s.w);
     w.plane = w.rows * w.cols;
@@ -80,7 +80,7 @@ constexpr ConvWalk conv_walk(const Conv2dShape& s, ConvProduct product, int byte
         w.y_group = w.m * positions, w.y_row = int(positions), w.y_jump = (w.m * s.groups - 1) * positions;
     }
     // Parts fill the chip, two blocks for each multiprocessor of the largest, as long as each has a few slices of depth.
-    const int64_t depth = conv_depth(bytes), slices = tiles(w.k, depth), all = int64_t(w.tiles_m) * w.tiles_n * s.groups;
+    const int64_t depth = conv_depth(tensor), slices = tiles(w.k, depth), all = int64_t(w.tiles_m) * w.tiles_n * s.groups;
     int64_t parts = weight && all > 0 ? 264 / all : 1;
     if (parts > slices / 8) parts = slices / 8;
     if (parts < 1) parts = 1;

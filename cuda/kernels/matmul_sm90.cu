@@ -97,19 +97,6 @@ __device__ __forceinline__ void produce(Shared<T, cols>& s, const CUtensorMap& m
     }
 }
 
-// One consumer's 64 x cols of a tile.
-template <class T, int cols, bool a_across, bool b_across>
-__device__ __forceinline__ void multiply(Shared<T, cols>& s, int consumer, Place& at, int depth, bool pair, float (&sum)[cols / 2]) {
-    const int thread = int(threadIdx.x) % 128;
-    multiply_slices<T, cols, a_across, b_across>(s.a, consumer * 64 * kDepth, s.b, 0, s.full, at, (depth + kDepth - 1) / kDepth, sum, [&](int stage) {
-        if (!pair) {                                  // told to every block that loads into this one's ring
-            if (thread == 0) phase_arrive(s.empty[stage]);
-        } else if (thread < 2) {
-            phase_arrive_at(s.empty[stage], thread);
-        }
-    });
-}
-
 // The same sums as they are, to the floats of a part; whole tiles have a place there.
 template <int cols> __device__ __forceinline__ void store_sums(const Problem& p, const Work& w, int consumer, const float (&sum)[cols / 2]) {
     const int64_t stride = int64_t(p.tiles_n) * cols, row = int64_t(w.part) * p.tiles_m * kRows + w.row + consumer * 64 + warp_id() % 4 * 16 + lane_id() / 4;
@@ -176,7 +163,7 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_kernel(const __grid_consta
             const Work w = work<cols>(number, p);
             const int row = w.row + consumer * 64, col = w.col;
             float sum[cols / 2];
-            multiply<T, cols, a_across, b_across>(s, consumer, at, w.end - w.begin, p.pair, sum);
+            multiply_slices<T, cols, a_across, b_across>(s.a, consumer * 64 * kDepth, s.b, 0, s.full, at, (w.end - w.begin + kDepth - 1) / kDepth, sum, s.empty, p.pair);
             if constexpr (a_across) {                 // the plan cuts no other
                 if (p.sums) {
                     store_sums<cols>(p, w, consumer, sum);

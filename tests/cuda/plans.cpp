@@ -148,7 +148,7 @@ constexpr int64_t a_at(const ConvWalk& w, int64_t g, int64_t i, int d) { return 
 constexpr int64_t y_at(const ConvWalk& w, int64_t g, int64_t i, int n) { return g * w.y_group + i * w.y_row + n + w.positions.divide(n) * w.y_jump; }
 constexpr bool addresses(const Conv2dShape& s) {
     const int64_t gc = s.c / s.groups, gk = s.k / s.groups, taps = s.r * s.s, in = s.h * s.w, out = s.oh * s.ow;
-    const ConvWalk forward = conv_walk(s, ConvProduct::forward, 2), data = conv_walk(s, ConvProduct::data, 2), weight = conv_walk(s, ConvProduct::weight, 2);
+    const ConvWalk forward = conv_walk(s, ConvProduct::forward, true), data = conv_walk(s, ConvProduct::data, true), weight = conv_walk(s, ConvProduct::weight, true);
     for (int64_t g = 0; g < s.groups; ++g)
         for (int64_t n = 0; n < s.n; ++n)
             for (int64_t k = 0; k < gk; ++k)
@@ -164,22 +164,22 @@ constexpr bool addresses(const Conv2dShape& s) {
 static_assert(addresses(conv(2, 3, 5, 4, 3, 1, 1, 1)) && addresses(conv(3, 6, 7, 4, 3, 2, 0, 2)) && addresses(conv(2, 4, 4, 4, 1, 1, 0, 4)) && addresses(conv(1, 2, 9, 6, 5, 3, 2, 2)));
 
 // Tiles cover the matrices, parts the depth, none of them empty; only the weights' depth is cut.
-constexpr bool cut(const Conv2dShape& s, ConvProduct product, int bytes) {
-    const ConvWalk w = conv_walk(s, product, bytes);
+constexpr bool cut(const Conv2dShape& s, ConvProduct product, bool tensor) {
+    const ConvWalk w = conv_walk(s, product, tensor);
     const auto covers = [](int64_t tiles, int64_t tile, int64_t n) { return tiles * tile >= n && (tiles - 1) * tile < n; };
-    return covers(w.tiles_m, conv_tile_m, w.m) && covers(w.tiles_n, conv_tile_n(bytes), w.n) && covers(w.parts, w.part_k, w.k) &&
-        w.part_k % conv_depth(bytes) == 0 && (w.parts == 1 || product == ConvProduct::weight);
+    return covers(w.tiles_m, conv_tile_m, w.m) && covers(w.tiles_n, conv_tile_n(tensor), w.n) && covers(w.parts, w.part_k, w.k) &&
+        w.part_k % conv_depth(tensor) == 0 && (w.parts == 1 || product == ConvProduct::weight);
 }
 constexpr bool all_cut(const Conv2dShape& s) {
-    for (const int bytes : {2, 4, 8})
+    for (const bool tensor : {false, true})
         for (const ConvProduct p : {ConvProduct::forward, ConvProduct::data, ConvProduct::weight})
-            if (!cut(s, p, bytes)) return false;
+            if (!cut(s, p, tensor)) return false;
     return true;
 }
 static_assert(all_cut(conv(1, 1, 3, 1, 3, 1, 0, 1)) && all_cut(conv(7, 5, 13, 70, 3, 2, 1, 1)) && all_cut(conv(256, 64, 56, 64, 3, 1, 1, 1)) && all_cut(conv(32, 512, 7, 512, 3, 1, 1, 32)));
-static_assert(conv_walk(conv(256, 64, 56, 64, 3, 1, 1, 1), ConvProduct::weight, 2).parts == 52, "5 tiles of filters: 260 blocks for 264 places");
-static_assert(conv_walk(conv(256, 512, 7, 512, 3, 1, 1, 1), ConvProduct::weight, 2).parts == 1, "288 tiles fill the chip");
-static_assert(conv_walk(conv(1, 64, 16, 64, 3, 1, 1, 1), ConvProduct::weight, 2).parts == 1, "8 slices of depth are not cut");
+static_assert(conv_walk(conv(256, 64, 56, 64, 3, 1, 1, 1), ConvProduct::weight, true).parts == 52, "5 tiles of filters: 260 blocks for 264 places");
+static_assert(conv_walk(conv(256, 512, 7, 512, 3, 1, 1, 1), ConvProduct::weight, true).parts == 1, "288 tiles fill the chip");
+static_assert(conv_walk(conv(1, 64, 16, 64, 3, 1, 1, 1), ConvProduct::weight, true).parts == 1, "8 slices of depth are not cut");
 static_assert(conv_fits(conv(256, 64, 224, 64, 7, 2, 3, 1)) && !conv_fits(conv(1 << 16, 1, 224, 1, 3, 1, 1, 1)));
 
 // On Hopper: each axis' windows and taps are those of the formulas in cpp/ops/conv2d.h, each pair once, and the copy engine
@@ -215,15 +215,23 @@ static_assert(on_hopper(conv(2, 64, 7, 40, 3, 2, 1, 1), true, true, true) && on_
 static_assert(on_hopper(conv(2, 3, 224, 64, 7, 2, 3, 1), false, true, false) && on_hopper(conv(2, 64, 7, 64, 3, 1, 1, 2), false, false, false), "few channels, groups: portable");
 static_assert(on_hopper(conv(1, 64, 300, 64, 1, 1, 140, 1), false, false, false) && on_hopper(conv(1, 64, 33, 64, 3, 9, 1, 1), false, false, false), "corners and steps that do not fit");
 
+constexpr ConvView view(const Conv2dShape& s) {
+    return conv_view(s.h, s.w, conv_line(s.h, s.oh, s.r, s.stride_h, s.pad_h, s.dilation_h), conv_line(s.w, s.ow, s.s, s.stride_w, s.pad_w, s.dilation_w));
+}
+static_assert(view(conv(1, 64, 56, 64, 3, 1, 1, 1)).planes && view(conv(1, 64, 56, 64, 3, 1, 1, 1)).windows() == 56 * 64, "boxes of 64 of 56 pixels");
+static_assert(view(conv(1, 64, 28, 64, 1, 1, 0, 1)).planes && view(conv(1, 64, 28, 64, 1, 1, 0, 1)).windows() == 13 * 64, "1 x 1: a plane is one line");
+static_assert(!view(conv(1, 64, 28, 64, 3, 1, 1, 1)).planes && !view(conv(1, 64, 14, 64, 1, 1, 0, 1)).planes && !view(conv(1, 64, 32, 64, 3, 1, 1, 1)).planes && !view(conv(1, 64, 56, 64, 3, 2, 1, 1)).planes,
+              "lines of 56 bytes, a plane of 392; boxes half empty; a stride");
+
 constexpr bool conv_cut_covers(int64_t m, int64_t n, int64_t slices, bool weight) {
     const ConvCut c = conv_cut(m, n, slices, weight, 132);
     const auto covers = [](int64_t tiles, int64_t tile, int64_t x) { return tiles * tile >= x && (tiles - 1) * tile < x; };
-    return covers(c.tiles_m, c.tile_m(), m) && covers(c.tiles_n, c.tile_n(), n) && covers(c.parts, c.part, slices) && (weight || c.parts == 1) && !(c.wide && c.cols == 256);
+    return covers(c.tiles_m - (c.pair && (c.tiles_m - 1) * c.tile_m() >= m), c.tile_m(), m) && c.tiles_m % (1 + c.pair) == 0 && covers(c.tiles_n, c.tile_n(), n) && covers(c.parts, c.part, slices) && (weight || c.parts == 1) && !(c.wide && c.cols == 256);
 }
 static_assert(conv_cut_covers(64, 802816, 9, false) && conv_cut_covers(1, 1, 1, false) && conv_cut_covers(64, 576, 12544, true) && conv_cut_covers(72, 4608, 17, true));
 static_assert(conv_cut(64, 802816, 9, false, 132).wide, "64 filters have no use for 128 rows");
-static_assert(conv_cut(256, 50176, 36, false, 132).cols == 256 && conv_cut(512, 12544, 72, false, 132).cols == 128, "196 tiles in two rounds against 392 in three of half the length");
-static_assert(conv_cut(128, 1020, 1, false, 4).cols == 256, "what test_cuda_conv2d.py means to test");
+static_assert(conv_cut(256, 50176, 36, false, 132).cols == 256 && conv_cut(256, 50176, 36, false, 132).pair && conv_cut(512, 12544, 72, false, 132).cols == 128);
+static_assert(conv_cut(136, 1020, 1, false, 4).cols == 256 && conv_cut(136, 1020, 1, false, 4).pair, "what test_cuda_conv2d.py means to test");
 static_assert(conv_cut(64, 576, 12544, true, 132).parts > 32, "a small dw takes many windows");
 
 // Division by multiplication, up to the largest number of 31 bits.

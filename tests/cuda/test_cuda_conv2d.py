@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import check
 import numpy as np
 import pytest
 from compare import FLOATS, both, normal
@@ -26,8 +27,18 @@ WIDE = [  # by wgmma, in both directions unless said otherwise
     ((1, 40, 12, 11), (40, 40, 3, 3), {"dilation": 2, "padding": (3, 0)}),
     ((5, 72, 8, 8), (33, 72, 1, 1), {}),  # 33 filters: forward alone
     ((2, 32, 24, 24), (32, 32, 1, 3), {"padding": (0, 1)}),  # dw in parts
-    ((4, 32, 15, 17), (128, 32, 1, 1), {}),  # tiles of 256 columns
+    ((4, 32, 15, 17), (136, 32, 1, 1), {}),  # tiles of 256 columns, pairs of blocks
+    ((3, 72, 8, 7), (136, 72, 1, 1), {}),  # from planes as they lie
+    ((1, 32, 3, 56), (136, 32, 3, 3), {"padding": 1}),
+    ((2, 32, 4, 56), (33, 32, 3, 2), {"padding": (0, 3)}),  # 61 results of lines of 56
 ]
+
+
+@pytest.fixture(autouse=True)
+def highest():
+    """Every test begins and ends with convolutions of float32 as they are."""
+    yield
+    lc.set_float32_matmul_precision("highest")
 
 
 def integers(shape: tuple[int, ...], dtype: lc.dtype, seed: int, most: int = 2) -> lc.Tensor:
@@ -35,11 +46,14 @@ def integers(shape: tuple[int, ...], dtype: lc.dtype, seed: int, most: int = 2) 
 
 
 @pytest.mark.parametrize(
-    "x, w, options, dtype",
-    [(*case, d) for case in CASES for d in FLOATS] + [(*case, d) for case in WIDE for d in HALVES],
+    "x, w, options, dtype, precision",
+    [(*case, d, "highest") for case in CASES for d in FLOATS]
+    + [(*case, lc.float32, "high") for case in CASES]  # as tf32
+    + [(*case, d, "highest") for case in WIDE for d in HALVES],
 )
-def test_conv2d_is_exact(x, w, options, dtype):
+def test_conv2d_is_exact(x, w, options, dtype, precision):
     """Sums of small integers have no rounding error until they are stored."""
+    lc.set_float32_matmul_precision(precision)
     tensors = integers(x, dtype, 0), integers(w, dtype, 1, 1), integers(w[:1], dtype, 2)
     here = [t.double().detach().requires_grad_(True) for t in tensors]
     there = [t.cuda().requires_grad_(True) for t in tensors]
@@ -85,6 +99,33 @@ def test_an_image_does_not_depend_on_its_batch(channels):
     x = normal((5, channels, 9, 9), lc.bfloat16, grad=False).cuda()
     w = normal((4, channels, 3, 3), lc.bfloat16, 1, grad=False).cuda()
     assert F.conv2d(x, w)[3].tolist() == F.conv2d(x[3:4], w)[0].tolist()
+
+
+@pytest.mark.parametrize("w", [(40, 32, 1, 1), (8, 32, 3, 3)])
+def test_a_result_does_not_depend_on_where_its_image_lies(w):
+    flat, w = (
+        normal((2 * 32 * 8 * 8 + 1,), lc.bfloat16, grad=False).cuda(),
+        normal(w, lc.bfloat16, 1, grad=False).cuda(),
+    )
+    x = flat[1:].reshape(2, 32, 8, 8)
+    assert F.conv2d(x, w).tolist() == F.conv2d(x.clone(), w).tolist()
+
+
+def to_tf32(x: np.ndarray) -> np.ndarray:
+    """To 10 bits of mantissa, to nearest, halves away from zero."""
+    return ((x.view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+def test_tf32_rounds_operands_and_nothing_else():
+    rng = np.random.default_rng(5)
+    x, w = (rng.standard_normal(s).astype(np.float32) for s in ((2, 7, 9, 11), (70, 7, 3, 3)))
+    rounded = [lc.tensor(to_tf32(t).astype(np.float64)) for t in (x, w)]
+    want, size = F.conv2d(*rounded, padding=1), F.conv2d(*(t.abs() for t in rounded), padding=1)
+    plain = F.conv2d(lc.tensor(x).cuda(), lc.tensor(w).cuda(), padding=1)
+    lc.set_float32_matmul_precision("high")
+    y = F.conv2d(lc.tensor(x).cuda(), lc.tensor(w).cuda(), padding=1)
+    check.contraction(y.cpu(), want.numpy(), size.numpy(), 63)
+    assert y.tolist() != plain.tolist()
 
 
 def test_16_bits_are_refused_on_the_cpu():
