@@ -317,7 +317,7 @@ def small_results() -> list[lc.Tensor]:
 
 
 def convolved(a: lc.Tensor, b: lc.Tensor) -> list[lc.Tensor]:
-    """Convolutions and their gradients; dw of the second is made in parts."""
+    """Convolutions and their gradients, with a stride and without."""
     out = []
     for x, w, how in (
         (a.reshape(5, 40, 8, 17), b.reshape(-1)[: 40 * 40 * 9].reshape(40, 40, 3, 3), {"padding": 1, "stride": 2}),
