@@ -1,10 +1,11 @@
-// conv2d of 16-bit elements on Hopper: wgmma fed by the copy engine's im2col loads. Contract: cpp/ops/conv2d.h; what is
-// multiplied: conv2d_hopper_plan.h
+// conv2d of 16-bit elements on Hopper: wgmma fed by the copy engine. Contract: cpp/ops/conv2d.h; what is multiplied:
+// conv2d_hopper_plan.h
 //
 // As in matmul_sm90.cu a persistent block takes tiles in turn, a producer thread keeps a ring of slices full, and two
-// warpgroups of consumers multiply. From images with adjacent channels one load brings 64 channels of as many pixels as a tile
-// has columns, from planes it brings 64 pixels of a line; what is padding comes as zeros. Columns are pixels, so that results are written to [n, k, h, w] by runs of a plane. Compute bound from
-// some 256 filters on: a tile of 128 x 256 takes 48 KB for 4.2 million products; few filters are bound by L2.
+// warpgroups of consumers multiply. From images with adjacent channels one load (im2col) brings 64 channels of as many pixels
+// as a tile has columns, from planes it brings 64 pixels of a line; what is padding comes as zeros. Columns are pixels, so
+// that results are written to [n, k, h, w] by runs of a plane. Compute bound from some 256 filters on: a tile of 128 x 256
+// takes 48 KB, in a pair 32, for 4.2 million products; few filters are bound by L2.
 #include "cpp/core/log.h"
 #include "cpp/ops/conv2d.h"
 #include "cuda/arch/cluster.cuh"
