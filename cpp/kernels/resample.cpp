@@ -49,15 +49,16 @@ template <class T> void sum_entries_wide(const ResampleForward<T>& a, const T* w
 }
 
 // A register's lanes of lines at once, for an axis that is the innermost: transposed, so that a lane is a line.
-template <class T> void sum_entries_across(const ResampleForward<T>& a, const T* weight, const T* x, int64_t lines, T* y, T* scratch) {
+template <class T> void sum_entries_across(const ResampleForward<T>& a, const T* weight, int64_t first, int64_t lines, T* y, T* scratch) {
     constexpr int w = lanes<T>;
     T* across = scratch + (a.in + w) * w;
-    const auto line = [&](int l) { return l < lines ? l : lines - 1; };
+    const T* line[w];
+    for (int l = 0; l < w; ++l) line[l] = a.x + row_of(a, first + (l < lines ? l : lines - 1)) * a.in;
     for (int64_t i = 0; i < a.in; i += w) {
         vec<T> r[w];
         const int k = a.in - i < w ? int(a.in - i) : w;
 #pragma GCC unroll 16
-        for (int l = 0; l < w; ++l) r[l] = k == w ? load(x + line(l) * a.in + i) : load(x + line(l) * a.in + i, k);
+        for (int l = 0; l < w; ++l) r[l] = k == w ? load(line[l] + i) : load(line[l] + i, k);
         transpose(r);
 #pragma GCC unroll 16
         for (int l = 0; l < w; ++l) store(scratch + (i + l) * w, r[l]);
@@ -128,7 +129,7 @@ template <class T> void resample_forward(const ResampleForward<T>& a) {
             return parallel_for((a.outer + grain - 1) / grain, work / 4, [&](int64_t task, int worker) {
                 const int64_t end = (task + 1) * grain < a.outer ? (task + 1) * grain : a.outer;
                 for (int64_t l = task * grain; l < end; l += w)
-                    sum_entries_across(a, a.weight ? weight.data() : nullptr, a.x + l * a.in, end - l, a.y + l * a.out, scratch.data() + worker * room);
+                    sum_entries_across(a, a.weight ? weight.data() : nullptr, l, end - l, a.y + l * a.out, scratch.data() + worker * room);
             });
         }
     }
@@ -137,8 +138,9 @@ template <class T> void resample_forward(const ResampleForward<T>& a) {
                                                                              : work / 4,
                     [&](int64_t begin, int64_t end) {
                         int64_t first = begin % a.out;
-                        const T* x = a.x + begin / a.out * a.in * a.inner;
-                        for (int64_t p = begin, places; p < end; p += places, first = 0, x += a.in * a.inner) {       // line by line
+                        int64_t line = begin / a.out;
+                        for (int64_t p = begin, places; p < end; p += places, first = 0, ++line) {
+                            const T* x = a.x + row_of(a, line) * a.in * a.inner;
                             places = a.out - first < end - p ? a.out - first : end - p;
                             T* y = a.y + p * a.inner;
                             if (one_run && places == a.out) {

@@ -21,10 +21,13 @@ template <class T> const T* table(const std::vector<T>& from, DType dtype, Devic
     return keep.back().data_on<T>(d);
 }
 
-Tensor run(const Tensor& x, int dim, const AxisMap& given) {
-    const auto held = recording() ? std::make_shared<const AxisMap>(given) : nullptr;      // the kernel's arguments point into it
-    const AxisMap& map = held ? *held : given;
+// rows: null, or how the dim before, too, is made, dim being the last one.
+Tensor run(const Tensor& x, int dim, const AxisMap& given, const AxisMap* given_rows = nullptr) {
+    using Maps = std::pair<AxisMap, AxisMap>;
+    const auto held = recording() ? std::make_shared<const Maps>(given, given_rows ? *given_rows : AxisMap()) : nullptr;      // the kernel's arguments point into it
+    const AxisMap &map = held ? held->first : given, *rows = given_rows && held ? &held->second : given_rows;
     Dims sizes = x.sizes();
+    if (rows) sizes[dim - 1] = rows->out();
     int64_t outer = 1, inner = 1;
     for (int d = 0; d < dim; ++d) outer *= sizes[d];
     for (int d = dim + 1; d < x.dim(); ++d) inner *= sizes[d];
@@ -34,8 +37,11 @@ Tensor run(const Tensor& x, int dim, const AxisMap& given) {
     Tensors tables;
     const int64_t *start = table(map.start, DType::int64, d, tables), *from = table(map.from, DType::int64, d, tables);
     const double* weight = table(map.weight, DType::float64, d, tables);
+    const int64_t* row = rows ? table(rows->from, DType::int64, d, tables) : nullptr;
     const auto launch = [&]<class T>() {
-        on::resample_forward<T>(d, {outer, map.in, map.out(), inner, start, from, weight, in.data_on<T>(d), y.mutable_data_on<T>(d)});
+        ResampleForward<T> a{outer, map.in, map.out(), inner, start, from, weight, in.data_on<T>(d), y.mutable_data_on<T>(d)};
+        if (rows) a.rows_in = rows->in, a.rows_out = rows->out(), a.row = row;
+        on::resample_forward<T>(d, a);
     };
     visit_any(x.dtype(), [&]<class T>() {
         if constexpr (std::is_same_v<T, bool>) launch.template operator()<uint8_t>();
@@ -73,6 +79,17 @@ Tensor resample(const char* op, const Tensor& x, int64_t dim, AxisMap map) {
     const Tensor y = run(x.detach(), at, map);
     if (is_floating(x.dtype()) && wants_grad({x}))
         record(op, {x}, {y}, [at, map = std::move(map)](const Grads& dy) -> Tensors { return {resample_backward(dy[0], at, map)}; });
+    return y;
+}
+
+Tensor resample(const char* op, const Tensor& x, AxisMap rows, AxisMap columns) {
+    const int last = x.dim() - 1;
+    element_count({rows.out(), columns.out()});
+    const Tensor y = run(x.detach(), last, columns, &rows);
+    if (is_floating(x.dtype()) && wants_grad({x}))
+        record(op, {x}, {y}, [last, rows = std::move(rows), columns = std::move(columns)](const Grads& dy) -> Tensors {
+            return {resample_backward(resample_backward(dy[0], last, columns), last - 1, rows)};
+        });
     return y;
 }
 
@@ -174,7 +191,9 @@ Tensor pad(const Tensor& x, const Dims& padding, const std::string& mode, double
         return y;
     }
     Tensor y = x;
-    for (int i = 0; i < padding.size(); i += 2) {
+    const bool plane = padding.size() >= 4 && (padding[2] != 0 || padding[3] != 0);
+    if (plane) y = resample("pad", y, padded_axis(x.size(-2), padding[2], padding[3], border), padded_axis(x.size(-1), padding[0], padding[1], border));
+    for (int i = plane ? 4 : 0; i < padding.size(); i += 2) {
         const int dim = x.dim() - 1 - i / 2;
         if (padding[i] != 0 || padding[i + 1] != 0) y = resample("pad", y, dim, padded_axis(x.size(dim), padding[i], padding[i + 1], border));
     }
@@ -265,20 +284,21 @@ Tensor interpolate(const Tensor& x, const Interpolation& how) {
     const size_t count = how.size ? size_t(how.size->size()) : how.scale.size();
     LC_CHECK(count == 1 || count == size_t(axes), ValueError, "interpolate: ", how.size ? "size" : "scale_factor", " takes one number or ", axes);
 
-    Tensor y = x;
-    for (int a = 0; a < axes; ++a) {
+    const auto map_of = [&](int a) {
         const int64_t in = x.size(2 + a);
         const double scale = how.scale.empty() ? 0 : how.scale[count == 1 ? 0 : size_t(a)];
         const double exact = how.size ? double((*how.size)[count == 1 ? 0 : a]) : std::floor(double(in) * scale);
         LC_CHECK(in > 0 && exact >= 1 && exact <= INT32_MAX, ValueError, "interpolate: cannot make ", exact, " elements of ", in);
         const int64_t out = int64_t(exact);
         const double given = how.recompute_scale ? 0 : scale;
-        y = resample("interpolate", y, 2 + a,
-                     linear ? linear_axis(in, out, given, how.align_corners) : cubic ? cubic_axis(in, out, given, how.align_corners)
-                         : nearest                                                   ? nearest_axis(in, out, given, mode == "nearest-exact")
-                                                                                     : area_axis(in, out));
-    }
-    return y;
+        return linear ? linear_axis(in, out, given, how.align_corners) : cubic ? cubic_axis(in, out, given, how.align_corners)
+            : nearest                                                          ? nearest_axis(in, out, given, mode == "nearest-exact")
+                                                                               : area_axis(in, out);
+    };
+    const int alone = nearest && axes > 1 ? axes - 2 : axes;
+    Tensor y = x;
+    for (int a = 0; a < alone; ++a) y = resample("interpolate", y, 2 + a, map_of(a));
+    return alone == axes ? y : resample("interpolate", y, map_of(alone), map_of(alone + 1));
 }
 
 // ---- unfold and fold --------------------------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 // resample: a sparse matrix applied along one axis. Members of the family: pad, interpolate, unfold, fold.
 //
 //   forward    y[o, i, :] = sum over entries e of i of weight[e] * x[o, from[e], :]
+//              with rows, inner = 1: y[n, r, i] = sum over entries e of i of weight[e] * x[n, row[r], from[e]]
 //   backward   the transposed matrix along the same axis
 //
 // A member is a table or a chain of tables, one per axis, or a copy:
 //   pad          one entry per place: the reflected, clamped or wrapped index; with a constant, a copy into a window
-//   interpolate  nearest: one entry; linear: two; cubic: four; area: the mean of a window. Axes after one another.
+//   interpolate  nearest: one entry; linear: two; cubic: four; area: the mean of a window
+//                Axes after one another; the last two in one pass where rows are only picked.
 //   fold         by position, the (tap, window) that land on it
 //   unfold       the transpose of fold, a copy of overlapping windows
 //
@@ -27,7 +29,14 @@ template <class T> struct ResampleForward {
     const double* weight;                             // null: all 1
     const T* x;
     T* y;
+    int64_t rows_in = 1, rows_out = 1;                // outer counts rows of y
+    const int64_t* row = nullptr;                     // null: every row is made of its own
 };
+
+// The row of x that row o of y is made of.
+template <class T> LC_INLINE int64_t row_of(const ResampleForward<T>& a, int64_t o) {
+    return a.row ? o / a.rows_out * a.rows_in + a.row[o % a.rows_out] : o;
+}
 
 }  // namespace lc
 LC_CPU_KERNEL(resample_forward, ResampleForward)
@@ -51,6 +60,8 @@ struct AxisMap {
 
 // One axis; differentiable.
 LC_API Tensor resample(const char* op, const Tensor& x, int64_t dim, AxisMap map);
+// The last two axes, by rows of one entry of weight 1 each.
+LC_API Tensor resample(const char* op, const Tensor& x, AxisMap rows, AxisMap columns);
 
 // padding: (before, after) of the last dim, then of the one before it, ...; negative amounts cut off (constant mode).
 LC_API Tensor pad(const Tensor& x, const Dims& padding, const std::string& mode, double value);

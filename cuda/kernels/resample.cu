@@ -15,7 +15,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void resample_kernel(R
     if (at >= a.outer * a.out * a.inner) return;
     int64_t o = at;
     const int64_t c = split(o, a.inner), i = split(o, a.out);
-    const T* x = a.x + o * a.in * a.inner + c;
+    const T* x = a.x + row_of(a, o) * a.in * a.inner + c;
     A total = 0;
     for (int64_t e = a.start[i]; e < a.start[i + 1]; ++e) {
         const A v = A(widen(x[a.from[e] * a.inner]));
