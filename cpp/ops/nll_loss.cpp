@@ -26,12 +26,16 @@ constexpr int64_t kTask = 512, kMiss = 16;            // rows; ns a row, whose n
 
 // f(row, place of x[t] in [outer, n, inner], w[t]) for every row that counts.
 template <class T, class F> void each_row(const Problem& p, const int64_t* t, const T* w, F&& f) {
-    const int64_t inner = p.rows.inner, n = p.rows.n;
-    parallel_ranges(p.count, kTask, p.count * kMiss, [&](int64_t begin, int64_t end) {
-        int64_t i = begin % inner, base = begin / inner * n * inner;
-        for (int64_t r = begin; r < end; ++r) {
-            if (t[r] != p.ignore_index) f(r, base + t[r] * inner + i, w ? w[t[r]] : T(1));
-            if (++i == inner) i = 0, base += n * inner;
+    parallel_ranges(p.count, kTask, p.count * kMiss, [&](int64_t first, int64_t end) {
+        const auto own = f;                           // of its own, as the rest: not to be read anew after each store
+        const T* const weight = w;
+        const int64_t* const target = t;
+        const int64_t inner = p.rows.inner, row = p.rows.n * inner, ignored = p.ignore_index;
+        int64_t i = first % inner, base = first / inner * row;
+        for (int64_t r = first; r < end; ++r) {
+            const int64_t c = target[r];
+            if (c != ignored) own(r, base + c * inner + i, weight ? weight[c] : T(1));
+            if (++i == inner) i = 0, base += row;
         }
     });
 }
@@ -41,7 +45,7 @@ Tensor backward(const Tensor& dy_any, const Problem& p, const Dims& sizes, const
     visit_float(dy.dtype(), "nll_loss", [&]<class T>() {
         replayable([p, t = target.data<int64_t>(), w = weight ? weight.data<T>() : nullptr, g = dy.data<T>(), out = dx.mutable_data<T>()] {
             const bool each = p.reduction == Reduction::none;
-            each_row<T>(p, t, w, [&](int64_t r, int64_t at, T weight) { out[at] = T(-double(weight) * double(g[each ? r : 0]) / *p.total); });
+            each_row<T>(p, t, w, [=, total = *p.total](int64_t r, int64_t at, T weight) { out[at] = T(-double(weight) * double(g[each ? r : 0]) / total); });
         });
     });
     return dx;

@@ -38,14 +38,26 @@ inline SharedTotal shared_total() { return std::allocate_shared<double>(PoolAllo
 inline double number_of(double total) { return total; }
 inline double number_of(const SharedTotal& total) { return *total; }
 
-// A scalar: the sum of the rows' losses (contiguous; in index order, in float64) over total, a double or shared.
+// A sum in float64: of double as above, in index order; of shorter types, which lose nothing that shows, by eight chains.
+template <class T> double long_sum(const T* x, int64_t n) {
+    LongSum sum;
+    int64_t i = 0;
+    if constexpr (sizeof(T) < sizeof(double)) {
+        double part[8] = {};
+        for (; i + 8 <= n; i += 8)
+            for (int j = 0; j < 8; ++j) part[j] += double(x[i + j]);
+        for (const double p : part) sum.add(p);
+    }
+    for (; i < n; ++i) sum.add(double(x[i]));
+    return sum.value();
+}
+
+// A scalar: the sum of the rows' losses (contiguous) over total, a double or shared.
 template <class Total> Tensor sum_over_total(const Tensor& losses, const Total& total) {
     const Tensor y = Tensor::empty({}, losses.dtype());
     visit_float(losses.dtype(), "loss", [&]<class T>() {
         replayable([l = losses.data<T>(), n = losses.numel(), out = y.mutable_data<T>(), total] {
-            LongSum sum;
-            for (int64_t i = 0; i < n; ++i) sum.add(double(l[i]));
-            *out = T(sum.value() / number_of(total));
+            *out = T(long_sum(l, n) / number_of(total));
         });
     });
     return y;
@@ -83,15 +95,19 @@ inline void check_class_weight(const char* op, const Tensor& x, const Tensor& we
 
 // The sum of w[t] over the rows that count; refuses an index that is no class. w: null for ones.
 template <class T> double counted_weight(const char* op, const int64_t* t, int64_t rows, const T* w, int64_t n, int64_t ignore_index) {
-    LongSum total;
-    int64_t counted = 0;
+    int64_t counted = 0, wrong = 0;
     for (int64_t i = 0; i < rows; ++i) {
-        if (t[i] == ignore_index) continue;
-        LC_CHECK(t[i] >= 0 && t[i] < n, IndexError, op, ": target ", t[i], " is not a class: there are ", n);
-        ++counted;
-        if (w) total.add(double(w[t[i]]));
+        const int64_t counts = t[i] != ignore_index;
+        counted += counts;
+        wrong |= counts & int64_t(uint64_t(t[i]) >= uint64_t(n));
     }
-    return w ? total.value() : double(counted);
+    for (int64_t i = 0; i < rows && wrong; ++i)
+        LC_CHECK(t[i] == ignore_index || (t[i] >= 0 && t[i] < n), IndexError, op, ": target ", t[i], " is not a class: there are ", n);
+    if (!w) return double(counted);
+    LongSum total;
+    for (int64_t i = 0; i < rows; ++i)
+        if (t[i] != ignore_index) total.add(double(w[t[i]]));
+    return total.value();
 }
 
 }  // namespace lc
