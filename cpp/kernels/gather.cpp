@@ -34,13 +34,22 @@ template <class T> LC_INLINE void fetch_row(const T* x, const GatherPlan& plan) 
     for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(reinterpret_cast<const char*>(x) + at);
 }
 
-// One row of indices into one row of x: f(i, offset)
+// One row of indices into one row of x: f(i, offset). A few at a time are looked at first: mostly all are places as they stand.
 template <class F> LC_INLINE void each_place(const GatherPlan& plan, const int64_t* index, int64_t n, F&& f) {
+    constexpr int64_t kTogether = 512;
     Along place(plan);
-    if (plan.step == 1)
-        for (int64_t i = 0; i < n; ++i) f(i, place.element(index[i]));
-    else
-        for (int64_t i = 0; i < n; ++i) f(i, place(index[i]));
+    const int64_t step = plan.step, last = plan.size - 1;
+    for (int64_t begin = 0; begin < n; begin += kTogether) {
+        const int64_t end = begin + kTogether < n ? begin + kTogether : n;
+        int64_t outside = 0;                          // negative where an index is, or would be from the end of x
+        for (int64_t i = begin; i < end; ++i) outside |= index[i] | (last - index[i]);
+        if (LC_UNLIKELY(outside < 0))
+            for (int64_t i = begin; i < end; ++i) f(i, place(index[i]));
+        else if (step == 1)
+            for (int64_t i = begin; i < end; ++i) f(i, index[i]);
+        else
+            for (int64_t i = begin; i < end; ++i) f(i, index[i] * step);
+    }
 }
 
 // Indices may repeat along dim, so a task owns part of the lead or of the tail and meets every i in order.

@@ -22,7 +22,7 @@ struct Problem {
     int64_t count;                                    // rows
 };
 
-constexpr int64_t kTask = 512, kMiss = 16;            // rows; ns a row, whose number is mostly not in cache
+constexpr int64_t kTask = 512, kMiss = 4;             // rows; ns a row, whose number is mostly not in cache: misses overlap
 
 // f(row, place of x[t] in [outer, n, inner], w[t]) for every row that counts.
 template <class T, class F> void each_row(const Problem& p, const int64_t* t, const T* w, F&& f) {
