@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "cpp/core/parallel.h"
+#include "cpp/core/strided_rows.h"
 #include "cpp/simd/vec_math.h"
 #include "cpp/simd/wide_chunk.h"
 
@@ -161,6 +162,12 @@ template <class F, class T> void apply(const T* a, const T* b, T* y, int64_t n) 
     }
 }
 
+// One operand is the same number for all.
+template <class F, bool first, class T> void apply_number(const T* a, const T* b, T* y, int64_t n) {
+    const vec<T> number = splat(first ? *a : *b);
+    map_short(n, y, [number](vec<T> x) { return first ? F::forward(number, x) : F::forward(x, number); }, first ? b : a);
+}
+
 template <class F, class T> void apply_backward(const T* dy, const T* a, const T* b, T* da, T* db, int64_t n) {
     each_vec<T>(n, [&](int64_t i, auto k) {
         vec<T> va, vb;
@@ -177,14 +184,37 @@ template <class F, class T> void test(const T* a, const T* b, bool* y, int64_t n
 
 template <class T> using Loop = void (*)(const T*, const T*, T*, int64_t);
 
-template <class T> Loop<T> forward_loop(BinaryOp op) {
+// Walked by rows that lie dense, an operand of one number a row need not be spread to a chunk.
+enum class Rows { no,
+                  dense,
+                  number_first,
+                  number_second };
+template <class T> Rows rows_of(BinaryOp op, const Strided<3>& s) {
+    const int last = s.rank - 1;
+    if (sizeof(T) == 2 || last == 0 || s.size[last] < 16 || s.stride[0][last] != 1) return Rows::no;
+    const int64_t a = s.stride[1][last], b = s.stride[2][last];
+    if (a == 1 && b == 1) return Rows::dense;
+    const bool is_short = op <= BinaryOp::minimum && op != BinaryOp::pow;
+    if (std::is_integral_v<T> || !is_short || a + b != 1 || a * b != 0) return Rows::no;
+    return a == 0 ? Rows::number_first : Rows::number_second;
+}
+
+template <class F, class T> Loop<T> loop_of(Rows rows) {
+    if constexpr (!std::is_integral_v<T>) {
+        if (rows == Rows::number_first) return apply_number<F, true, T>;
+        if (rows == Rows::number_second) return apply_number<F, false, T>;
+    }
+    return apply<F, T>;
+}
+
+template <class T> Loop<T> forward_loop(BinaryOp op, Rows rows) {
     switch (op) {
-        case BinaryOp::add: return apply<Add, T>;
-        case BinaryOp::sub: return apply<Sub, T>;
-        case BinaryOp::mul: return apply<Mul, T>;
+        case BinaryOp::add: return loop_of<Add, T>(rows);
+        case BinaryOp::sub: return loop_of<Sub, T>(rows);
+        case BinaryOp::mul: return loop_of<Mul, T>(rows);
         case BinaryOp::pow: return apply<Pow, T>;
-        case BinaryOp::maximum: return apply<Maximum, T>;
-        case BinaryOp::minimum: return apply<Minimum, T>;
+        case BinaryOp::maximum: return loop_of<Maximum, T>(rows);
+        case BinaryOp::minimum: return loop_of<Minimum, T>(rows);
         case BinaryOp::remainder: return apply<Remainder, T>;
         case BinaryOp::floor_divide: return apply<FloorDivide, T>;
         case BinaryOp::trunc_divide: return apply<TruncDivide, T>;
@@ -194,7 +224,7 @@ template <class T> Loop<T> forward_loop(BinaryOp op) {
         if (op == BinaryOp::bitwise_and) return apply<And, T>;
         return op == BinaryOp::bitwise_or ? apply<Or, T> : apply<Xor, T>;
     } else {
-        return apply<Div, T>;
+        return loop_of<Div, T>(rows);
     }
 }
 
@@ -216,8 +246,12 @@ int64_t work_ns(BinaryOp op, int64_t n, int64_t bytes) {
 }  // namespace
 
 template <class T> void binary_forward(const BinaryForward<T>& args) {
-    const auto loop = forward_loop<acc_t<T>>(args.op);
+    const Rows rows = rows_of<T>(args.op, args.walk);
+    const auto loop = forward_loop<acc_t<T>>(args.op, rows);
     parallel_ranges(args.walk.numel, kGrain, work_ns(args.op, args.walk.numel, sizeof(T)), [&](int64_t begin, int64_t end) {
+        if constexpr (std::is_same_v<T, acc_t<T>>)
+            if (rows != Rows::no)
+                return each_row(args.walk, begin, end, [&](const int64_t (&at)[3], int64_t n) { loop(args.a + at[1], args.b + at[2], args.y + at[0], n); });
         WideReader<T> a(args.a), b(args.b);
         WideWriter<T> y(args.y);
         each_chunk(args.walk, begin, end, [&](const Position<3>& at, int64_t n) {

@@ -6,6 +6,7 @@
 
 #include "cpp/core/allocator.h"
 #include "cpp/core/parallel.h"
+#include "cpp/core/strided_rows.h"
 #include "cpp/simd/move.h"
 
 namespace lc::cpu::LC_ISA {
@@ -95,48 +96,21 @@ void convert(const S* x, const Strided<2>& walk, D* y, int64_t begin, int64_t en
 
 constexpr int64_t kStreamed = 24 << 20;               // bytes of y from which neither x nor y stays in a cache of 32 MiB
 
-// f(offset in y, offset in x, n) for the rows, or parts of rows, that make up the elements [begin, end) of the walk.
-template <class F> LC_INLINE void each_row(const Strided<2>& s, int64_t begin, int64_t end, F&& f) {
-    const int last = s.rank - 1;
-    Position<2> at;
-    for (int d = 0; d <= last; ++d) at.index[d] = 0;
-    at.offset[0] = at.offset[1] = 0;
-    advance(s, at, begin);
-    const int64_t size = s.size[last];
-    int64_t column = at.index[last], to = at.offset[0], from = at.offset[1];
-    while (begin < end) {
-        const int64_t n = size - column < end - begin ? size - column : end - begin;
-        f(to, from, n);
-        begin += n;
-        to -= column * s.stride[0][last];
-        from -= column * s.stride[1][last];
-        column = 0;
-        for (int d = last - 1; d >= 0; --d) {
-            to += s.stride[0][d];
-            from += s.stride[1][d];
-            if (++at.index[d] < s.size[d]) break;
-            to -= s.size[d] * s.stride[0][d];
-            from -= s.size[d] * s.stride[1][d];
-            at.index[d] = 0;
-        }
-    }
-}
-
 template <class S> void move(const S* x, const Strided<2>& s, S* y, int64_t begin, int64_t end) {
     const int last = s.rank - 1;
     const int64_t to_step = s.stride[0][last], from_step = s.stride[1][last];
     if (to_step == 1 && from_step == 1 && s.numel * int64_t(sizeof(S)) >= kStreamed) {
-        each_row(s, begin, end, [&](int64_t to, int64_t from, int64_t n) { stream_run(x + from, y + to, n); });
+        each_row(s, begin, end, [&](const int64_t (&at)[2], int64_t n) { stream_run(x + at[1], y + at[0], n); });
         end_stream();
     } else if (to_step == 1 && from_step == 1) {
-        each_row(s, begin, end, [&](int64_t to, int64_t from, int64_t n) { copy_run(x + from, y + to, n); });
+        each_row(s, begin, end, [&](const int64_t (&at)[2], int64_t n) { copy_run(x + at[1], y + at[0], n); });
     } else if (to_step == 1 && from_step == 0) {
-        each_row(s, begin, end, [&](int64_t to, int64_t from, int64_t n) { fill_run(x[from], y + to, n); });
+        each_row(s, begin, end, [&](const int64_t (&at)[2], int64_t n) { fill_run(x[at[1]], y + at[0], n); });
     } else if (to_step == 1 && from_step == -1) {
-        each_row(s, begin, end, [&](int64_t to, int64_t from, int64_t n) { reverse_run(x + from, y + to, n); });
+        each_row(s, begin, end, [&](const int64_t (&at)[2], int64_t n) { reverse_run(x + at[1], y + at[0], n); });
     } else {
-        each_row(s, begin, end, [&](int64_t to, int64_t from, int64_t n) {
-            for (int64_t i = 0; i < n; ++i) y[to + i * to_step] = x[from + i * from_step];
+        each_row(s, begin, end, [&](const int64_t (&at)[2], int64_t n) {
+            for (int64_t i = 0; i < n; ++i) y[at[0] + i * to_step] = x[at[1] + i * from_step];
         });
     }
 }

@@ -111,6 +111,20 @@ def test_gradients(name, shapes):
     check.gradients(getattr(lc, name), a, b)
 
 
+@pytest.mark.parametrize("name", ("add", "sub", "mul", "div", "maximum", "minimum", "pow"))
+@pytest.mark.parametrize("size", (15, 16, 37, 1100))
+def test_rows_beside_a_column(name, size):
+    random = np.random.default_rng(size)
+    rows, column = (
+        random.uniform(0.5, 2, (9, 4, size + 1)).astype("float32"),
+        random.uniform(0.5, 2, (9, 4, 1)).astype("float32"),
+    )
+    for c in (column, column[:, :1], column[0]):
+        for a, b in ((rows[..., 1:], c), (c, rows[..., 1:])):
+            y = getattr(lc, name)(lc.from_numpy(a), lc.from_numpy(b))
+            check.elementwise(y, reference.FORWARD[name](a.astype("float64"), b.astype("float64")), 1)
+
+
 def test_a_tensor_with_itself():
     check.gradients(lambda x: x * x + x / (x * x) - x, np.random.default_rng(0).uniform(0.5, 2, (4, 5)))
 
