@@ -82,3 +82,15 @@ def test_one_tensor_twice():
 def test_wrong_uses_are_refused(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+@pytest.mark.parametrize("widths", ((64, 100, 65), (1000, 64), (300, 0, 64)))
+def test_wide_rows_beside_each_other(widths):
+    random = np.random.default_rng(0)
+    parts = [random.standard_normal((400, 3, n)).astype("float32") for n in widths]
+    tensors = [lc.from_numpy(p) for p in parts]
+    joined = lc.capture(lambda *xs: lc.cat(xs, 2))
+    for _ in range(3):
+        check.equal(joined(*tensors), np.concatenate(parts, 2))
+        for p in parts:
+            p += 1
