@@ -3,6 +3,7 @@
 #include "cpp/ops/unary.h"
 
 #include "cpp/core/parallel.h"
+#include "cpp/core/strided_rows.h"
 #include "cpp/simd/two_steps.h"
 #include "cpp/simd/vec_normal.h"
 #include "cpp/simd/vec_trig.h"
@@ -265,7 +266,11 @@ int64_t work_ns(UnaryOp op, int64_t n) { return op <= UnaryOp::rsqrt ? n / 3 : n
 template <class T> void unary_forward(const UnaryForward<T>& args) {
     const auto loop = forward_loop<acc_t<T>>(args.op);
     const Parameters<acc_t<T>> a{splat(acc_t<T>(args.p)), splat(acc_t<T>(args.q))};
+    const int last = args.walk.rank - 1;
+    const bool by_rows = last > 0 && args.walk.size[last] >= 16 && args.walk.stride[0][last] == 1 && args.walk.stride[1][last] == 1;
     parallel_ranges(args.walk.numel, kGrain, work_ns(args.op, args.walk.numel), [&](int64_t begin, int64_t end) {
+        if constexpr (std::is_same_v<T, acc_t<T>>)
+            if (by_rows) return each_row(args.walk, begin, end, [&](const int64_t (&at)[2], int64_t n) { loop(args.x + at[1], args.y + at[0], n, a); });
         WideReader<T> x(args.x);
         WideWriter<T> y(args.y);
         each_chunk(args.walk, begin, end, [&](const Position<2>& at, int64_t n) {
