@@ -4,7 +4,7 @@
 #include "cpp/core/allocator.h"
 #include "cpp/core/parallel.h"
 #include "cpp/kernels/activation.h"
-#include "cpp/kernels/gemm.h"
+#include "cpp/kernels/matmul_columns.h"
 
 namespace lc::cpu::LC_ISA {
 
@@ -12,8 +12,6 @@ static_assert(tile_size(Isa::LC_ISA, 4).rows == kTileRows<float> && tile_size(Is
 static_assert(tile_size(Isa::LC_ISA, 8).rows == kTileRows<double> && tile_size(Isa::LC_ISA, 8).cols == kTileCols<double>);
 
 namespace {
-
-LC_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 template <int rows, class T>
 LC_NOINLINE void tile_of_height(int vecs, int64_t k, const StridedRows<T>& a, const T* b, int64_t ldb, const TileOut<T>& out) {
@@ -153,126 +151,6 @@ StridedRows<acc_t<T>> widen_rows(const MatmulForward<T>& p, const T* a, int64_t 
             for (int64_t j = 0; j < length; ++j) to[j] = to_float(from[j * step]);
     }
     return by_depth ? StridedRows<A>{wide, 1, length} : StridedRows<A>{wide, length, 1};
-}
-
-// c[rows, n] from columns b[.., n] along their depth and rows of a, over all of k; lane r of a part sums chain r. Columns of
-// a register beyond n repeat others.
-template <int rows, int vecs, class T>
-LC_NOINLINE void dot_tile(const MatmulForward<T>& p, const acc_t<T>* a, int64_t a_row, const T* b, int64_t n, const TileOut<acc_t<T>>& out) {
-    using A = acc_t<T>;
-    constexpr int per = parts<A>, C = part_lanes<A>, line = 64 / int(sizeof(T));
-    const int64_t col = p.b_col;
-    const T *column[vecs], *next = b + vecs * per * col;          // the next tile's columns, as they lie in memory
-    int64_t at[vecs];
-    for (int v = 0; v < vecs; ++v) {
-        at[v] = smaller(v * per, n - per);
-        column[v] = b + at[v] * col;
-    }
-    for (int64_t kk = 0; kk < p.k;) {
-        const bool add = out.add || kk > 0;
-        const int64_t end = smaller(kk + p.plan.k_block, p.k);
-        vec<A> acc[size_t(rows)][size_t(vecs)];
-#pragma GCC unroll 16
-        for (int i = 0; i < rows; ++i)
-#pragma GCC unroll 8
-            for (int v = 0; v < vecs; ++v) acc[i][v] = zero<A>();
-        const auto add_part = [&](int64_t at) {
-            vec<A> x[size_t(vecs)];
-#pragma GCC unroll 8
-            for (int v = 0; v < vecs; ++v) x[v] = load_parts(column[v] + at, col);
-#pragma GCC unroll 16
-            for (int i = 0; i < rows; ++i) {
-                const vec<A> s = splat_part(a + i * a_row + at);
-#pragma GCC unroll 8
-                for (int v = 0; v < vecs; ++v) acc[i][v] = fma(s, x[v], acc[i][v]);
-            }
-        };
-        for (; kk + line <= end; kk += line, next += vecs * per * line) {
-            if constexpr (rows > 1)                               // one row is bound by reading, and prefetching slows it
-#pragma GCC unroll 8
-                for (int j = 0; j < vecs * per; ++j) __builtin_prefetch(next + j * line, 0, 2);
-#pragma GCC unroll 8
-            for (int part = 0; part < line; part += C) add_part(kk + part);
-        }
-        for (; kk + C <= end; kk += C) add_part(kk);
-        A chain[rows][vecs * per][C], y[rows][vecs * per];
-#pragma GCC unroll 16
-        for (int i = 0; i < rows; ++i)
-#pragma GCC unroll 8
-            for (int v = 0; v < vecs; ++v) store(chain[i][v * per], acc[i][v]);
-        for (int r = 0; kk + r < end; ++r)                        // depths that fill no part
-            for (int i = 0; i < rows; ++i)
-                for (int j = 0; j < vecs * per; ++j) {
-                    const vec<A> x = splat(A(to_float(column[j / per][j % per * col + kk + r])));
-                    chain[i][j][r] = fma(splat(a[i * a_row + kk + r]), x, splat(chain[i][j][r]))[0];
-                }
-        for (int i = 0; i < rows; ++i)
-#pragma GCC unroll 16
-            for (int j = 0; j < vecs * per; ++j) {
-                const A before = add ? out.c[i * out.ldc + at[j / per] + j % per] : A(0);
-                y[i][j] = add ? before + chain[i][j][0] : chain[i][j][0];
-#pragma GCC unroll 4
-                for (int r = 1; r < C; ++r) y[i][j] += chain[i][j][r];
-            }
-        for (int i = 0; i < rows; ++i)                            // after all of c is read: columns may be repeated
-#pragma GCC unroll 16
-            for (int j = 0; j < vecs * per; ++j) out.c[i * out.ldc + at[j / per] + j % per] = y[i][j];
-        kk = end;
-    }
-}
-
-// c[rows, n], rows <= kDotRows and n >= parts; returns n.
-template <class T>
-int64_t dot_columns(const MatmulForward<T>& p, int64_t rows, const acc_t<T>* a, int64_t a_row, const T* b, int64_t n, const TileOut<acc_t<T>>& out) {
-    using A = acc_t<T>;
-    using Tile = void (*)(const MatmulForward<T>&, const A*, int64_t, const T*, int64_t, const TileOut<A>&);
-    // Columns 12 KB apart share few sets of L1: 8 at once are as many as it keeps apart, 16 run at a third of the speed.
-    constexpr int most = parts<A> >= 4 ? 2 : 8 / parts<A>;
-    static constexpr Tile tiles[kDotRows] = {&dot_tile<1, most, T>, &dot_tile<2, 2, T>, &dot_tile<3, 2, T>, &dot_tile<4, 2, T>};
-    const int64_t width = (rows == 1 ? most : 2) * parts<A>;
-    int64_t j = 0;
-    while (j < n) {                                               // a last tile of less than a register's columns is joined to the one before
-        const int64_t left = n - j, here = left <= width ? left : left - width < parts<A> ? width - parts<A>
-                                                                                          : width;
-        tiles[rows - 1](p, a, a_row, b + j * p.b_col, here, {out.c + j, out.ldc, int(here), out.add});
-        j += here;
-    }
-    return n;
-}
-
-// c[n] from as many whole pairs of registers of columns b[.., n] as there are, turned in registers and used at once; returns
-// how many columns. For one row and one chain, where packing takes twice the time.
-template <class T> int64_t turn_columns(const MatmulForward<T>& p, const acc_t<T>* a, const T* b, int64_t n, const TileOut<acc_t<T>>& out) {
-    using A = acc_t<T>;
-    constexpr int L = lanes<A>;
-    int64_t j = 0;
-    for (; j + 2 * L <= n; j += 2 * L, b += 2 * L * p.b_col) {
-        int64_t kk = 0;
-        do {                                                      // once for k = 0, which gives zeros
-            const bool add = out.add || kk > 0;
-            const int64_t end = smaller(kk + p.plan.k_block, p.k);
-            vec<A> low = zero<A>(), high = zero<A>();
-            for (; kk + L <= end; kk += L) {
-                vec<A> x[size_t(L)], z[size_t(L)];
-                load_transposed(b + kk, p.b_col, x);
-                load_transposed(b + L * p.b_col + kk, p.b_col, z);
-#pragma GCC unroll 16
-                for (int d = 0; d < L; ++d) {
-                    low = fma(splat(a[kk + d]), x[d], low);
-                    high = fma(splat(a[kk + d]), z[d], high);
-                }
-            }
-            for (; kk < end; ++kk) {
-                A x[2 * L];
-                for (int i = 0; i < 2 * L; ++i) x[i] = to_float(b[i * p.b_col + kk]);
-                low = fma(splat(a[kk]), load(x), low);
-                high = fma(splat(a[kk]), load(x + L), high);
-            }
-            store(out.c + j, add ? load(out.c + j) + low : low);
-            store(out.c + j + L, add ? load(out.c + j + L) + high : high);
-        } while (kk < p.k);
-    }
-    return j;
 }
 
 // y[m, n], n <= panel_cols, over chains [first, last) of a block of k: c = a b or c += a b. `packed` has the panel of those
@@ -488,38 +366,49 @@ void pack_block(const MatmulForward<T>& p, const T* a, const T* b, const Block& 
     });
 }
 
+// Lines of panels of a block of k, `before` of `all` from the first.
+template <class A> struct Panels {
+    const A* p;
+    int64_t all, before;
+    const A* chain(Depths k, int r) const { return p + k.begin(r) * all + before * k.length(r); }
+};
+
+// Depths [kk, kk + k.count) of a window of one batch entry; sums are kept in y, or where y is narrow in `sums`, ld apart.
+template <class T>
+void multiply_window(const MatmulForward<T>& p, int64_t item, const Window& w, int64_t kk, Depths k, const Panels<acc_t<T>>& a, const Panels<acc_t<T>>& b,
+                     acc_t<T>* sums, int64_t ld) {
+    using A = acc_t<T>;
+    const int64_t at = item * p.y_batch + w.i * p.y_row + w.j;
+    PanelProduct<A> product{nullptr, nullptr, nullptr, 0, w.m, w.n, 0, false};
+    if constexpr (kNarrow<T>) {
+        product.c = sums;
+        product.ldc = ld;
+        product.add = kk > 0;
+    } else {
+        product.c = p.y + at;
+        product.ldc = p.y_row;
+        product.add = p.add || kk > 0;
+    }
+    for (int chain = 0; chain < k.chains; ++chain) {
+        product.k = k.length(chain);
+        product.a = a.chain(k, chain);
+        product.b = b.chain(k, chain);
+        multiply_panels(product);
+        product.add = true;
+    }
+    if (kk + k.count >= p.k)
+        finish<T>({product.c, product.ldc, w.m, w.n, p.y + at, p.before ? p.before + at : nullptr, p.y_row, p.bias ? p.bias + w.j : nullptr}, p.activation);
+}
+
 template <class T>
 void multiply_block(const MatmulForward<T>& p, int64_t item, const Block& r, const acc_t<T>* a_panels,
                     const acc_t<T>* b_panels, acc_t<T>* sums) {
     using A = acc_t<T>;
     const int64_t col_tasks = ceil_div(r.n, p.plan.tile_cols), tasks = ceil_div(r.m, p.plan.tile_rows) * col_tasks;
-    const bool last = r.kk + r.k >= p.k;
     parallel_for(tasks, int64_t(2.0 * double(r.m) * double(r.n) * double(r.k) / (320 / sizeof(A))), [&](int64_t task, int) {
         const int64_t i = task / col_tasks * p.plan.tile_rows, j = task % col_tasks * p.plan.tile_cols;
-        const int64_t m = smaller(p.plan.tile_rows, r.m - i), n = smaller(p.plan.tile_cols, r.n - j);
-        const int64_t at = item * p.y_batch + (r.i + i) * p.y_row + r.j + j;
-        PanelProduct<A> product{nullptr, nullptr, nullptr, 0, m, n, 0, false};
-        if constexpr (kNarrow<T>) {
-            product.c = sums + i * r.n + j;
-            product.ldc = r.n;
-            product.add = r.kk > 0;
-        } else {
-            product.c = p.y + at;
-            product.ldc = p.y_row;
-            product.add = p.add || r.kk > 0;
-        }
-        const Depths k{r.k, p.plan.chains};
-        for (int chain = 0; chain < k.chains; ++chain) {
-            product.k = k.length(chain);
-            product.a = a_panels + k.begin(chain) * packed_rows_size<A>(r.m, 1) + i * product.k;
-            product.b = b_panels + k.begin(chain) * packed_cols_size<A>(r.n, 1) + j * product.k;
-            multiply_panels(product);
-            product.add = true;
-        }
-        if (last)
-            finish<T>({product.c, product.ldc, m, n, p.y + at, p.before ? p.before + at : nullptr, p.y_row,
-                       p.bias ? p.bias + r.j + j : nullptr},
-                      p.activation);
+        multiply_window(p, item, {r.i + i, smaller(p.plan.tile_rows, r.m - i), r.j + j, smaller(p.plan.tile_cols, r.n - j)}, r.kk, {r.k, p.plan.chains},
+                        {a_panels, packed_rows_size<A>(r.m, 1), i}, {b_panels, packed_cols_size<A>(r.n, 1), j}, sums + i * r.n + j, r.n);
     });
 }
 
@@ -542,11 +431,45 @@ template <class T> void run_blocks(const MatmulForward<T>& p) {
     }
 }
 
+// ---- schedule: rows -----------------------------------------------------------------------------------------------
+
+template <class T> void run_rows(const MatmulForward<T>& p) {
+    using A = acc_t<T>;
+    const MatmulPlan& plan = p.plan;
+    const int64_t all = packed_cols_size<A>(p.n, 1);
+    const auto depths = [&](int64_t kk) { return Depths{smaller(plan.k_block, p.k - kk), plan.chains}; };
+    Buffer<A> b_panels(all * p.k);
+    const PackingCut cut = packing_cut(p.b_col == 1, p.n, plan.k_block, kTileCols<A>);
+    parallel_for(cut.tasks() * ceil_div(p.k, plan.k_block), p.n * p.k / 4, [&](int64_t task, int) {
+        const int64_t kk = task / cut.tasks() * plan.k_block;
+        const PackingCut::Part part = cut.part(task % cut.tasks());
+        Depths k = depths(kk);
+        k.from = part.from, k.to = part.to;
+        pack_b<A>(p.b + part.line * p.b_col + kk * p.b_depth, p.b_depth, p.b_col, part.lines, k, b_panels.data() + kk * all, part.line, all);
+    });
+
+    const int64_t a_size = ceil_div(plan.tile_rows * plan.k_block, 16) * 16, size = a_size + (kNarrow<T> ? ceil_div(plan.tile_rows * p.n, 16) * 16 : 0);
+    Buffer<A> scratch(size * num_threads());
+    parallel_for(ceil_div(p.m, plan.tile_rows), plan.work_ns, [&](int64_t task, int worker) {
+        const int64_t i = task * plan.tile_rows, m = smaller(plan.tile_rows, p.m - i);
+        A *a_panels = scratch.data() + worker * size, *sums = a_panels + a_size;
+        for (int64_t kk = 0; kk < p.k; kk += plan.k_block) {
+            const Panels<A> a{a_panels, packed_rows_size<A>(m, 1), 0};
+            pack_a<A>(p.a + i * p.a_row + kk * p.a_depth, p.a_row, p.a_depth, m, depths(kk), a_panels, 0, a.all);
+            for (int64_t j = 0; j < p.n; j += plan.tile_cols)
+                multiply_window(p, 0, {i, m, j, smaller(plan.tile_cols, p.n - j)}, kk, depths(kk), a, {b_panels.data() + kk * all, all, j}, sums + j, p.n);
+        }
+    });
+}
+
 }  // namespace
 
 template <class T> void matmul_forward(const MatmulForward<T>& p) {
-    if (p.plan.schedule == MatmulPlan::Schedule::panels) run_panels(p);
-    else run_blocks(p);
+    switch (p.plan.schedule) {
+        case MatmulPlan::Schedule::panels: return run_panels(p);
+        case MatmulPlan::Schedule::rows: return run_rows(p);
+        case MatmulPlan::Schedule::blocks: return run_blocks(p);
+    }
 }
 
 #define LC_INSTANTIATE(T) \

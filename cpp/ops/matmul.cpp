@@ -19,14 +19,16 @@ template <class T> void run(MatmulForward<T>& f, Device device) {
     const TileSize tile = tile_size(isa(), int(sizeof(acc_t<T>)));
     constexpr bool wide = std::is_same_v<T, acc_t<T>>;
     const bool rows_of_b = f.b_col == 1 && wide;
-    f.plan = matmul_plan({f.batch, f.m, f.n, f.k, int(sizeof(acc_t<T>)), rows_of_b, rows_of_b && f.b_depth == f.n, f.b_depth == 1 && !rows_of_b && wide, f.add}, tile);
+    f.plan = matmul_plan({f.batch, f.m, f.n, f.k, int(sizeof(acc_t<T>)), rows_of_b, rows_of_b && f.b_depth == f.n, f.b_depth == 1 && !rows_of_b && wide, f.add, f.a_depth == 1}, tile);
     if (LC_UNLIKELY(log_enabled())) {
         const MatmulPlan& p = f.plan;
-        const bool panels = p.schedule == MatmulPlan::Schedule::panels;
+        constexpr const char* schedules[] = {"panels", "rows", "blocks"};
+        std::string cut = text(p.tile_rows, " x ", p.tile_cols, " a task, packed ", p.block_rows, " x ", p.block_cols);
+        if (p.schedule == MatmulPlan::Schedule::panels)
+            cut = text(p.items, " items x ", p.rows, " rows x ", p.cols, " columns a task, ", p.turned ? "turned, " : "", p.pack_a ? "a packed, " : "", p.pack_b ? "b packed" : "b in place");
+        if (p.schedule == MatmulPlan::Schedule::rows) cut = text(p.tile_rows, " rows a task");
         log(text("[matmul] ", name(isa()), " ", tile.rows, "x", tile.cols, " ", name(dtype_of<T>), " batch=", f.batch, " m=", f.m,
-                 " n=", f.n, " k=", f.k, ": ", panels ? "panels" : "blocks", ", k in blocks of ", p.k_block, " and ", p.chains, " chains, ",
-                 panels ? text(p.items, " items x ", p.rows, " rows x ", p.cols, " columns a task, ", p.turned ? "turned, " : "", p.pack_a ? "a packed, " : "", p.pack_b ? "b packed" : "b in place")
-                        : text(p.tile_rows, " x ", p.tile_cols, " a task, packed ", p.block_rows, " x ", p.block_cols)));
+                 " n=", f.n, " k=", f.k, ": ", schedules[int(p.schedule)], ", k in blocks of ", p.k_block, " and ", p.chains, " chains, ", cut));
     }
     cpu::matmul_forward(f);
 }

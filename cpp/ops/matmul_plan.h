@@ -44,13 +44,16 @@ struct MatmulShape {
     bool b_gapless;                                   // and its rows follow each other
     bool b_columns;                                   // elements of a column of b are adjacent, in that type,
     bool add;                                         // y += instead
+    bool a_rows;                                      // a's depths are adjacent
 };
 
 struct MatmulPlan {
     // panels: each task streams some panels of b through L1 and past all of a, which is read where it lies. Small m,
     //         small products, batches of them.
+    // rows:   all of b is packed by all threads; then a task computes rows of y, whose a it packs to its own L2. Many rows.
     // blocks: a and b are packed by all threads, then tiles of y are computed from the packed blocks.
     enum class Schedule : uint8_t { panels,
+                                    rows,
                                     blocks } schedule;
     bool turned;                                      // panels: columns of b, read in place, are a tile's rows, and a is packed as its columns
     bool pack_a;                                      // panels: a is packed once, for all tasks
@@ -59,7 +62,7 @@ struct MatmulPlan {
     int chains;
     int64_t panel_cols;                               // width of a panel of b
     int64_t items, rows, cols;                        // panels: batch entries, rows and columns of y in a task
-    int64_t tile_rows, tile_cols;                     // blocks: y computed by one task
+    int64_t tile_rows, tile_cols;                     // blocks: y computed by one task; rows: its rows, columns done together
     int64_t block_rows, block_cols;                   // blocks: y computed from one packing
     int64_t work_ns;                                  // rough, on one thread
 };
@@ -119,10 +122,19 @@ constexpr MatmulPlan matmul_plan(const MatmulShape& s, TileSize tile) {
         return p;
     }
 
-    p.schedule = MatmulPlan::Schedule::blocks;
     p.pack_b = true;
     p.panel_cols = tile.cols;
     const int64_t chain = div_up(p.k_block, p.chains);
+    // Rows for some 50 us at least, so many that threads finish together; half of L2 takes their a, which panels of b pass by.
+    const int64_t in_l2 = kL2Bytes / 2 / (p.k_block * s.bytes), worth = at_least(12 * tile.rows, div_up(2'000'000, s.n * s.k));
+    const int64_t rows = at_least(at_most(in_l2, worth) / tile.rows, 1) * tile.rows;
+    if (s.a_rows && s.batch == 1 && s.m >= 16 * rows && s.n <= 4096 && s.n * s.k * s.bytes <= 4 << 20) {
+        p.schedule = MatmulPlan::Schedule::rows;
+        p.tile_rows = rows;
+        p.tile_cols = 256;
+        return p;
+    }
+    p.schedule = MatmulPlan::Schedule::blocks;
     p.block_rows = even_part(s.m, p.chains > 1 ? 1152 : 2304, tile.rows);            // with k_block 1024: 4.7 MB of a and
     p.block_cols = even_part(s.n, p.chains > 1 ? 1024 : 2048, tile.cols);            // 4.2 MB of b in L3
     p.tile_rows = even_part(p.block_rows, kL2Bytes / 2 / (chain * s.bytes), tile.rows);       // half of L2

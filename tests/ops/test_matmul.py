@@ -69,7 +69,17 @@ def test_real_numbers(case: Case):
 @pytest.mark.parametrize("dtype", STORED_FLOATS)
 @pytest.mark.parametrize(
     "sizes",
-    [(150, 130, 700), (300, 40, 400), (70, 600, 390), (1, 300, 900), (5, 70, 770), (20, 600, 390), (1201, 605, 2)],
+    [
+        (150, 130, 700),
+        (300, 40, 400),
+        (70, 600, 390),
+        (1, 300, 900),
+        (5, 70, 770),
+        (20, 600, 390),
+        (1201, 605, 2),
+        (1201, 290, 100),
+        (2723, 45, 1100),
+    ],
 )
 def test_large_products_are_exact(sizes, dtype, isa):
     m, n, k = sizes
