@@ -168,10 +168,9 @@ def _program(name: str, section: Section, folder: Path, result: dict[str, Any]) 
 def _figure(path: Path, caption: str) -> str:
     """In the size that it was drawn for, so that letters are alike in all figures."""
     content = path.read_bytes()
-    width, height = (
-        side * INCH // DOTS_PER_INCH for side in struct.unpack(">II", content[16:24])
-    )  # of its first chunk
-    kind = ' class="wide"' if width > 2 * height else ""
+    pixels = struct.unpack(">II", content[16:24])  # of the PNG's first chunk
+    width, height = (side * INCH // DOTS_PER_INCH for side in pixels)
+    kind = ' class="wide"' if width > 7 * INCH else ""  # on a telephone it is scrolled, not shrunk
     return (
         f'<figure><div class="scroll"><img{kind} src="data:image/png;base64,{base64.b64encode(content).decode()}" '
         f'width="{width}" height="{height}" alt="{caption}"/></div><figcaption>{caption}</figcaption></figure>'

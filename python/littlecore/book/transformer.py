@@ -206,7 +206,7 @@ def addition(demo: Demo) -> None:
         "Learning to add, units first. Left: loss. Right: what each digit of the sum (row) looks at in the two "
         "numbers (columns): its own place in both, and the place below, whose carry it needs. Mean over 2,000 sums, "
         "all layers and heads.",
-        (9.6, 3.4),
+        (9.6, 4.0),
     )
     left, right_axes = figure.subplots(1, 2, width_ratios=(1, 1.3))
     left.semilogy(losses, color=BLUE)
