@@ -1,8 +1,8 @@
 """The CUDA kernels on a real GPU: a small run (for compute-sanitizer), bitwise repeats, and times beside PyTorch.
 
-``python -m bench.device small|repeats|times``; ``bench/gpu`` runs them all. Both libraries launch on the default stream
-and read the same memory (DLPack), in turn, so that clocks and temperature are the same for both; a case whose results
-differ from PyTorch's float64 ones by more than PyTorch's own do is reported, not timed.
+``python -m bench.device small|repeats|steps|times``; ``bench/gpu`` runs them all. Both libraries launch on the default
+stream and read the same memory (DLPack), in turn, so that clocks and temperature are the same for both; a case whose
+results differ from PyTorch's float64 ones by more than PyTorch's own do is reported, not timed.
 """
 
 from __future__ import annotations
@@ -289,6 +289,43 @@ def times() -> int:
     return wrong
 
 
+def training_step(library: Any, batch: int) -> Callable[[], None]:
+    """Of three layers with AdamW: a step of launches more than of work."""
+    nn = library.nn
+    model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10)).to("cuda")
+    optimizer = library.optim.AdamW(model.parameters(), lr=1e-3)
+    x, target = library.randn(batch, 784).to("cuda"), library.zeros(batch, dtype=library.int64, device="cuda")
+
+    def step() -> None:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), target).backward()
+        optimizer.step()
+
+    return step
+
+
+def steps(rounds: int = 7) -> int:
+    """A training step launched one by one, as one graph, and by PyTorch, in turn."""
+    import torch
+
+    print(f"{'ms a step':12}{'eager':>9}{'captured':>9}{'torch':>9}{'launches':>9}{'replayed':>9}")
+    for batch in (64, 1024):
+        eager, captured = training_step(lc, batch), lc.capture(training_step(lc, batch))
+        asked = []
+        for step in (eager, captured):
+            for _ in range(3):
+                before = lc.cuda.launches()
+                step()
+            asked.append(lc.cuda.launches()["launches"] - before["launches"])
+        calls = [lambda _, step=step: step() for step in (eager, captured, training_step(torch, batch))]
+        taken = [[milliseconds(call, 50) for call in calls] for _ in range(rounds)]
+        medians = [statistics.median(t) for t in zip(*taken, strict=True)]
+        print(f"batch {batch:6}" + "".join(f"{ms:9.4f}" for ms in medians) + "".join(f"{n:9}" for n in asked))
+        if asked[1]:
+            return 1  # no graph
+    return 0
+
+
 def small_results() -> list[lc.Tensor]:
     """Every kernel once, at sizes that fill no tile."""
     lc.manual_seed(7)
@@ -372,4 +409,4 @@ def repeats(count: int = 1000) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit({"small": small, "repeats": repeats, "times": times}[sys.argv[1]]())
+    sys.exit({"small": small, "repeats": repeats, "steps": steps, "times": times}[sys.argv[1]]())

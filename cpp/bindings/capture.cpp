@@ -7,6 +7,7 @@
 #include <memory>
 #include "cpp/autograd/autocast.h"
 #include "cpp/bindings/bind.h"
+#include "cpp/core/cuda_graph.h"
 #include "cpp/core/precision.h"
 #include "cpp/ops/copy.h"
 
@@ -292,6 +293,7 @@ void bind_capture(Module& m) {
     m.function("recording", [] { return recording() != nullptr; }, "True while this thread records a captured step.");
     m.function("structure_changed", &structure_changed, "Captured steps recorded before are stale: they record again.");
     m.function("replayable", [](py::function f) { replayable([f = std::make_shared<py::function>(std::move(f))] {
+                                                      cuda::varies();
                                                       const py::gil_scoped_acquire gil;
                                                       (*f)();
                                                   }); }, "function"_a, "Calls function(), and again in every replay of the step being recorded.");

@@ -4,7 +4,7 @@
 #include "cpp/bindings/dlpack.h"
 #include "cpp/c_api/littlecore_dlpack.h"
 #include "cpp/core/cpu_features.h"
-#include "cpp/core/cuda.h"
+#include "cpp/core/cuda_graph.h"
 #include "cpp/core/exact.h"
 #include "cpp/core/machine.h"
 #include "cpp/core/parallel.h"
@@ -97,6 +97,13 @@ void bind_cuda(py::module_& m) {
     m.def("cuda_synchronize", [=](int d) {
         const py::gil_scoped_release others;
         cuda::synchronize(at(d)); }, "device"_a);
+    m.def("cuda_launches", [] {
+        const cuda::Work w = cuda::work();
+        py::dict out;
+        out["launches"] = w.launches;
+        out["graphs"] = w.graphs;
+        out["waits"] = w.waits;
+        return out; });
     m.def("cuda_memory_stats", [=](int d) { return to_dict(cuda::memory::stats(at(d))); }, "device"_a);
     m.def("cuda_reset_peak", [=](int d) { cuda::memory::reset_peak(at(d)); }, "device"_a);
     m.def("cuda_empty_cache", [=](int d) { cuda::memory::empty_cache(at(d)); }, "device"_a);

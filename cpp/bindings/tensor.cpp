@@ -2,6 +2,7 @@
 #include "cpp/autograd/node.h"
 #include "cpp/bindings/bind.h"
 #include "cpp/bindings/dlpack.h"
+#include "cpp/core/cuda_stream.h"
 #include "cpp/ops/copy.h"
 
 namespace lc::python {
@@ -47,6 +48,9 @@ void bind_tensor(Module& m) {
         if (!dim) return py::cast(x.strides());
         return py::int_(x.stride(wrap_dim("stride", *dim, x.dim()))); }, "dim"_a = py::none(), "Steps between neighbours, in elements.");
     m.method("storage_offset", &Tensor::offset);
+    m.method("record_stream", [](const Tensor& x, const py::object& stream) {
+        LC_CHECK(!x.device().is_cpu(), ValueError, "record_stream: the tensor is on cpu, which has no streams");
+        cuda::record_stream(x.storage()->data, x.device(), reinterpret_cast<void*>(stream.attr("handle").cast<uintptr_t>())); }, "stream"_a, "Tells that the stream uses the tensor, too: once released, its memory is not used again before what the stream holds by then is done.");
     m.method("data_ptr", [](const Tensor& x) { return reinterpret_cast<uintptr_t>(x.address()); }, "Address of the first element.");
     m.method("is_contiguous", &Tensor::is_contiguous);
     m.method("is_floating_point", [](const Tensor& x) { return is_floating(x.dtype()); });

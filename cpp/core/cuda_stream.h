@@ -1,8 +1,10 @@
-// CUDA on behalf of a program that has devices and streams of its own.
+// CUDA beside streams that others run: on behalf of a program that has devices and streams of its own, and memory they use.
 #pragma once
 #include "cpp/core/cuda.h"
 
 namespace lc::cuda {
+
+LC_API void record_stream(const void* data, Device, Stream);     // uses it, too: what is released waits for the stream
 
 // While one lives, the thread's device and stream are these; then what CUDA itself says they were before.
 class LC_API OnStream {

@@ -1,4 +1,5 @@
 // A build without CUDA: the questions of cpp/core/cuda.h have answers, the rest raises.
+#include "cpp/core/cuda_graph.h"
 #include "cpp/core/cuda_stream.h"
 
 namespace lc::cuda {
@@ -37,6 +38,15 @@ void wait_event(Device, Event, Stream) { refuse(); }
 void synchronize_event(Device, Event) { refuse(); }
 double elapsed_ms(Device, Event, Event) { refuse(); }
 
+Region* new_region() { return nullptr; }
+void drop_region(Region*) noexcept {}
+Region* use_region(Region*) noexcept { return nullptr; }
+Region* region_of(const void*, Device) { refuse(); }
+Work work() { return {}; }
+void varies() {}
+std::unique_ptr<Graph> new_graph() { return nullptr; }
+
+void record_stream(const void*, Device, Stream) { refuse(); }
 OnStream::OnStream(Device, Stream) { refuse(); }
 OnStream::~OnStream() = default;
 

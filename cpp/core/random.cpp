@@ -1,8 +1,10 @@
 #include "cpp/core/random.h"
+#include "cpp/core/cuda_graph.h"
 
 namespace lc {
 
 RandomKey Generator::next() {
+    cuda::varies();
     const std::lock_guard lock(mutex_);
     const RandomKey key = state_;
     ++state_.offset;

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <memory>
 #include "cpp/autograd/node.h"
+#include "cpp/core/cuda_graph.h"
 #include "cpp/core/log.h"
 #include "cpp/ops/attention_plan.h"
 #include "cpp/ops/copy.h"
@@ -148,6 +149,7 @@ template <class... Plan> void tell(const char* direction, const Tensor& q, const
 template <class Args, class F> void run(Args a, const std::shared_ptr<RandomKey>& key, F kernel) {
     if (!key) return kernel(a);
     replayable([a, key, kernel]() mutable {
+        cuda::varies();
         a.dropout.key = *key;
         kernel(a);
     });

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "cpp/autograd/node.h"
+#include "cpp/core/cuda_graph.h"
 #include "cpp/ops/binary.h"
 #include "cpp/ops/copy.h"
 
@@ -18,6 +19,7 @@ Tensor apply(const Tensor& x, double p, const SharedKey& key) {
     visit_float_storage(x.dtype(), "dropout", [&]<class T>() {
         const Device d = x.device();
         replayable([d, key, a = DropoutForward<T>{{}, uint32_t(p * 0x1p32), 1 / (1 - p), from.data_on<T>(d), y.mutable_data_on<T>(d), y.numel()}]() mutable {
+            cuda::varies();
             a.key = *key;
             on::dropout_forward<T>(d, a);
         });

@@ -107,24 +107,22 @@ std::string device_details(int device) {
 
 // ---- copies -----------------------------------------------------------------------------------------------------------
 
-void fill_bytes(void* to, int byte, size_t bytes, Device d) {
-    use(d);
-    if (bytes) check(cudaMemsetAsync(to, byte, bytes, stream_in_use()), "fill");
-}
-
 void copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes) {
     use(to_device.is_cpu() ? from_device : to_device);
+    if (to_device == from_device) return copy_on_device(to, from, bytes);
     if (bytes == 0) return;
+    host_waits("copy");
     const cudaStream_t s = stream_in_use();
     const cudaMemcpyKind kind = to_device.is_cpu() ? cudaMemcpyDeviceToHost : from_device.is_cpu() ? cudaMemcpyHostToDevice
                                                                                                    : cudaMemcpyDeviceToDevice;
-    if (kind == cudaMemcpyDeviceToDevice && to_device != from_device) check(cudaStreamSynchronize(stream_of(from_device)), "copy");
+    if (kind == cudaMemcpyDeviceToDevice) check(cudaStreamSynchronize(stream_of(from_device)), "copy");
     check(cudaMemcpyAsync(to, from, bytes, kind, s), "copy");
     if (kind != cudaMemcpyDeviceToDevice) check(cudaStreamSynchronize(s), "copy");
 }
 
 void copy_async(void* to, const void* from, size_t bytes, Device d) {
     use(d);
+    host_waits("copy");                               // or would have to, before it writes there again
     if (bytes) check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_in_use()), "copy");
 }
 
@@ -140,6 +138,7 @@ void release_pinned(void* p) noexcept { cudaFreeHost(p); }
 
 void synchronize(Device d) {
     use(d);
+    host_waits("synchronize");
     check(cudaDeviceSynchronize(), "synchronize");
 }
 Stream current_stream(Device d) {
@@ -156,9 +155,13 @@ Stream make_stream(Device d) {
     check(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking), "Stream");
     return s;
 }
-void drop_stream(Device, Stream s) noexcept { cudaStreamDestroy(static_cast<cudaStream_t>(s)); }
+void drop_stream(Device d, Stream s) noexcept {
+    forget_stream(d, static_cast<cudaStream_t>(s));
+    cudaStreamDestroy(static_cast<cudaStream_t>(s));
+}
 void synchronize_stream(Device d, Stream s) {
     use(d);
+    host_waits("Stream.synchronize");
     check(cudaStreamSynchronize(static_cast<cudaStream_t>(s)), "Stream.synchronize");
 }
 Event make_event(Device d) {
@@ -178,6 +181,7 @@ void wait_event(Device d, Event e, Stream s) {
 }
 void synchronize_event(Device d, Event e) {
     use(d);
+    host_waits("Event.synchronize");
     check(cudaEventSynchronize(static_cast<cudaEvent_t>(e)), "Event.synchronize");
 }
 double elapsed_ms(Device d, Event begin, Event end) {

@@ -19,6 +19,9 @@ const Properties& properties();                       // of the device in use
 int device_in_use();
 cudaStream_t stream_in_use();                         // what kernels are launched on
 bool synchronous();                                   // LITTLECORE_SYNC=1: every launch is waited for and checked
+void copy_on_device(void* to, const void* from, size_t bytes);
+void forget_stream(Device, cudaStream_t) noexcept;    // it ends: its memory goes to the default stream, behind its work
+void host_waits(const char* what);                    // what cannot be repeated without the host says so
 
 // Scratch of one kernel call, in stream order.
 template <class T> class Scratch {

@@ -2,8 +2,10 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <source_location>
 #include <tuple>
+#include <utility>
 #include "cuda_runtime.h"
 
 namespace emulator {
@@ -62,8 +64,24 @@ void warpgroup_wait(int pending, Place at);
 void name_launch(const char* name);                   // of the next launch, for messages
 void run(const cudaLaunchConfig_t& c, void (*body)(void*), void* argument);
 
-// What the caching allocator tells: [p, p + bytes) may be used and holds nothing yet; [p, p + bytes) may not be touched.
-void own(void* p, size_t bytes);
-void disown(void* p, size_t bytes);
+// A kernel seen through a pointer to void: how its parameters are kept, and how it is called with them.
+struct Kernel {
+    std::shared_ptr<void> (*copy)(void** parameters);
+    void (*call)(const void* kernel, void* parameters);
+};
+void introduce(const void* kernel, Kernel);
+template <class... P> void introduce(void (*kernel)(P...)) {
+    using Parameters = std::tuple<P...>;
+    introduce(reinterpret_cast<const void*>(kernel),
+              {[](void** from) -> std::shared_ptr<void> {
+                   return [&]<size_t... i>(std::index_sequence<i...>) { return std::make_shared<Parameters>(*static_cast<P*>(from[i])...); }(std::index_sequence_for<P...>());
+               },
+               [](const void* kernel, void* p) { std::apply(reinterpret_cast<void (*)(P...)>(const_cast<void*>(kernel)), *static_cast<Parameters*>(p)); }});
+}
+
+// What the caching allocator tells, in the stream's order: [p, p + bytes) may be used and holds nothing yet; [p, p + bytes)
+// may not be touched.
+void own(void* p, size_t bytes, cudaStream_t s = nullptr);
+void disown(void* p, size_t bytes, cudaStream_t s = nullptr);
 
 }  // namespace emulator

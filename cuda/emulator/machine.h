@@ -178,6 +178,11 @@ std::string name_of(const Thread& t);
 uint32_t shared_offset(const void* p, uint32_t bytes);       // fails unless p lies in the block's shared memory
 void enter(Block& b);                                 // shared offsets and their checks are b's from here on
 void begin_block(Block& b);
+const char* launch_name();
+void own_now(void* p, size_t bytes);                  // what streams do in their order
+void disown_now(void* p, size_t bytes);
+cudaError_t copy_now(void* to, const void* from, size_t bytes);
+void fill_now(void* p, int byte, size_t bytes);
 void check_read(uint64_t address, uint32_t bytes);
 void check_write(uint64_t address, uint32_t bytes);
 void check_global_read(const void* p, uint64_t bytes);       // by the copy engine: accessible and written

@@ -242,8 +242,25 @@ void set_busy(uint32_t offset, uint32_t bytes, int change) {
 
 // ---- allocations --------------------------------------------------------------------------------------------------------
 
-void own(void* p, size_t bytes) { std::memset(arena().state + (static_cast<uint8_t*>(p) - arena().base), kOwned, bytes); }
-void disown(void* p, size_t bytes) { std::memset(arena().state + (static_cast<uint8_t*>(p) - arena().base), kForeign, bytes); }
+void own_now(void* p, size_t bytes) { std::memset(arena().state + (static_cast<uint8_t*>(p) - arena().base), kOwned, bytes); }
+void disown_now(void* p, size_t bytes) { std::memset(arena().state + (static_cast<uint8_t*>(p) - arena().base), kForeign, bytes); }
+cudaError_t copy_now(void* to, const void* from, size_t bytes) {
+    Arena& a = arena();
+    const bool to_device = a.holds(uint64_t(to)), from_device = a.holds(uint64_t(from));
+    for (size_t i = 0; to_device && i < bytes; ++i)
+        if (a.state[static_cast<uint8_t*>(to) - a.base + ptrdiff_t(i)] == kForeign) return cudaErrorInvalidValue;
+    for (size_t i = 0; from_device && i < bytes; ++i)
+        if (a.state[static_cast<const uint8_t*>(from) - a.base + ptrdiff_t(i)] == kForeign) return cudaErrorInvalidValue;
+    std::memmove(to, from, bytes);
+    for (size_t i = 0; to_device && i < bytes; ++i)
+        a.state[static_cast<uint8_t*>(to) - a.base + ptrdiff_t(i)] = from_device ? a.state[static_cast<const uint8_t*>(from) - a.base + ptrdiff_t(i)] : kWritten;
+    return cudaSuccess;
+}
+void fill_now(void* p, int byte, size_t bytes) {
+    Arena& a = arena();
+    std::memset(p, byte, bytes);
+    std::memset(a.state + (static_cast<uint8_t*>(p) - a.base), kWritten, bytes);
+}
 
 }  // namespace emulator
 
@@ -260,7 +277,7 @@ cudaError_t cudaMalloc(void** p, size_t bytes) {
     }
     if (at + need > kArena) return cudaErrorMemoryAllocation;
     a.used[at] = need;
-    own(a.base + at, bytes);
+    own_now(a.base + at, bytes);
     *p = a.base + at;
     return cudaSuccess;
 }
@@ -269,29 +286,11 @@ cudaError_t cudaFree(void* p) {
     Arena& a = arena();
     const auto found = a.used.find(size_t(static_cast<uint8_t*>(p) - a.base));
     if (found == a.used.end()) return cudaErrorInvalidValue;
-    disown(p, found->second);
+    cudaDeviceSynchronize();                          // as CUDA does
+    disown_now(p, found->second);
     a.used.erase(found);
     return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
-    Arena& a = arena();
-    const bool to_device = a.holds(uint64_t(to)), from_device = a.holds(uint64_t(from));
-    for (size_t i = 0; to_device && i < bytes; ++i)
-        if (a.state[static_cast<uint8_t*>(to) - a.base + ptrdiff_t(i)] == kForeign) return cudaErrorInvalidValue;
-    for (size_t i = 0; from_device && i < bytes; ++i)
-        if (a.state[static_cast<const uint8_t*>(from) - a.base + ptrdiff_t(i)] == kForeign) return cudaErrorInvalidValue;
-    std::memmove(to, from, bytes);
-    for (size_t i = 0; to_device && i < bytes; ++i)
-        a.state[static_cast<uint8_t*>(to) - a.base + ptrdiff_t(i)] = from_device ? a.state[static_cast<const uint8_t*>(from) - a.base + ptrdiff_t(i)] : kWritten;
-    return cudaSuccess;
-}
-cudaError_t cudaMemsetAsync(void* p, int byte, size_t bytes, cudaStream_t) {
-    Arena& a = arena();
-    std::memset(p, byte, bytes);
-    std::memset(a.state + (static_cast<uint8_t*>(p) - a.base), kWritten, bytes);
-    return cudaSuccess;
-}
-
 // ---- what the compiler calls before every access ------------------------------------------------------------------------
 
 extern "C" {

@@ -265,6 +265,7 @@ const dim3& block_size() { return current->block->size; }
 const dim3& grid_size() { return current->block->grid; }
 void* dynamic_shared() { return shared_memory + kSharedBase; }
 void name_launch(const char* name) { kernel_name = name; }
+const char* launch_name() { return kernel_name; }
 
 void run(const cudaLaunchConfig_t& c, void (*f)(void*), void* a) {
     const unsigned threads = c.blockDim.x * c.blockDim.y * c.blockDim.z;

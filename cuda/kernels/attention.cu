@@ -211,8 +211,8 @@ template <class A> int shared_for(const AttentionShape& s) {
              properties().shared_bytes, "; use more and narrower heads");
     return int(bytes);
 }
-dim3 grid_of(int64_t rows, int64_t batch, int64_t heads) {
-    return dim3(unsigned(div_up(rows, kWarps) * batch * heads));
+Blocks grid_of(int64_t rows, int64_t batch, int64_t heads) {
+    return Blocks(div_up(rows, kWarps) * batch * heads);
 }
 void check_rows(const AttentionShape& s) {
     LC_CHECK(s.batch * s.heads * s.tq <= INT32_MAX && s.batch * s.kv_heads * s.tk <= INT32_MAX, ValueError, "scaled_dot_product_attention: batch ", s.batch, " of ", s.heads, " heads of ", s.tq, " queries and ",

@@ -316,7 +316,7 @@ template <class T, int n, int width, bool keys> void run_half(const Maps& maps, 
     p.items = int(items);
     p.group = attention_group(passing_rows, width, keys ? 1 : p.heads_per_key, heads);
     const int64_t blocks = items < properties().multiprocessors ? items : properties().multiprocessors;
-    launch("attention_backward", attention_hopper_backward_kernel<T, n, width, keys>, {dim3(unsigned(blocks)), dim3(kThreads), shared_bytes<S>}, maps, p);
+    launch("attention_backward", attention_hopper_backward_kernel<T, n, width, keys>, {Blocks(blocks), dim3(kThreads), shared_bytes<S>}, maps, p);
 }
 
 template <class T, int width> void run(const AttentionBackward<T>& a, float* delta) {
@@ -324,7 +324,7 @@ template <class T, int width> void run(const AttentionBackward<T>& a, float* del
     const HeadsView<T> q(a.q, s.batch, s.heads, s.tq, s.dim), k(a.k, s.batch, s.kv_heads, s.tk, s.dim), v(a.v, s.batch, s.kv_heads, s.tk, s.dim_v);
     const HeadsView<T> d_o(a.d_o, s.batch, s.heads, s.tq, s.dim_v), o(a.o, s.batch, s.heads, s.tq, s.dim_v);
     const int64_t queries = s.batch * s.heads * s.tq;
-    launch("attention_backward", attention_delta_kernel<T>, {dim3(unsigned(div_up(queries, 16))), dim3(256)}, o.matrix(), d_o.matrix(), s, delta);
+    launch("attention_backward", attention_delta_kernel<T>, {Blocks(div_up(queries, 16)), dim3(256)}, o.matrix(), d_o.matrix(), s, delta);
     const Problem p{int(s.heads), int(s.heads / s.kv_heads), int(s.tq), int(s.tk), 0, 0, 0, s.causal, float(s.scale * kAttentionLog2E), float(s.scale), a.lse, delta};
     constexpr int kKeys = passing_keys(width);
     const CUtensorMap dq = heads_out(a.dq, s.batch, s.heads, s.tq, s.dim), dk = heads_out(a.dk, s.batch, s.kv_heads, s.tk, s.dim), dv = heads_out(a.dv, s.batch, s.kv_heads, s.tk, s.dim_v);

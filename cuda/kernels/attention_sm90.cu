@@ -244,7 +244,7 @@ template <class T, int width> void run(const AttentionForward<T>& a) {
     const Problem p{int(s.heads), int(s.heads / s.kv_heads), int(s.tq), int(s.tk), int(row_tiles), int(items), attention_group(s.tk, width, s.heads / s.kv_heads, s.batch * s.heads),
                     s.causal, float(s.scale * kAttentionLog2E), a.lse};
     const int64_t blocks = items < properties().multiprocessors ? items : properties().multiprocessors;
-    launch("attention", attention_hopper_kernel<T, width>, {dim3(unsigned(blocks)), dim3(128 * (S::kConsumers + 1)), shared_bytes<S>}, q.map(S::kQueries), k.map(kKeys), v.map(kKeys), o, p);
+    launch("attention", attention_hopper_kernel<T, width>, {Blocks(blocks), dim3(128 * (S::kConsumers + 1)), shared_bytes<S>}, q.map(S::kQueries), k.map(kKeys), v.map(kKeys), o, p);
 }
 
 }  // namespace

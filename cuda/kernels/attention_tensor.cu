@@ -186,7 +186,7 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
 template <class T> void attention_tensor_forward(const AttentionForward<T>& a, const CudaAttentionPlan& p) {
     const AttentionShape& s = a.shape;
     const int64_t heads = s.batch * s.heads, z = div_up(heads, 65535);
-    const dim3 blocks(unsigned(div_up(s.tq, kQueries)), unsigned(div_up(heads, z)), unsigned(z));
+    const Blocks blocks(div_up(s.tq, kQueries), div_up(heads, z), z);
     if (p.width == 64) launch("attention", attention_tensor_kernel<T, 64>, {blocks, dim3(kThreads), shared_bytes<Shared<T, 64>>}, a);
     else launch("attention", attention_tensor_kernel<T, 128>, {blocks, dim3(kThreads), shared_bytes<Shared<T, 128>>}, a);
 }

@@ -196,9 +196,9 @@ template <class T> void attention_tensor_backward(const AttentionBackward<T>& a,
     const AttentionShape& s = a.shape;
     constexpr int bytes = shared_bytes<Shared<T, 64>>;
     if (s.batch * s.heads * s.tq > 0)
-        launch("attention_backward", attention_tensor_query_kernel<T, 64>, {dim3(unsigned(div_up(s.tq, kOwn) * s.batch * s.heads)), dim3(kThreads), bytes}, a, delta);
+        launch("attention_backward", attention_tensor_query_kernel<T, 64>, {Blocks(div_up(s.tq, kOwn) * s.batch * s.heads), dim3(kThreads), bytes}, a, delta);
     if (s.batch * s.kv_heads * s.tk > 0)
-        launch("attention_backward", attention_tensor_key_kernel<T, 64>, {dim3(unsigned(div_up(s.tk, kOwn) * s.batch * s.kv_heads)), dim3(kThreads), bytes}, a, delta);
+        launch("attention_backward", attention_tensor_key_kernel<T, 64>, {Blocks(div_up(s.tk, kOwn) * s.batch * s.kv_heads), dim3(kThreads), bytes}, a, delta);
 }
 
 template void attention_tensor_backward(const AttentionBackward<bfloat16>&, float*);

@@ -155,7 +155,7 @@ Layout layout(int64_t n, int64_t c, int64_t s) {
     const int64_t fill = div_up(528, c), few = div_up(n * s, 8 * kThreads);      // four blocks for each multiprocessor of the largest chips
     return {int(c), int(n * s), s, c, fill < few ? fill : few};
 }
-Grid channels_by_parts(const Layout& p) { return {dim3(unsigned(p.c), unsigned(p.parts)), dim3(kThreads), shared_bytes<GroupResults<double, kThreads>>}; }
+Grid channels_by_parts(const Layout& p) { return {Blocks(p.c, p.parts), dim3(kThreads), shared_bytes<GroupResults<double, kThreads>>}; }
 
 }  // namespace
 

@@ -60,11 +60,11 @@ template <class S> void copy_forward(const CopyForward<S>& a) {
     if (a.walk.numel == 0) return;
     if (a.to == dtype_of<S>) {
         if (a.walk.rank == 1 && a.walk.stride[0][0] == 1 && a.walk.stride[1][0] == 1)
-            return check(cudaMemcpyAsync(a.y, a.x, size_t(a.walk.numel) * sizeof(S), cudaMemcpyDeviceToDevice, stream_in_use()), "copy");
+            return copy_on_device(a.y, a.x, size_t(a.walk.numel) * sizeof(S));
         return map<S, S, 1>("copy", static_cast<S*>(a.y), {{a.x}}, a.walk, Move<S>{});
     }
     const bool dense = a.walk.rank == 1 && a.walk.stride[0][0] == 1 && a.walk.stride[1][0] == 1 && aligned(a.x, 4 * int(sizeof(S))) && aligned(a.y, 4 * int(item_size(a.to)));
-    launch("copy", convert_kernel<S>, {dim3(unsigned(div_up(a.walk.numel, dense ? 4 * kMapThreads : kMapThreads))), dim3(kMapThreads)}, a, dense);
+    launch("copy", convert_kernel<S>, {Blocks(div_up(a.walk.numel, dense ? 4 * kMapThreads : kMapThreads)), dim3(kMapThreads)}, a, dense);
 }
 
 template <class S> void fill_forward(const FillForward<S>& a) {

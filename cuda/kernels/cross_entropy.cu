@@ -208,7 +208,7 @@ template <class P, class T> void run(const char* name, const P& a, const CrossEn
     if (rows * p.n == 0) return;
     if (p.inner > 1) return launch(name, columns, thread_each(rows, kRowThreads), a);
     const RowPlan plan = row_plan(rows, p.n, int(sizeof(acc_t<T>)));
-    launch(name, plan.warps ? warps : blocks, {dim3(unsigned(plan.blocks)), dim3(kRowThreads), shared_bytes<GroupResults<acc_t<T>, kRowThreads>>}, a, packed);
+    launch(name, plan.warps ? warps : blocks, {Blocks(plan.blocks), dim3(kRowThreads), shared_bytes<GroupResults<acc_t<T>, kRowThreads>>}, a, packed);
 }
 
 }  // namespace
@@ -220,7 +220,7 @@ template <class T> void cross_entropy_backward(const CrossEntropyBackward<T>& a)
     run("cross_entropy_backward", a, a.problem, backward_rows<T, 32>, backward_rows<T, kRowThreads>, backward_columns<T>, rows_packed<T>(a.problem.n, a.problem.x, a.dx));
 }
 template <class T> void cross_entropy_total(const CrossEntropyTotal<T>& a) {
-    launch("cross_entropy", total_kernel<T>, {dim3(1), dim3(kRowThreads), shared_bytes<GroupResults<double, kRowThreads>>}, a);
+    launch("cross_entropy", total_kernel<T>, {Blocks(1), dim3(kRowThreads), shared_bytes<GroupResults<double, kRowThreads>>}, a);
 }
 
 #define LC_INSTANTIATE(T) \

@@ -28,7 +28,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void dropout_kernel(Dr
 
 template <class T> void dropout_forward(const DropoutForward<T>& a) {
     if (a.n == 0) return;
-    launch("dropout", dropout_kernel<T>, {dim3(unsigned(div_up(div_up(a.n, 64) * 16, kThreads))), dim3(kThreads)}, a);
+    launch("dropout", dropout_kernel<T>, {Blocks(div_up(div_up(a.n, 64) * 16, kThreads)), dim3(kThreads)}, a);
 }
 
 template void dropout_forward(const DropoutForward<float>&);

@@ -73,7 +73,7 @@ template <class T> void embedding_backward_unsorted(const EmbeddingBackwardUnsor
         at = radix_sort("embedding_backward", keys, order, a.count, bits_of(a.rows));
         launch("embedding_backward", bounds_kernel, grid, keys[at], a.count, begins, ends);
     }
-    launch("embedding_backward", rows_kernel<T>, {dim3(unsigned(a.rows)), dim3(kThreads)}, a, order[at], begins, ends);
+    launch("embedding_backward", rows_kernel<T>, {Blocks(a.rows), dim3(kThreads)}, a, order[at], begins, ends);
 }
 
 template void embedding_forward(const EmbeddingForward<uint8_t>&);

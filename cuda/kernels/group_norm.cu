@@ -105,14 +105,14 @@ template <class Args> Layout layout_of(const Args& a) {
 
 template <class T> void group_norm_forward(const GroupNormForward<T>& a) {
     if (a.n * a.c * a.s == 0) return;
-    launch("group_norm", forward_kernel<T>, {dim3(unsigned(a.n * a.groups)), dim3(kThreads), shared_bytes<GroupResults<double, kThreads>>}, layout_of(a), a);
+    launch("group_norm", forward_kernel<T>, {Blocks(a.n * a.groups), dim3(kThreads), shared_bytes<GroupResults<double, kThreads>>}, layout_of(a), a);
 }
 
 template <class T> void group_norm_backward(const GroupNormBackward<T>& a) {
     using A = acc_t<T>;
     const Scratch<A> parts(2 * a.n * a.c);
     const bool any = a.n * a.c * a.s > 0;
-    if (any) launch("group_norm_backward", backward_kernel<T>, {dim3(unsigned(a.n * a.groups)), dim3(kThreads), shared_bytes<GroupResults<A, kThreads>>}, layout_of(a), a, parts.data());
+    if (any) launch("group_norm_backward", backward_kernel<T>, {Blocks(a.n * a.groups), dim3(kThreads), shared_bytes<GroupResults<A, kThreads>>}, layout_of(a), a, parts.data());
     if (a.dw && a.c > 0) sum_parts(parts.data(), any ? a.n : 0, a.c, a.dw);
     if (a.db && a.c > 0) sum_parts(parts.data() + a.n * a.c, any ? a.n : 0, a.c, a.db);
 }

@@ -109,7 +109,7 @@ template <class T> void layer_norm_forward(const LayerNormForward<T>& a) {
     using A = acc_t<T>;
     const RowPlan plan = row_plan(a.rows, a.cols, int(sizeof(A)));
     const auto kernel = plan.warps ? forward_kernel<T, 32> : forward_kernel<T, kRowThreads>;
-    launch("layer_norm", kernel, {dim3(unsigned(plan.blocks)), dim3(kRowThreads), shared_bytes<GroupResults<A, kRowThreads>>}, a, rows_packed<T>(a.cols, a.x, a.w, a.b, a.y));
+    launch("layer_norm", kernel, {Blocks(plan.blocks), dim3(kRowThreads), shared_bytes<GroupResults<A, kRowThreads>>}, a, rows_packed<T>(a.cols, a.x, a.w, a.b, a.y));
 }
 
 template <class T> void layer_norm_backward(const LayerNormBackward<T>& a) {
@@ -120,7 +120,7 @@ template <class T> void layer_norm_backward(const LayerNormBackward<T>& a) {
     if (a.rows > 0) {
         const auto kernel = plan.warps ? backward_kernel<T, 32> : backward_kernel<T, kRowThreads>;
         const int64_t shared = shared_bytes<GroupResults<A, kRowThreads>> + (a.dw && plan.shared ? plan.sum_bytes : 0);
-        launch("layer_norm_backward", kernel, {dim3(unsigned(plan.parts)), dim3(kRowThreads), int(shared)}, a, a.dw ? parts.data() : nullptr, plan.shared,
+        launch("layer_norm_backward", kernel, {Blocks(plan.parts), dim3(kRowThreads), int(shared)}, a, a.dw ? parts.data() : nullptr, plan.shared,
                rows_packed<T>(a.cols, a.x, a.w, a.dy, a.dx));
     }
     if (!a.dw) return;

@@ -3,6 +3,7 @@
 // The scalar kernel: a block computes a tile of y, each thread rows x cols of it in registers, from slices of a and b
 // in shared memory. Bound by multiply-adds: 64 of them per 16 loads from shared memory.
 #include "cpp/ops/matmul.h"
+#include <algorithm>
 #include "cpp/core/exact.h"
 #include "cpp/core/log.h"
 #include "cpp/core/precision.h"
@@ -116,6 +117,15 @@ template <class T> __global__ __launch_bounds__(kThreads) void add_parts_kernel(
         if (col + e < f.n) finish(f, sum.x[e], col + e, row * f.y_row + col + e);
 }
 
+constexpr int64_t kOffsets = 480;                     // what 4096 bytes of arguments hold
+struct Offsets {
+    int64_t at[kOffsets];
+};
+__global__ __launch_bounds__(kThreads) void write_offsets_kernel(const __grid_constant__ Offsets from, int64_t n, int64_t* to) {
+    const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;
+    if (i < n) to[i] = from.at[i];
+}
+
 // ---- host ---------------------------------------------------------------------------------------------------------------
 
 bool aligned16(const void* p, int64_t stride, int bytes) { return reinterpret_cast<uintptr_t>(p) % 16 == 0 && stride * bytes % 16 == 0 && stride > 0; }
@@ -137,10 +147,15 @@ template <class T> CudaMatmulPlan plan_for(const MatmulForward<T>& f) {
     return cuda_matmul_plan(q);
 }
 
-// Offsets of batch entries as the kernels see them: in device memory.
+// Offsets of batch entries as the kernels see them: in device memory, by way of arguments, which nobody waits for.
 const int64_t* on_device(const int64_t* offsets, const Scratch<int64_t>& scratch, int64_t count) {
     if (!offsets) return nullptr;
-    check(cudaMemcpyAsync(scratch.data(), offsets, size_t(count) * sizeof(int64_t), cudaMemcpyHostToDevice, stream_in_use()), "matmul");
+    for (int64_t first = 0; first < count; first += kOffsets) {
+        Offsets part{};
+        const int64_t n = std::min(count - first, kOffsets);
+        std::copy_n(offsets + first, n, part.at);
+        launch("matmul", write_offsets_kernel, thread_each(n, kThreads), part, n, scratch.data() + first);
+    }
     return scratch.data();
 }
 
@@ -148,7 +163,7 @@ const int64_t* on_device(const int64_t* offsets, const Scratch<int64_t>& scratch
 
 template <class T> void matmul_scalar(const MatmulForward<T>& f, const CudaMatmulPlan& p) {
     constexpr int tile = sizeof(T) == 4 ? 128 : 64;
-    launch("matmul", scalar_kernel<T, tile>, {dim3(unsigned(p.tiles_m * p.tiles_n * f.batch)), dim3(kThreads), shared_bytes<Slices<T, tile>>}, f, p.tiles_m, p.tiles_n);
+    launch("matmul", scalar_kernel<T, tile>, {Blocks(p.tiles_m * p.tiles_n * f.batch), dim3(kThreads), shared_bytes<Slices<T, tile>>}, f, p.tiles_m, p.tiles_n);
 }
 
 template <class T> void matmul_forward(const MatmulForward<T>& args) {

@@ -221,7 +221,7 @@ template <class T, int cols> void run(const MatmulForward<T>& f, const CudaMatmu
     const int pair = p.cluster - 1;
     const Problem problem{int(f.m), int(f.n), int(f.k), int(p.tiles_m), int(p.tiles_n), int(p.parts), int(p.part_k), p.group >> pair, pair, parts, f.bias,
                           f.before != nullptr, curve_of(f.activation)};
-    launch("matmul", kernel, {dim3(unsigned(p.blocks)), dim3(kThreads), shared_bytes<Shared<T, cols>>, p.cluster}, a, b, y, before, problem);
+    launch("matmul", kernel, {Blocks(p.blocks), dim3(kThreads), shared_bytes<Shared<T, cols>>, p.cluster}, a, b, y, before, problem);
 }
 
 }  // namespace

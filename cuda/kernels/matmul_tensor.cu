@@ -179,7 +179,7 @@ template <class T> void matmul_tensor(const MatmulForward<T>& f, const CudaMatmu
     const auto kernel = a_across ? b_across ? tensor_kernel<T, true, true> : tensor_kernel<T, true, false>
         : b_across               ? tensor_kernel<T, false, true>
                                  : tensor_kernel<T, false, false>;
-    launch("matmul", kernel, {dim3(unsigned(p.tiles_m * p.tiles_n * f.batch * p.parts)), dim3(kThreads), shared_bytes<Ring<T>>}, f, oa, ob, Cut{int(p.tiles_m), int(p.tiles_n), p.part_k, parts});
+    launch("matmul", kernel, {Blocks(p.tiles_m * p.tiles_n * f.batch * p.parts), dim3(kThreads), shared_bytes<Ring<T>>}, f, oa, ob, Cut{int(p.tiles_m), int(p.tiles_n), p.part_k, parts});
 }
 
 template void matmul_tensor(const MatmulForward<float>&, const CudaMatmulPlan&, float*);

@@ -62,12 +62,12 @@ template <class T> __global__ __launch_bounds__(kThreads) void write_kernel(Nonz
 }  // namespace
 
 template <class T> void nonzero_count(const NonzeroCount<T>& a) {
-    if (a.n > 0) launch("nonzero", count_kernel<T>, {dim3(unsigned(div_up(a.n, kNonzeroBlock))), dim3(kThreads), shared_bytes<GroupResults<int, kThreads>>}, a);
+    if (a.n > 0) launch("nonzero", count_kernel<T>, {Blocks(div_up(a.n, kNonzeroBlock)), dim3(kThreads), shared_bytes<GroupResults<int, kThreads>>}, a);
 }
 template <class T> void nonzero_forward(const NonzeroForward<T>& a) {
     Sizes sizes{a.sizes->size(), {}};
     for (int k = 0; k < sizes.rank; ++k) sizes.of[k] = (*a.sizes)[k];
-    launch("nonzero", write_kernel<T>, {dim3(unsigned(div_up(a.n, kNonzeroBlock))), dim3(kThreads), shared_bytes<GroupResults<int, kThreads>>}, a, sizes);
+    launch("nonzero", write_kernel<T>, {Blocks(div_up(a.n, kNonzeroBlock)), dim3(kThreads), shared_bytes<GroupResults<int, kThreads>>}, a, sizes);
 }
 
 #define LC_INSTANTIATE(T) \

@@ -214,7 +214,7 @@ template <class T, class F> void batches(const OptimList<T>& list, F&& f) {
     flush();
 }
 template <class T, class F> void run(const char* name, const OptimList<T>& list, const F& step) {
-    batches(list, [&](const Batch<T>& b, int64_t blocks) { launch(name, step_kernel<T, F>, {dim3(unsigned(blocks)), dim3(kOptimThreads)}, b, step); });
+    batches(list, [&](const Batch<T>& b, int64_t blocks) { launch(name, step_kernel<T, F>, {Blocks(blocks), dim3(kOptimThreads)}, b, step); });
 }
 
 }  // namespace
@@ -231,11 +231,11 @@ template <class T> void norm_sum(const NormSum<T>& a) {
     constexpr int kShared = shared_bytes<GroupResults<double, kOptimThreads>>;
     batches(a.list, [&](const Batch<T>& b, int64_t blocks) {
         const Scratch<double> parts(blocks);
-        launch("total_norm", norm_kernel<T>, {dim3(unsigned(blocks)), dim3(kOptimThreads), kShared}, b, a.order, parts.data());
-        launch("total_norm", add_parts_kernel, {dim3(1), dim3(kOptimThreads), kShared}, parts.data(), blocks, a.order, a.sum);
+        launch("total_norm", norm_kernel<T>, {Blocks(blocks), dim3(kOptimThreads), kShared}, b, a.order, parts.data());
+        launch("total_norm", add_parts_kernel, {Blocks(1), dim3(kOptimThreads), kShared}, parts.data(), blocks, a.order, a.sum);
     });
 }
-template <class T> void norm_finish(const NormFinish<T>& a) { launch("total_norm", finish_kernel<T>, {dim3(1), dim3(1)}, a); }
+template <class T> void norm_finish(const NormFinish<T>& a) { launch("total_norm", finish_kernel<T>, {Blocks(1), dim3(1)}, a); }
 
 #define LC_INSTANTIATE(T) \
     template void sgd_step(const SgdStep<T>&); \

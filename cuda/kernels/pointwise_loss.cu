@@ -100,7 +100,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void backward_kernel(P
 template <class T> void pointwise_loss_forward(const PointwiseLossForward<T>& a) {
     if (a.n == 0) return;
     if (a.y) return launch("pointwise_loss", each_kernel<T>, thread_each(a.n, kThreads), a);
-    launch("pointwise_loss", sum_kernel<T>, {dim3(unsigned(div_up(a.n, kLossChunk))), dim3(kThreads), shared_bytes<GroupResults<T, kThreads>>}, a);
+    launch("pointwise_loss", sum_kernel<T>, {Blocks(div_up(a.n, kLossChunk)), dim3(kThreads), shared_bytes<GroupResults<T, kThreads>>}, a);
 }
 template <class T> void pointwise_loss_backward(const PointwiseLossBackward<T>& a) {
     if (a.n > 0) launch("pointwise_loss_backward", backward_kernel<T>, thread_each(a.n, kThreads), a);

@@ -69,12 +69,12 @@ template <class T> __global__ __launch_bounds__(kThreads) void unpack_kernel(Qua
 
 template <class T> void quantized_linear_forward(const QuantizedLinearForward<T>& a) {
     if (a.m * a.n == 0) return;
-    const Grid grid{dim3(unsigned(div_up(div_up(a.n, 4), kWarps)), unsigned(div_up(a.m, kRows))), dim3(kThreads)};
+    const Grid grid{Blocks(div_up(div_up(a.n, 4), kWarps), div_up(a.m, kRows)), dim3(kThreads)};
     launch("quantized_linear", a.bits == 8 ? multiply_kernel<8> : multiply_kernel<4>, grid, a);
 }
 template <class T> void quantized_unpack(const QuantizedUnpack<T>& a) {
     if (a.n * a.k == 0) return;
-    const Grid grid{dim3(unsigned(div_up(a.k, kThreads)), unsigned(div_up(a.n, 65535)), unsigned(a.n < 65535 ? a.n : 65535)), dim3(kThreads)};
+    const Grid grid{Blocks(div_up(a.k, kThreads), div_up(a.n, 65535), a.n < 65535 ? a.n : 65535), dim3(kThreads)};
     launch("dequantize_weight", unpack_kernel<T>, grid, a);
 }
 

@@ -97,9 +97,9 @@ inline int radix_sort(const char* name, uint32_t* const (&keys)[2], uint32_t* co
     constexpr int kShared = shared_bytes<radix::Counters>;
     int from = 0;
     for (int shift = 0; shift < bits; shift += 4, from = 1 - from) {
-        launch(name, radix::count_kernel, {dim3(unsigned(blocks)), dim3(kSortThreads), kShared}, keys[from], n, shift, counts.data());
-        launch(name, radix::scan_kernel, {dim3(1), dim3(32)}, counts.data(), blocks * kDigits);
-        launch(name, radix::scatter_kernel, {dim3(unsigned(blocks)), dim3(kSortThreads), kShared}, keys[from], values[from], n, shift, counts.data(), keys[1 - from], values[1 - from]);
+        launch(name, radix::count_kernel, {Blocks(blocks), dim3(kSortThreads), kShared}, keys[from], n, shift, counts.data());
+        launch(name, radix::scan_kernel, {Blocks(1), dim3(32)}, counts.data(), blocks * kDigits);
+        launch(name, radix::scatter_kernel, {Blocks(blocks), dim3(kSortThreads), kShared}, keys[from], values[from], n, shift, counts.data(), keys[1 - from], values[1 - from]);
     }
     return from;
 }

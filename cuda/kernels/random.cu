@@ -119,7 +119,7 @@ __global__ __launch_bounds__(kThreads) void integers_kernel(RandomIntegers<int64
     }
 }
 
-Grid grid_of(int64_t n) { return {dim3(unsigned(div_up(div_up(n, kGroup) * kLine, kThreads))), dim3(kThreads)}; }
+Grid grid_of(int64_t n) { return {Blocks(div_up(div_up(n, kGroup) * kLine, kThreads)), dim3(kThreads)}; }
 
 }  // namespace
 

@@ -174,11 +174,11 @@ template <class T> __global__ __launch_bounds__(kReduceThreads) void index_backw
 template <class T> void run_part(const Part<T>& p, ReducePlan::Schedule schedule) {
     constexpr int kRows = kReduceThreads / 32;
     switch (schedule) {
-        case ReducePlan::Schedule::warp_rows: return launch("reduce", warp_rows<T>, {dim3(unsigned(div_up(p.outer, kRows))), dim3(kReduceThreads)}, p);
+        case ReducePlan::Schedule::warp_rows: return launch("reduce", warp_rows<T>, {Blocks(div_up(p.outer, kRows)), dim3(kReduceThreads)}, p);
         case ReducePlan::Schedule::block_rows:
-            return launch("reduce", block_rows<T>, {dim3(unsigned(p.outer * p.parts)), dim3(kReduceThreads), shared_bytes<WarpResults<T>>}, p);
+            return launch("reduce", block_rows<T>, {Blocks(p.outer * p.parts), dim3(kReduceThreads), shared_bytes<WarpResults<T>>}, p);
         case ReducePlan::Schedule::columns:
-            return launch("reduce", columns<T>, {dim3(unsigned(p.outer * p.parts * div_up(p.inner, 32))), dim3(kReduceThreads), shared_bytes<ColumnResults<T>>}, p);
+            return launch("reduce", columns<T>, {Blocks(p.outer * p.parts * div_up(p.inner, 32)), dim3(kReduceThreads), shared_bytes<ColumnResults<T>>}, p);
     }
 }
 
@@ -206,7 +206,7 @@ template <class T> void reduce_forward(const ReduceForward<T>& a) {
     run_part<A>({combiner(a.op), a.outer, plan.parts, a.inner, 1, plan.parts, scratch.data(), nullptr, a.y}, again);
 }
 template <class T> void reduce_index_forward(const ReduceIndexForward<T>& a) {
-    launch("reduce_index", index_kernel<T>, {dim3(unsigned(div_up(a.outer * a.inner, kReduceThreads / 32))), dim3(kReduceThreads)}, a);
+    launch("reduce_index", index_kernel<T>, {Blocks(div_up(a.outer * a.inner, kReduceThreads / 32)), dim3(kReduceThreads)}, a);
 }
 template <class T> void reduce_index_backward(const ReduceIndexBackward<T>& a) {
     launch("reduce_index_backward", index_backward_kernel<T>, thread_each(a.outer * a.inner, kReduceThreads), a);

@@ -81,7 +81,7 @@ template <class T> void rms_norm_forward(const RmsNormForward<T>& a) {
     using A = acc_t<T>;
     const RowPlan plan = row_plan(a.rows, a.cols, int(sizeof(A)));
     const auto kernel = plan.warps ? forward_kernel<T, 32> : forward_kernel<T, kRowThreads>;
-    launch("rms_norm", kernel, {dim3(unsigned(plan.blocks)), dim3(kRowThreads), shared_bytes<GroupResults<A, kRowThreads>>}, a, rows_packed<T>(a.cols, a.x, a.w, a.y));
+    launch("rms_norm", kernel, {Blocks(plan.blocks), dim3(kRowThreads), shared_bytes<GroupResults<A, kRowThreads>>}, a, rows_packed<T>(a.cols, a.x, a.w, a.y));
 }
 
 template <class T> void rms_norm_backward(const RmsNormBackward<T>& a) {
@@ -92,7 +92,7 @@ template <class T> void rms_norm_backward(const RmsNormBackward<T>& a) {
     if (a.rows > 0) {
         const auto kernel = plan.warps ? backward_kernel<T, 32> : backward_kernel<T, kRowThreads>;
         const int64_t shared = shared_bytes<GroupResults<A, kRowThreads>> + (a.dw && plan.shared ? plan.sum_bytes : 0);
-        launch("rms_norm_backward", kernel, {dim3(unsigned(plan.parts)), dim3(kRowThreads), int(shared)}, a, a.dw ? parts.data() : nullptr, plan.shared,
+        launch("rms_norm_backward", kernel, {Blocks(plan.parts), dim3(kRowThreads), int(shared)}, a, a.dw ? parts.data() : nullptr, plan.shared,
                rows_packed<T>(a.cols, a.x, a.w, a.dy, a.dx));
     }
     if (a.dw) sum_parts(parts.data(), plan.parts, a.cols, a.dw);

@@ -110,7 +110,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void plain_backward_ke
 
 template <class Args> void run(const char* name, const Args& p, void (*lstm)(Args), void (*gru)(Args), void (*plain)(Args)) {
     if (p.batch * p.hidden == 0) return;
-    const Grid grid{dim3(unsigned(p.batch), unsigned(div_up(p.hidden, kThreads))), dim3(kThreads)};
+    const Grid grid{Blocks(p.batch, div_up(p.hidden, kThreads)), dim3(kThreads)};
     launch(name, p.mode == RnnMode::lstm ? lstm : p.mode == RnnMode::gru ? gru
                                                                          : plain,
            grid, p);

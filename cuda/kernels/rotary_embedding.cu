@@ -28,7 +28,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void turn_kernel(Rotar
 }
 
 template <class T> void turn(const char* name, const RotaryEmbeddingForward<T>& a, acc_t<T> sign) {
-    launch(name, turn_kernel<T>, {dim3(unsigned(div_up(a.batch * a.seq, kRows))), dim3(kThreads)}, a, sign);
+    launch(name, turn_kernel<T>, {Blocks(div_up(a.batch * a.seq, kRows)), dim3(kThreads)}, a, sign);
 }
 
 }  // namespace

@@ -113,7 +113,7 @@ template <class T> void run(const char* name, const T* x, T* y, const ScanShape&
     Grid grid = thread_each(s.lead * 32, kThreads);
     grid.shared_bytes = shared_bytes<GroupResults<A, kThreads>>;
     if (s.n <= kWarpLine) return launch(name, line_kernel<T, 32>, grid, x, y, s.lead, s.n, product, back);
-    grid.blocks = dim3(unsigned(s.lead));
+    grid.blocks = Blocks(s.lead);
     launch(name, line_kernel<T, kThreads>, grid, x, y, s.lead, s.n, product, back);
 }
 

@@ -87,8 +87,8 @@ constexpr int64_t kWarpRow = 1024;                    // longer rows get a block
 template <class P> void run(const char* name, const P& p, void (*warps)(P), void (*blocks)(P), void (*columns)(P), int shared) {
     if (p.outer * p.n * p.inner == 0) return;
     if (p.inner > 1) return launch(name, columns, thread_each(p.outer * p.inner, kThreads), p);
-    if (p.n <= kWarpRow) return launch(name, warps, {dim3(unsigned(div_up(p.outer, kThreads / 32))), dim3(kThreads), shared}, p);
-    launch(name, blocks, {dim3(unsigned(p.outer)), dim3(kThreads), shared}, p);
+    if (p.n <= kWarpRow) return launch(name, warps, {Blocks(div_up(p.outer, kThreads / 32)), dim3(kThreads), shared}, p);
+    launch(name, blocks, {Blocks(p.outer), dim3(kThreads), shared}, p);
 }
 
 }  // namespace

@@ -98,7 +98,7 @@ template <class Out, class In, int kIn, class F> void map(const char* name, Out*
         steps |= unsigned(step != 0) << k;
     }
     const int64_t per_block = dense ? kMapThreads * kPack : kMapThreads;
-    const Grid grid{dim3(unsigned(div_up(s.numel, per_block))), dim3(kMapThreads)};
+    const Grid grid{Blocks(div_up(s.numel, per_block)), dim3(kMapThreads)};
     if (dense) launch(name, map_dense<Out, In, kIn, F>, grid, y, in, s.numel, steps, f);
     else launch(name, map_strided<Out, In, kIn, F>, grid, y, in, s, f);
 }

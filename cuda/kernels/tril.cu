@@ -19,7 +19,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void tril_kernel(TrilF
 
 template <class T> void tril_forward(const TrilForward<T>& a) {
     if (a.matrices * a.rows * a.cols == 0) return;
-    launch("tril", tril_kernel<T>, {dim3(unsigned(div_up(a.matrices * a.rows, kRows))), dim3(kThreads)}, a);
+    launch("tril", tril_kernel<T>, {Blocks(div_up(a.matrices * a.rows, kRows)), dim3(kThreads)}, a);
 }
 
 template void tril_forward(const TrilForward<uint8_t>&);

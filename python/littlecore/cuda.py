@@ -42,6 +42,12 @@ def memory_stats(device: int = 0) -> dict[str, int]:
     return _core.cuda_memory_stats(device)
 
 
+def launches() -> dict[str, int]:
+    """What this thread has asked of devices so far. ``launches``: kernels, copies and fills, one by one. ``graphs``:
+    stretches of a captured step, launched as one. ``waits``: copies and synchronizations that the host waits for."""
+    return _core.cuda_launches()
+
+
 def reset_peak(device: int = 0) -> None:
     """Starts a new measurement of ``peak_bytes``."""
     _core.cuda_reset_peak(device)
@@ -55,7 +61,8 @@ def empty_cache(device: int = 0) -> None:
 class Stream:
     """A queue of work: what is in one stream runs in order. ``with stream:`` makes it the current one of this thread.
 
-    Memory belongs to the stream it was allocated on: keep a tensor alive while another stream still uses it.
+    Memory belongs to the stream it was allocated on, whose later work may have it once a tensor is gone. Where another
+    stream used the tensor, ``tensor.record_stream(stream)`` makes that work wait.
     """
 
     def __init__(self, device: int = 0, *, handle: int | None = None) -> None:

@@ -220,7 +220,7 @@ void run_product(Bug bug) {
     cuda::copy(a.data, kGpu, host, {}, sizeof(bfloat16) * 64 * 64);
     cuda::copy(b.data, kGpu, host, {}, sizeof host);
     const auto map = [](const bfloat16* x, int rows) { return encode({x, DType::bfloat16, 64, rows, 64, 64, rows}); };
-    launch("product", product, {dim3(1), dim3(128), shared_bytes<Tiles>}, map(a.data, 64), map(b.data, 128), map(y.data, 64), bug);
+    launch("product", product, {Blocks(1), dim3(128), shared_bytes<Tiles>}, map(a.data, 64), map(b.data, 128), map(y.data, 64), bug);
     cuda::copy(out, {}, y.data, kGpu, sizeof out);
     for (int i = 0; i < 64; ++i)
         for (int j = 0; j < 64; ++j) {
@@ -232,7 +232,7 @@ void run_product(Bug bug) {
 
 void run_cluster(ClusterBug bug) {
     Array<bfloat16> x(2 * 64 * 64), y(4 * 64 * 64);
-    launch("cluster", both_halves, {dim3(2), dim3(64), shared_bytes<Shared2>, 2}, encode({x.data, DType::bfloat16, 64, 128, 64, 64, 64}), y.data, bug);
+    launch("cluster", both_halves, {Blocks(2), dim3(64), shared_bytes<Shared2>, 2}, encode({x.data, DType::bfloat16, 64, 128, 64, 64, 64}), y.data, bug);
 }
 
 void run_pixels(PixelBug bug) {
@@ -252,9 +252,20 @@ void run_pixels(PixelBug bug) {
         }
 }
 
-template <class... P, class... A> void simple(void (*kernel)(P...), int blocks, A... a) { launch("planted", kernel, {dim3(unsigned(blocks)), dim3(64), shared_bytes<Row>}, a...); }
+template <class... P, class... A> void simple(void (*kernel)(P...), int64_t blocks, A... a) { launch("planted", kernel, {Blocks(blocks), dim3(64), shared_bytes<Row>}, a...); }
+
+// On a stream that runs late: the error comes when somebody waits, with LITTLECORE_SYNC=1 at the launch.
+void late_error() {
+    Array<float> x(64), y(64);
+    set_current_stream(kGpu, make_stream(kGpu));
+    simple(past_the_end, 1, (const float*)x.data, y.data, 64);
+    std::puts("launched");
+    synchronize(kGpu);
+}
 
 const std::map<std::string, std::function<void()>> kCases = {
+    {"late_error", late_error},
+    {"huge_grid", [] { Array<float> x(64), y(64); simple(reverse, int64_t(1) << 32 | 1, (const float*)x.data, y.data, 64, true); }},
     {"sound_reverse", [] { Array<float> x(64), y(64); simple(reverse, 1, (const float*)x.data, y.data, 64, true); }},
     {"no_barrier", [] { Array<float> x(64), y(64); simple(reverse, 1, (const float*)x.data, y.data, 64, false); }},
     {"late_write", [] { Array<float> x(64), y(64); simple(late_write, 1, (const float*)x.data, y.data); }},

@@ -1,4 +1,4 @@
-"""capture on a device: replays give the bits of eager steps, run no Python, and leave other memory alone."""
+"""capture on a device: a replay is one launch of a graph, gives the bits of eager steps, leaves other memory alone."""
 
 from __future__ import annotations
 
@@ -73,6 +73,110 @@ def test_training_has_the_bits_of_eager(name, dtype):
     assert (eager[2], captured[2]) == (STEPS, 2), "the first call runs, the second records, the others replay"
 
 
+def test_a_step_is_one_launch():
+    """Forward with dropout, backward, clipping and AdamW; the rate falls from step to step."""
+    model = mlp().cuda()
+    optimizer = optim.AdamW(model.parameters(), lr=0.05)
+
+    @lc.capture
+    def step(x: lc.Tensor, t: lc.Tensor) -> lc.Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), t)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+        return loss
+
+    x, t = lc.ones(4, 6, device="cuda"), lc.tensor([0, 1, 2, 0]).cuda()
+    work = []
+    for i in range(6):
+        optimizer.param_groups[0]["lr"] = 0.05 * 0.5**i
+        before = lc.cuda.launches()
+        step(x, t)
+        work.append([lc.cuda.launches()[name] - before[name] for name in ("launches", "graphs", "waits")])
+    assert work[0][0] > 20 and work[0][1:] == [0, 0]
+    assert work[2:] == [[2, 1, 0]] * 4, "two copies of arguments and the graph"
+
+
+def test_the_host_may_wait_between_graphs():
+    @lc.capture
+    def step(x: lc.Tensor) -> lc.Tensor:
+        y = (x.cuda() * 2 + 1).relu()
+        z = y.cpu() + 1
+        return (z.cuda() * y).exp().log()
+
+    for i in range(4):
+        before = lc.cuda.launches()
+        y = step(lc.full((5,), float(i)))
+        after = lc.cuda.launches()
+        np.testing.assert_allclose(y.tolist(), [(2 * i + 1) * (2 * i + 2)] * 5, rtol=1e-5)
+    assert after["launches"] == before["launches"] and after["graphs"] - before["graphs"] == 2
+
+
+def test_what_a_step_launches_may_change():
+    """The optimizer's part grows, and makes state, when a parameter gets its first gradient; the rate is seen."""
+
+    def train(wrap: Callable) -> list:
+        a, b = (lc.ones(300, device="cuda").requires_grad_() for _ in range(2))
+        x = lc.linspace(-1, 1, 300).cuda()
+        optimizer = optim.AdamW([a, b], lr=0.5)
+
+        def step() -> lc.Tensor:
+            norm = nn.utils.clip_grad_norm_([a], 0.1)
+            optimizer.step()
+            return (x * a).sum() + norm
+
+        call, out = wrap(step), []
+        a.grad = x.clone()
+        for i in range(8):
+            if i == 4:
+                b.grad = x.clone()
+                optimizer.param_groups[0]["lr"] = 0.25
+            out.append(call().item())
+        return [*out, a.tolist(), b.tolist()]
+
+    assert train(lc.capture) == train(lambda step: step)
+
+
+def test_memory_is_reused_within_a_step_and_given_back():
+    lc.cuda.empty_cache()
+
+    def step(x: lc.Tensor) -> lc.Tensor:
+        for _ in range(20):
+            x = (x * 1.5).relu()
+        return x
+
+    captured, x = lc.capture(step), lc.ones(100_000, device="cuda")
+    before = lc.cuda.memory_stats()["reserved_bytes"]
+    with lc.no_grad():
+        for _ in range(4):
+            y = captured(x)
+    held = lc.cuda.memory_stats()["reserved_bytes"] - before
+    assert y.tolist() == step(x).tolist()
+    assert held < 10 * 400_000, "of 40 tensors no more than a few are alive at a time"
+    lc.cuda.empty_cache()
+    assert captured(x).tolist() == y.tolist(), "a plan's memory is not given back under it"
+    del y
+    captured.reset()
+    lc.cuda.empty_cache()
+    assert lc.cuda.memory_stats()["reserved_bytes"] <= before
+
+
+def test_on_another_stream():
+    double = lc.capture(lambda x: (x * 2 + 1).relu())
+    x = lc.ones(64, device="cuda")
+    for _ in range(3):
+        double(x)
+    side = lc.cuda.Stream()
+    side.wait_stream(lc.cuda.current_stream())
+    with side:
+        for i in range(3):
+            x = lc.full((64,), float(i), device="cuda")
+            y = double(x)
+            side.synchronize()
+            assert y.tolist() == [2.0 * i + 1] * 64
+
+
 def test_inference_allocates_nothing_from_the_driver_and_follows_the_weights():
     model = mlp().cuda().eval()
 
@@ -84,6 +188,7 @@ def test_inference_allocates_nothing_from_the_driver_and_follows_the_weights():
     x = lc.ones(4, 6, device="cuda")
     for _ in range(3):
         forward(x)
+        F.softmax(model(x), 1)
     before = lc.cuda.memory_stats()["system_allocations"]
     for _ in range(4):
         with lc.no_grad():

@@ -43,6 +43,8 @@ FOUND = {
     "first_outside": "the first pixel, at 2, is outside of the corners",
     "long_offset": "an offset of 256",
     "pixels_as_a_box": "the tensor map is of pixels",
+    "late_error": "an allocation ends",
+    "huge_grid": "planted: 4294967297 x 1 x 1 blocks of work; a launch on CUDA takes 2147483647",
 }
 
 
@@ -53,6 +55,15 @@ def test_planted(name: str):
     run = subprocess.run([str(PROGRAM), name], capture_output=True, text=True, timeout=60)
     assert FOUND[name] in run.stdout, run.stdout + run.stderr
     assert run.returncode == (0 if name.startswith("sound") else 1)
+
+
+@pytest.mark.parametrize("sync", ["0", "1"])
+def test_an_error_is_told_at_its_launch_if_asked_for(sync: str):
+    if not PROGRAM.exists():
+        pytest.skip(f"no {PROGRAM}: build with LITTLECORE_CUDA=emulated")
+    environment = {**os.environ, "LITTLECORE_SYNC": sync}
+    run = subprocess.run([str(PROGRAM), "late_error"], capture_output=True, text=True, timeout=60, env=environment)
+    assert ("launched" in run.stdout) == (sync == "0") and run.returncode == 1
 
 
 def test_every_case_is_asked_for():

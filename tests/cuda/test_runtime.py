@@ -98,6 +98,49 @@ def test_streams_and_events():
     stream.synchronize()
 
 
+def used_late(record: bool, stream_ends: bool = False) -> list[float]:
+    """What a side stream, which may run late, made of a tensor that went away, its memory to another one."""
+    side = lc.cuda.Stream()
+    x = lc.full((1000,), 2.0, device="cuda")
+    side.wait_stream(lc.cuda.current_stream())
+    with side:
+        y = x * 3
+    if record:
+        x.record_stream(side)
+    if stream_ends:
+        del side
+    del x
+    other = lc.full((1000,), 7.0, device="cuda")
+    lc.cuda.synchronize()
+    assert other.tolist() == [7.0] * 1000
+    return y.tolist()
+
+
+def test_memory_that_another_stream_uses_waits_for_it():
+    assert used_late(record=True) == [6.0] * 1000
+    assert used_late(record=True, stream_ends=True) == [6.0] * 1000
+    with pytest.raises(ValueError, match="record_stream: the tensor is on cpu"):
+        lc.ones(3).record_stream(lc.cuda.current_stream())
+
+
+def test_without_a_record_the_memory_is_somebody_elses_by_then():
+    if "emulated" in lc.cuda.get_device_name():  # which runs the side stream as late as it may
+        assert used_late(record=False) == [21.0] * 1000
+
+
+def test_memory_of_a_stream_that_ended_is_used_again():
+    stream = lc.cuda.Stream()
+    with stream:
+        x = lc.full((50_000,), 2.0, device="cuda")
+        y = x * 3
+        del x
+    del stream
+    before = lc.cuda.memory_stats()["system_allocations"]
+    other = lc.full((50_000,), 1.0, device="cuda")
+    assert lc.cuda.memory_stats()["system_allocations"] == before
+    assert y.sum().item() == 300_000 and other.sum().item() == 50_000
+
+
 def test_dlpack_on_the_device():
     x = lc.arange(6, dtype=lc.float32, device="cuda").reshape(2, 3)
     assert x.__dlpack_device__() == (2, 0)

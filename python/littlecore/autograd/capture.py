@@ -38,9 +38,10 @@ def capture(step: Callable[..., Any]) -> _core.Captured:
     - RuntimeError at the recording: values read on the host (`item()`, `if loss > 2`, indices in tensors), results
       whose shape depends on values (`nonzero`, masks), a tensor of the step kept beyond it.
 
-    On CUDA a replay launches the same kernels one after the other on the current stream; all tensors of the step have
-    memory of their own until `step.reset()`, where on the CPU one takes the place of another. An optimizer is stepped,
-    and random numbers are drawn, with the values of that time.
+    On CUDA a replay is one launch of a CUDA graph on the current stream (`lc.cuda.launches()` counts them), with what
+    changes from step to step (the optimizer's rate and count, the keys of random numbers) set in it before. Where the
+    host has to wait within the step, for a tensor that moves from or to the CPU, there is a graph before and one
+    behind. `LITTLECORE_SYNC=1` launches one by one.
 
     `step.reset()` gives the plans' memory back; `step.recorded` counts the recordings.
     """
