@@ -1,9 +1,73 @@
 // The tape as Python sees it. The public names live in littlecore.autograd.
 #include <pybind11/functional.h>
+#include <vector>
 #include "cpp/autograd/autocast.h"
 #include "cpp/bindings/bind.h"
 
 namespace lc::python {
+namespace {
+
+// GradMode: what `with no_grad():` enters and leaves, in C because a forward of a small network takes no longer than that did in
+// Python. Subclasses have `mode`. One object may be entered more than once.
+struct PyGradMode {
+    PyObject ob_base;
+    std::vector<char> before;
+};
+PyGradMode* grad_mode(PyObject* self) { return reinterpret_cast<PyGradMode*>(self); }
+
+PyObject* grad_mode_new(PyTypeObject* type, PyObject* args, PyObject*) {
+    PyObject* self = type->tp_alloc(type, 0);
+    if (!self) return nullptr;
+    new (&grad_mode(self)->before) std::vector<char>;
+    if (PyTuple_GET_SIZE(args) != 1 || !PyCallable_Check(PyTuple_GET_ITEM(args, 0))) return self;
+    PyObject* decorated = PyObject_CallOneArg(self, PyTuple_GET_ITEM(args, 0));
+    Py_DECREF(self);
+    return decorated;
+}
+
+void grad_mode_dealloc(PyObject* self) {
+    PyTypeObject* type = Py_TYPE(self);
+    grad_mode(self)->before.~vector();
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+PyObject* grad_mode_enter(PyObject* self, PyObject*) {
+    static PyObject* const name = PyUnicode_InternFromString("mode");
+    PyObject* mode = PyObject_GetAttr(self, name);
+    const int on = mode ? PyObject_IsTrue(mode) : -1;
+    Py_XDECREF(mode);
+    if (on < 0) return nullptr;
+    grad_mode(self)->before.push_back(grad_enabled());
+    set_grad_enabled(on);
+    Py_RETURN_NONE;
+}
+
+PyObject* grad_mode_exit(PyObject* self, PyObject* const*, Py_ssize_t) {
+    auto& before = grad_mode(self)->before;
+    if (before.empty()) {
+        PyErr_SetString(PyExc_RuntimeError, "grad mode: left without having been entered");
+        return nullptr;
+    }
+    set_grad_enabled(before.back());
+    before.pop_back();
+    Py_RETURN_NONE;
+}
+
+PyObject* grad_mode_type() {
+    static PyMethodDef methods[] = {{"__enter__", grad_mode_enter, METH_NOARGS, "__enter__() -> None"},
+                                    {"__exit__", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(grad_mode_exit)), METH_FASTCALL, "__exit__(*exception) -> None"},
+                                    {}};
+    static PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("Sets the mode for a `with` block; see littlecore.no_grad.")},
+                                  {Py_tp_new, reinterpret_cast<void*>(grad_mode_new)},
+                                  {Py_tp_dealloc, reinterpret_cast<void*>(grad_mode_dealloc)},
+                                  {Py_tp_methods, methods},
+                                  {0, nullptr}};
+    static PyType_Spec spec{"littlecore._core.GradMode", sizeof(PyGradMode), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+    return PyType_FromSpec(&spec);
+}
+
+}  // namespace
 
 void bind_autograd(Module& m) {
     py::class_<Node, Ref<Node>>(m.module, "Node", "A step of the tape: made by an op, run by backward().")
@@ -19,6 +83,7 @@ void bind_autograd(Module& m) {
         .def(py::init<const Tensor&>())
         .def("get", [](const Saved& s) { return s(); });
 
+    m.module.attr("GradMode") = py::reinterpret_steal<py::object>(grad_mode_type());
     m.function("grad_enabled", &grad_enabled, "True if operations are recorded.");
     m.function("set_grad_enabled", [](bool on) {
         const bool before = grad_enabled();

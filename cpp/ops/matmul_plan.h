@@ -74,6 +74,11 @@ constexpr int64_t even_part(int64_t n, int64_t most, int64_t unit) {
     const int64_t parts = div_up(n, most);
     return parts <= 1 ? div_up(n, unit) * unit : div_up(div_up(n, parts), unit) * unit;
 }
+// The same, of a multiple of four parts if there are several, so that two threads, or four, finish together.
+constexpr int64_t shared_part(int64_t n, int64_t most, int64_t unit) {
+    const int64_t parts = div_up(n, most);
+    return even_part(n, parts <= 1 ? most : div_up(n, div_up(parts, 4) * 4), unit);
+}
 constexpr int64_t at_least(int64_t x, int64_t least) { return x < least ? least : x; }
 constexpr int64_t at_most(int64_t x, int64_t most) { return x > most ? most : x; }
 }  // namespace detail
@@ -117,7 +122,7 @@ constexpr MatmulPlan matmul_plan(const MatmulShape& s, TileSize tile) {
         if (item_us >= 25) {
             const int64_t least = p.pack_a && s.b_packed_rows ? at_least(64, p.panel_cols) : p.panel_cols;   // b is read in runs of 256 bytes
             if (s.m > 2 * s.n) p.rows = even_part(s.m, at_least(int64_t(double(s.m) * 50 / item_us), 8 * tile.rows), tile.rows);
-            else p.cols = even_part(s.n, at_least(at_most(int64_t(double(s.n) * 50 / item_us), 256), least), p.panel_cols);
+            else p.cols = at_least(shared_part(s.n, at_least(at_most(int64_t(double(s.n) * 50 / item_us), 256), least), p.turned ? tile.cols / 2 : p.panel_cols), least);
         }
         return p;
     }

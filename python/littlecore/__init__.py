@@ -53,7 +53,8 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"littlecore.{name}")
     if name in _FROM_AUTOGRAD:
-        return getattr(importlib.import_module("littlecore.autograd"), name)
+        # kept, for a forward of a small network takes no longer than a few of these look-ups
+        return globals().setdefault(name, getattr(importlib.import_module("littlecore.autograd"), name))
     if name == "autocast":
         return getattr(importlib.import_module("littlecore.amp"), name)
     raise AttributeError(f"module 'littlecore' has no attribute {name!r}")

@@ -12,19 +12,10 @@ from .. import _core
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _GradMode:
+class _GradMode(_core.GradMode):
     """Sets the mode for a `with` block, or for every call of a decorated function or generator."""
 
     mode = False
-
-    def __init__(self) -> None:
-        self.previous: list[bool] = []  # one object may be entered more than once
-
-    def __enter__(self) -> None:
-        self.previous.append(_core.set_grad_enabled(self.mode))
-
-    def __exit__(self, *_: object) -> None:
-        _core.set_grad_enabled(self.previous.pop())
 
     def __call__(self, function: F) -> F:
         mode = self.mode
@@ -67,14 +58,6 @@ def _generator(function: Any, mode: bool) -> Any:
 class no_grad(_GradMode):
     """Nothing is recorded: `with no_grad():` or `@no_grad()` (or plainly `@no_grad`)."""
 
-    mode = False
-
-    def __new__(cls, function: Any = None) -> Any:
-        self = object.__new__(cls)
-        if function is not None:
-            return self(function)
-        return self
-
 
 class enable_grad(_GradMode):
     """Operations are recorded, even inside `no_grad`."""
@@ -86,7 +69,6 @@ class inference_mode(_GradMode):
     """As no_grad when mode is True; there is nothing further to save."""
 
     def __init__(self, mode: bool = True) -> None:
-        super().__init__()
         self.mode = not mode
 
 
@@ -94,13 +76,12 @@ class set_grad_enabled(_GradMode):
     """Sets the mode at once; as a context manager it puts the previous one back at the end."""
 
     def __init__(self, mode: bool) -> None:
-        super().__init__()
         self.mode = bool(mode)
         self.before = _core.set_grad_enabled(self.mode)
 
     def __enter__(self) -> None:
-        self.previous.append(self.before)
-        _core.set_grad_enabled(self.mode)
+        _core.set_grad_enabled(self.before)  # what __exit__ puts back
+        super().__enter__()
 
     def __call__(self, function: F) -> F:
         _core.set_grad_enabled(self.before)
