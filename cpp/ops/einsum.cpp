@@ -175,6 +175,14 @@ Term contracted(Term a, Term b, const LabelSet& keep) {
         return all;
     };
     const int64_t n = size_of(a, batch), k = size_of(a, inner);
+    const DType dtype = a.x.dtype();
+    if (rows.empty() && cols.empty() && n > 1 && k <= 4096 && (dtype == DType::float32 || dtype == DType::float64) && b.x.dtype() == dtype) {
+        const Labels all = joined(batch, inner, {});  // many short dot products: a matmul of each costs 200 ns
+        Dims last;
+        for (size_t i = batch.size(); i < all.size(); ++i) last.push_back(int64_t(i));
+        y.x = sum(mul(arranged(a, all), arranged(b, all)), last);
+        return y;
+    }
     const Tensor left = reshape(arranged(a, joined(batch, rows, inner)), {n, size_of(a, rows), k});
     const Tensor right = reshape(arranged(b, joined(batch, inner, cols)), {n, k, size_of(b, cols)});
     Dims sizes;
