@@ -80,6 +80,7 @@ def test_suppression_keeps_the_likeliest_of_those_that_overlap():
         if all(overlap(found[k].astype(float), found[j].astype(float)) <= 0.3 for j in kept):
             kept.append(k)
     assert models.nms(lc.from_numpy(found), lc.from_numpy(scores), 0.3).tolist() == kept
+    assert models.nms(lc.from_numpy(found), lc.from_numpy(scores), 0.3, 3).tolist() == kept[:3]
     assert 1 < len(kept) < 40
     assert models.nms(lc.zeros(0, 4), lc.zeros(0), 0.5).tolist() == []
 

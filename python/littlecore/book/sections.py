@@ -56,7 +56,7 @@ SECTIONS = (
     Section("4.10", "Positional encoding", ("positional_encoding",)),
     Section("5.1", "Multi-layer perceptrons", ("multi_layer_perceptrons",)),
     Section("5.2", "Convolutional networks", ("convolutional_networks",)),
-    Section("5.3", "Attention models", ("transformer", "gpt", "vision_transformer")),
+    Section("5.3", "Attention models", ("transformer", "gpt", "algorithmic_tasks", "vision_transformer")),
     Section("6.1", "Image denoising", ("image_denoising",)),
     Section("6.2", "Image classification", ("image_classification",)),
     Section("6.3", "Object detection", ("object_detection",)),

@@ -122,7 +122,7 @@ def expr(assignments: int = 3, variables: int = 5, most: int = 99) -> Algorithmi
             parts.append(column(end))
         for step in range(assignments):
             parts += [10 + order[:, step], column(colon), *digits_of(values[:, step], len(str(most))).T]
-        return np.stack(parts, 1), (values <= most).all(1)
+        return np.stack(parts, 1), np.asarray((values <= most).all(1))
 
     def draw(random: Random, count: int) -> tuple[Array, Array]:
         found: list[Array] = []

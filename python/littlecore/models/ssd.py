@@ -103,7 +103,7 @@ class SSD(nn.Module):
             place, label = (p >= least).nonzero().unbind(1)
             chance = p[place, label]
             shift = 10_000.0 * label.float().unsqueeze(-1)  # boxes of different classes lie far apart
-            kept = nms(b[place] + shift, chance, overlap)[:most]
+            kept = nms(b[place] + shift, chance, overlap, most)
             results.append((b[place][kept], label[kept], chance[kept]))
         return results
 
@@ -146,18 +146,18 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
     return both / _core.clamp(areas - both, min=1e-9)
 
 
-def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, most: int | None = None) -> Tensor:
     """Non-maximum suppression: indices of the boxes that no kept box of a higher score overlaps too much, best first.
 
-    [K, 4], [K] -> int64 [kept]
+    [K, 4], [K] -> int64 [kept], `most` of them at most
     """
-    order = scores.argsort(descending=True)
-    close = (iou(boxes[order], boxes[order]) > iou_threshold).cpu().numpy()
-    kept: list[int] = []
-    for k in range(len(order)):
-        if not close[k, kept].any():
-            kept.append(k)
-    return order[_core.tensor(kept, dtype=_core.int64)]
+    rest = scores.argsort(descending=True)
+    kept = [rest[:0]]
+    while len(rest) and (most is None or len(kept) <= most):
+        best, rest = rest[:1], rest[1:]
+        kept.append(best)
+        rest = rest[_core.logical_not(iou(boxes[best], boxes[rest])[0] > iou_threshold)]
+    return _core.cat(kept)
 
 
 def ssd(**options: Any) -> SSD:
