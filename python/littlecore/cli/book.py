@@ -48,7 +48,7 @@ def run_list(options: argparse.Namespace) -> int:
         table.add_column(heading)
     for section in SECTIONS:
         table.add_row(section.number, section.title, ", ".join(section.programs) or "-")
-    Console(highlight=False, markup=False).print(table)
+    Console(highlight=False, markup=False, width=100).print(table)  # the longest row, on a narrow screen, too
     return 0
 
 
