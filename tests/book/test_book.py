@@ -15,8 +15,8 @@ import folders
 import pytest
 from rich.console import Console
 
-from littlecore import cli, data, nn
-from littlecore.book import notion_of_layer, sections, speech_recognition
+from littlecore import cli, data
+from littlecore.book import sections, speech_recognition
 from littlecore.book.demo import Demo, gate, run_program, shown
 from littlecore.data.scenes import SHAPES
 
@@ -97,29 +97,6 @@ def test_the_same_bits_in_every_run(name: str, figure: str, tmp_path: Path):
         run_program(name, tmp_path / run)
     for file in ("metrics.json", f"{figure}.png", f"{figure}.svg"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
-
-
-def test_a_diagram():
-    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(64, 4, 256, batch_first=True), 6)
-    lines = notion_of_layer.text(notion_of_layer.diagram(model, (1, 16, 64)))
-    assert [" ".join(line.split()) for line in lines] == [
-        "TransformerEncoderLayer * x6 16 x 64 299,904",
-        "MultiheadAttention * 16 x 64 16,640",
-        "Dropout 16 x 64",
-        "LayerNorm * 16 x 64 128",
-        "Linear * 16 x 256 16,640",
-        "Dropout 16 x 256",
-        "Linear * 16 x 64 16,448",
-        "Dropout 16 x 64",
-        "LayerNorm * 16 x 64 128",
-    ]
-    boxes = notion_of_layer.diagram(notion_of_layer.lenet(), (1, 1, 28, 28))
-    lines = [" ".join(line.split()) for line in notion_of_layer.text(boxes)]
-    assert lines[:6] == [
-        "Conv2d * 32 x 24 x 24 832", "MaxPool2d 32 x 8 x 8", "ReLU 32 x 8 x 8",
-        "Conv2d * 64 x 4 x 4 51,264", "MaxPool2d 64 x 2 x 2", "ReLU 64 x 2 x 2",
-    ]  # fmt: skip
-    assert lines[6:] == ["Flatten 256", "Linear * 200 51,400", "ReLU 200", "Linear * 10 2,010"]
 
 
 def test_every_program_stands_in_the_table_of_contents():

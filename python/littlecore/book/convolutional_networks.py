@@ -16,9 +16,10 @@ import numpy as np
 import littlecore as lc
 from littlecore import Tensor, data, models, nn
 from littlecore.nn import functional as F
+from littlecore.nn.draw import by_shape
 
 from .demo import BLUE, GREEN, GREY, RED, Demo
-from .diagrams import STEP, Column, Part, Repeated, by_shape, draw_column, finish, height, parameters
+from .diagrams import STEP, Column, Part, Repeated, draw_column, finish, height, parameters
 from .fit import fit
 from .training_protocols import flat
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from littlecore import nn
+from littlecore.nn.draw import by_shape
 
 from .demo import BLACK, BLUE, GREY
 
@@ -38,10 +39,6 @@ class Repeated:
 
 
 Column = Sequence["Part | Repeated"]
-
-
-def by_shape(*shape: int) -> str:
-    return " x ".join(map(str, shape))
 
 
 def layer(name: str, module: nn.Module, *shape: int, shared: bool = False) -> Part:

@@ -12,9 +12,10 @@ import numpy as np
 import littlecore as lc
 from littlecore import Tensor, data, models
 from littlecore.nn import functional as F
+from littlecore.nn.draw import by_shape
 
 from .demo import BLUE, GREY, Demo, plain_numbers
-from .diagrams import STEP, Column, Part, Repeated, by_shape, draw_column, finish, height, layer, parameters
+from .diagrams import STEP, Column, Part, Repeated, draw_column, finish, height, layer, parameters
 from .fit import fit
 from .transformer import attention_of
 

@@ -368,6 +368,12 @@ class Module:
 
         return summary(self, *example, verbose=verbose)
 
+    def draw(self, *example: Any) -> Any:
+        """The model as a flow of data, text or SVG. `example`: input shapes (tuples) or tensors. See `nn.draw`."""
+        from .draw import draw
+
+        return draw(self, *example)
+
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name

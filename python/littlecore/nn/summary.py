@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from .. import _core
@@ -86,25 +87,12 @@ def summary(model: Module, *example: Any, verbose: bool = True) -> Summary:
     result.buffers = sum(b.numel() for b in model.buffers())
     result.bytes = sum(x.numel() * x.element_size() for x in (*model.parameters(), *model.buffers()))
 
-    inputs = [x if isinstance(x, Tensor) else _example(model, x) for x in example]
     counter = _Counter(result.rows)
-    modes = [(m, m.training) for m in model.modules()]
-    handles = []
-    try:
-        for name, module in model.named_modules():
-            handles.append(module.register_forward_pre_hook(counter.enter(name)))
-            handles.append(module.register_forward_hook(counter.leave))
-        model.eval()
-        if inputs:
-            with no_grad(), counter.watching():
-                model(*inputs)
-        else:
-            counter.walk(model)
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, mode in modes:
-            module.__dict__["training"] = mode
+    if example:
+        with watched(model, counter.enter, counter.leave), functions_replaced(model, counter.counted):
+            model(*inputs_of(model, example))
+    else:
+        counter.walk(model)
     result.flops = counter.flops
     if verbose:
         from rich.console import Console
@@ -113,11 +101,54 @@ def summary(model: Module, *example: Any, verbose: bool = True) -> Summary:
     return result
 
 
-def _example(model: Module, shape: Any) -> Tensor:
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+# ---- watching a forward pass -----------------------------------------------------------------------------------------
+
+
+def inputs_of(model: Module, example: tuple[Any, ...]) -> list[Tensor]:
+    """Tensors as they are; for shapes, ones of the model's kind."""
     first = next(iter(model.parameters()), None)
-    x = _core.ones(sizes) if first is None else _core.ones(sizes, dtype=first.dtype, device=first.device)
-    return x
+    kind: dict[str, Any] = {} if first is None else {"dtype": first.dtype, "device": first.device}
+    shapes = [(x,) if isinstance(x, int) else x for x in example]
+    return [x if isinstance(x, Tensor) else _core.ones(tuple(x), **kind) for x in shapes]
+
+
+@contextmanager
+def watched(model: Module, enter: Callable[..., None], leave: Callable[..., None]) -> Iterator[None]:
+    """In evaluation and without gradients, enter(path, module, args) and leave(module, args, output) see every call."""
+    modes = [(m, m.training) for m in model.modules()]
+    handles = []
+    try:
+        for name, module in model.named_modules():
+            handles.append(module.register_forward_pre_hook(partial(enter, name)))
+            handles.append(module.register_forward_hook(leave))
+        model.eval()
+        with no_grad():
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes:
+            module.__dict__["training"] = mode
+
+
+@contextmanager
+def functions_replaced(
+    model: Module, replacement: Callable[[str, Callable[..., Any]], Callable[..., Any]]
+) -> Iterator[None]:
+    """While this is open, functions of nn.functional, those that modules keep too, are replacement(name, function)."""
+    with ExitStack() as stack:
+        new = {}
+        for name in functional.__all__:
+            original = getattr(functional, name)
+            new[original] = replacement(name, original)
+            setattr(functional, name, new[original])
+            stack.callback(setattr, functional, name, original)
+        for module in model.modules():
+            for key, value in list(vars(module).items()):
+                if callable(value) and value in new:
+                    module.__dict__[key] = new[value]
+                    stack.callback(module.__dict__.__setitem__, key, value)
+        yield
 
 
 class _Counter:
@@ -129,11 +160,8 @@ class _Counter:
         self.seen: set[int] = set()
         self.flops = 0
 
-    def enter(self, path: str) -> Callable[..., None]:
-        def hook(module: Module, args: Any) -> None:
-            self._begin(path, module)
-
-        return hook
+    def enter(self, path: str, module: Module, args: Any) -> None:
+        self._begin(path, module)
 
     def _begin(self, path: str, module: Module) -> Row:
         name = path
@@ -164,17 +192,9 @@ class _Counter:
             row.parameters += self.walk(child, f"{path}.{name}" if path else name).parameters
         return self.open.pop()
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """nn.functional counts while this is open."""
-        with ExitStack() as stack:
-            for name in functional.__all__:
-                original = getattr(functional, name)
-                setattr(functional, name, self._counted(original, FLOPS.get(name, _elementwise)))
-                stack.callback(setattr, functional, name, original)
-            yield
+    def counted(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        flops = FLOPS.get(name, _elementwise)
 
-    def _counted(self, function: Callable[..., Any], flops: Callable[..., int]) -> Callable[..., Any]:
         def counted(*args: Any, **kwargs: Any) -> Any:
             output = function(*args, **kwargs)
             count = flops(output, *args)
