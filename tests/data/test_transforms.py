@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from littlecore.data import (
+    ColorJitter,
     Cutout,
     Normalize,
     RandomAffine,
@@ -23,6 +24,7 @@ EACH = [
     RandomHorizontalFlip(),
     Cutout(5),
     RandomAffine(20, 0.1, (0.8, 1.2), 10),
+    ColorJitter(0.3, 0.4),
     Normalize([0.1, 0.2, 0.3], [1, 2, 3]),
     ToFloat(),
 ]
@@ -43,7 +45,7 @@ def test_a_sample_does_not_depend_on_its_batch(transform):
     np.testing.assert_array_equal(IMAGES, before)  # the dataset's own images are not written to
 
 
-@pytest.mark.parametrize("transform", EACH[:6], ids=NAMES[:6])
+@pytest.mark.parametrize("transform", EACH[:7], ids=NAMES[:7])
 def test_seed_and_epoch_matter(transform):
     whole = apply(transform)
     assert not np.array_equal(whole, apply(transform, seed=2)) and not np.array_equal(whole, apply(transform, epoch=3))
@@ -103,12 +105,25 @@ def test_normalize_and_to_float():
         Normalize(0.5, [1, 0])
 
 
+def test_colour_jitter_is_two_factors():
+    np.testing.assert_array_equal(apply(ColorJitter()), IMAGES)
+    image = np.arange(24, dtype=np.uint8).reshape(1, 1, 4, 6) + 100
+    darker = np.rint(image * 0.75)
+    flatter = np.rint(111.5 + 0.5 * (image - 111.5))
+    np.testing.assert_array_equal(ColorJitter(0.25)(image, Fixed(-1, 0)), darker)
+    np.testing.assert_array_equal(ColorJitter(0, 0.5)(image, Fixed(0, -1)), flatter)
+    floats = image / np.float32(123)
+    bright = ColorJitter(0.5, 1)(floats, Fixed(1, 0))
+    np.testing.assert_allclose(bright, np.minimum(floats * 1.5, 1), rtol=1e-6)
+    assert bright.dtype == np.float32 and ColorJitter(1)(floats, Fixed(-1, 0)).max() == 0
+
+
 def test_affine_without_a_change_is_the_identity():
     np.testing.assert_array_equal(apply(RandomAffine()), IMAGES)
 
 
 class Fixed(SampleRandom):
-    """Gives the affine map chosen numbers in [-1, 1]: angle, shear, scale, dx, dy."""
+    """Gives chosen numbers in [-1, 1]; to the affine map angle, shear, scale, dx, dy."""
 
     def __init__(self, *values):
         super().__init__(0, 0, np.arange(1))
@@ -151,7 +166,14 @@ def test_bilinear_sampling_is_the_formula():
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: RandomCrop(-1), lambda: Cutout(0), lambda: RandomAffine(scale=(0, 1)), lambda: RandomAffine(scale=(2, 1))],
+    [
+        lambda: RandomCrop(-1),
+        lambda: Cutout(0),
+        lambda: ColorJitter(-0.1),
+        lambda: ColorJitter(0, 2),
+        lambda: RandomAffine(scale=(0, 1)),
+        lambda: RandomAffine(scale=(2, 1)),
+    ],
 )
 def test_impossible_arguments_are_refused(make):
     with pytest.raises(ValueError, match=r"must|positive"):

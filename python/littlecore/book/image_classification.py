@@ -1,8 +1,8 @@
 """Image classification with data augmentation (section 6.2).
 
-Where images are few, more can be made of them: an image moved, turned or scaled a little is another image of the same
-class. The network cannot learn 500 digits by heart if it never sees one of them twice. What may be changed depends on
-the classes, and has to be known: a photograph of a cat may be mirrored, a digit may not.
+Where images are few, more can be made of them: an image moved, turned, scaled, darkened or paled a little is another
+image of the same class. The network cannot learn 500 digits by heart if it never sees one of them twice. What may be
+changed depends on the classes, and has to be known: a photograph of a cat may be mirrored, a digit may not.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from .training_protocols import evaluated, flat
 BATCH = 50
 Transform = Callable[[Any, data.SampleRandom], Any]
 MOVED = data.RandomAffine(degrees=10, translate=0.08, scale=(0.9, 1.1), shear=5)
+SHADED = data.ColorJitter(brightness=0.3, contrast=0.3)
 WAYS: dict[str, tuple[Transform, ...]] = {
     "as they are": (),
-    "moved, turned, scaled": (MOVED,),
+    "moved, turned, scaled, shaded": (MOVED, SHADED),
     "mirrored": (data.RandomHorizontalFlip(),),
 }
 
@@ -47,9 +48,9 @@ def run(demo: Demo) -> None:
         gaps.append(loss - own_loss)
         demo.metric(f"{count} digits {name}: training accuracy", own)
         demo.metric(f"{count} digits {name}: test accuracy", accuracy)
-    plain, moved, mirrored = (values[-1] for values in errors.values())
-    demo.metric("gap of test and training loss, moved / as they are", gaps[1] / gaps[0], at_most=0.8)
-    demo.metric("test errors, moved / as they are", moved / plain, at_most=0.8)
+    plain, changed, mirrored = (values[-1] for values in errors.values())
+    demo.metric("gap of test and training loss, changed / as they are", gaps[1] / gaps[0], at_most=0.8)
+    demo.metric("test errors, changed / as they are", changed / plain, at_most=0.8)
     demo.metric("test errors, mirrored / as they are", mirrored / plain, at_least=1)
 
     figure = demo.figure(
@@ -68,9 +69,9 @@ def run(demo: Demo) -> None:
 
 def augmented(images: np.ndarray, rows: np.ndarray, epoch: int, way: tuple[Transform, ...]) -> Tensor:
     """Images [rows] under the transforms, each with random numbers of its own, new in every epoch."""
-    x = images[rows]
+    x, random = images[rows], data.SampleRandom(0, epoch, rows)
     for transform in way:
-        x = transform(x, data.SampleRandom(0, epoch, rows))
+        x = transform(x, random)
     return lc.from_numpy(np.ascontiguousarray(x))
 
 
@@ -99,7 +100,7 @@ def show_augmentation(demo: Demo, images: np.ndarray) -> None:
         "augmentation", "Five digits (left) and what the network is shown instead in nine epochs.", (9, 4.6)
     )
     rows = np.arange(10, 15)
-    columns = [augmented(images, rows, epoch, (MOVED,) if epoch else ()) for epoch in range(10)]
+    columns = [augmented(images, rows, epoch, (MOVED, SHADED) if epoch else ()) for epoch in range(10)]
     for row, panels in enumerate(figure.subplots(5, 10)):
         for axes, column in zip(panels, columns, strict=True):
             axes.imshow(column[row, 0].numpy(), cmap="Greys", vmin=0, vmax=1)

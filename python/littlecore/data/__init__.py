@@ -23,6 +23,7 @@ from .sources import digits, mnist, shakespeare
 from .speech import VOICE_RATE, Phrase, speak
 from .text import ByteTokenizer, CharTokenizer, TextWindows, read_text
 from .transforms import (
+    ColorJitter,
     Cutout,
     Normalize,
     RandomAffine,
@@ -43,6 +44,7 @@ __all__ = [
     "BytePairTokenizer",
     "ByteTokenizer",
     "CharTokenizer",
+    "ColorJitter",
     "Cutout",
     "DataError",
     "DataLoader",

@@ -1,7 +1,7 @@
 """Augmentations of a batch of images [n, c, h, w], each sample with its own random numbers.
 
 A sample's augmentation depends on (seed, epoch, index) alone (see counter_random), not on its batch or worker.
-Pixels that come from outside an image are 0. Geometry keeps the dtype; `Normalize` and `ToFloat` give float32.
+Pixels that come from outside an image are 0. All keep the dtype but `Normalize` and `ToFloat`, which give float32.
 """
 
 from __future__ import annotations
@@ -93,6 +93,29 @@ class RandomHorizontalFlip:
         chosen = random.uniform() < self.p
         flipped[chosen] = images[chosen, ..., ::-1]
         return flipped
+
+
+class ColorJitter:
+    """Multiply pixels, then their distance to the image's mean, by factors uniform in 1 +- `brightness` and `contrast`.
+
+    What leaves 0..255 of uint8, or 0..1 of floats, is cut.
+    """
+
+    def __init__(self, brightness: float = 0.0, contrast: float = 0.0) -> None:
+        if not (0 <= brightness <= 1 and 0 <= contrast <= 1):
+            raise ValueError(f"ColorJitter: brightness and contrast must be in 0..1, got {brightness}, {contrast}")
+        self.brightness, self.contrast = brightness, contrast
+
+    def __call__(self, images: Images, random: SampleRandom) -> Images:
+        _check("ColorJitter", images)
+        factors = 1 + random.uniform(-1, 1, 2) * (self.brightness, self.contrast)
+        light, spread = factors.T.astype(np.float32)[:, :, None, None, None]
+        x = images.astype(np.float32, copy=False) * light
+        mean = x.mean((1, 2, 3), keepdims=True)
+        x = mean + (x - mean) * spread
+        if images.dtype == np.uint8:
+            return np.rint(x).clip(0, 255).astype(np.uint8)
+        return x.clip(0, 1).astype(images.dtype, copy=False)
 
 
 class Cutout:
