@@ -19,7 +19,7 @@ from littlecore import Tensor, nn
 from littlecore.autograd import Function, checkpoint_sequential, enable_grad
 from littlecore.nn.utils import clip_grad_norm_
 
-from .demo import COLOURS, Demo
+from .demo import BLACK, BLUE, COLOURS, GREY, Demo
 
 WIDTH, BATCH = 64, 256
 
@@ -49,11 +49,12 @@ def by_hand(demo: Demo) -> None:
     for w in weights:
         activations.append(forward.of(activations[-1], w.mT).tanh())
     gradient = 2 * activations[-1] / activations[-1].numel()  # with respect to the last activation
-    by_layer: list[Tensor] = []
+    gradients, by_layer = [gradient], list[Tensor]()
     for w, x, y in reversed(list(zip(weights, activations, activations[1:], strict=False))):
         gradient = gradient * (1 - y.square())  # through tanh
         by_layer.insert(0, backward.of(gradient.mT, x))  # with respect to the weights
         gradient = backward.of(gradient, w)  # with respect to the layer's input
+        gradients.insert(0, gradient)
 
     x, leaves = activations[0], [w.requires_grad_() for w in weights]
     for w in leaves:
@@ -63,6 +64,51 @@ def by_hand(demo: Demo) -> None:
     demo.metric("gradients of six layers, distance to the formulas", max(distances), at_most=1e-15)
     ratio = backward.flops / forward.flops
     demo.metric("FLOPs of the formulas' products, backward / forward", ratio, within=(1.9, 2.1))
+    draw_passes(demo, activations, gradients, by_layer)
+
+
+def draw_passes(demo: Demo, activations: list[Tensor], gradients: list[Tensor], by_layer: list[Tensor]) -> None:
+    """A column for each activation, and one for each layer between two of them."""
+    figure = demo.figure(
+        "passes",
+        "The six layers: the forward pass (above, to the right) keeps its activations, which the backward pass (to the "
+        "left) reads at every layer, for the gradient of the weights and for that of the layer below. The numbers are "
+        "norms in this run.",
+        (10.4, 3.6),
+    )
+    axes = figure.subplots()
+
+    def box(x: float, y: float, text: str, filled: bool) -> None:
+        colours = {"facecolor": BLUE if filled else "white", "edgecolor": BLUE, "boxstyle": "round,pad=0.35"}
+        axes.text(x, y, text, ha="center", va="center", fontsize=8, color="white" if filled else BLACK, bbox=colours)
+
+    def arrow(start: tuple[float, float], end: tuple[float, float], colour: str = BLACK) -> None:
+        axes.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": colour, "shrinkA": 0, "shrinkB": 0})
+
+    def norm(x: Tensor) -> str:
+        return f"{x.square().sum().sqrt().item():.2g}"
+
+    for d, (x, gradient) in enumerate(zip(activations, gradients, strict=True)):
+        box(2 * d, 3, f"$x^{{({d})}}$\n{norm(x)}", False)
+        box(2 * d, 1.4, rf"$\partial\ell/\partial x^{{({d})}}$" + f"\n{norm(gradient)}", False)
+        if d == len(by_layer):
+            break
+        middle, after = 2 * d + 1, 2 * d + 2
+        box(middle, 3, rf"$f^{{({d + 1})}}$", True)
+        box(middle, 1.4, rf"$J^{{({d + 1})\top}}$", True)
+        box(middle, 0, rf"$\partial\ell/\partial w^{{({d + 1})}}$" + f"\n{norm(by_layer[d])}", False)
+        arrow((2 * d + 0.25, 3), (middle - 0.22, 3))
+        arrow((middle + 0.22, 3), (after - 0.25, 3))
+        arrow((after - 0.4, 1.4), (middle + 0.3, 1.4))
+        arrow((middle - 0.3, 1.4), (2 * d + 0.4, 1.4))
+        arrow((middle, 1.23), (middle, 0.26))
+        arrow((2 * d + 0.14, 2.74), (middle - 0.1, 1.57), GREY)
+    last = 2 * len(by_layer)
+    box(last + 1.6, 2.2, "loss", False)
+    arrow((last + 0.27, 2.85), (last + 1.4, 2.36))
+    arrow((last + 1.4, 2.04), (last + 0.4, 1.55))
+    axes.set(xlim=(-0.8, last + 2.2), ylim=(-0.6, 3.6))
+    axes.axis("off")
 
 
 def perceptron(depth: int, width: int = WIDTH) -> nn.Sequential:
