@@ -15,8 +15,9 @@ import folders
 import pytest
 from rich.console import Console
 
+import littlecore as lc
 from littlecore import cli, data
-from littlecore.book import sections, speech_recognition
+from littlecore.book import scaling_laws, sections, speech_recognition
 from littlecore.book.demo import Demo, gate, run_program, shown
 from littlecore.data.scenes import SHAPES
 
@@ -59,6 +60,15 @@ def test_the_long_form_begins_and_ends(name: str, tmp_path: Path, monkeypatch: p
     exact = [row for row in demo.metrics if row["at_least"] == row["at_most"] is not None]
     assert all(row["passed"] for row in exact), exact
     assert json.loads((tmp_path / "config.json").read_text())["full"]
+
+
+def test_the_ladder_of_gpts_in_small(tmp_path: Path):
+    demo, tokens = Demo("x", tmp_path), lc.randint(0, 7, (200_000,))
+    found = scaling_laws.ladder(demo, tokens, 7, ((4, 1), (8, 2)), (300, 2000), 3)
+    sizes = [(7 + 64) * 4 + 12 * 16 + 13 * 4 + 8, (7 + 64) * 8 + 2 * (12 * 64 + 13 * 8) + 16]
+    assert list(found) == [(size, amount) for size in sizes for amount in (300, 2000)]
+    assert all(1.8 < loss < 2.5 for loss in found.values())  # log 7 is 1.95
+    assert "ladder" in demo.figures and len(demo.metrics) == 4
 
 
 @pytest.mark.parametrize(("kind", "name"), [

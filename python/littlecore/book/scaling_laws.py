@@ -1,4 +1,4 @@
-"""The benefits of scale: test loss falls as a power of compute, of data and of size (section 3.7, figures 3.6, 3.7).
+"""The benefits of scale: test loss falls as a power of compute, data and size (3.7, figures 3.6, 3.7, table 3.1).
 
 Kaplan et al. (Scaling Laws for Neural Language Models, arXiv:2001.08361) found L = (x0 / x)^a over many orders of
 magnitude, with a = 0.050 for compute, 0.095 for data and 0.076 for parameters of Transformers. Small perceptrons that
@@ -7,10 +7,12 @@ the few orders that they span; nothing says that the exponents of so different a
 The lines bend, for no model can go below the entropy of the text: L = E + (x0 / x)^a (Hoffmann et al., Training
 Compute-Optimal Large Language Models, NeurIPS 2022). So R^2 reaches 0.98 on all three axes with the floor E alone; the
 long form, of eight sizes and ten times the steps, reached 0.989, 0.990 and 0.925 without it, and 0.985 or more with it.
+It trains Transformers too, five sizes of GPT on four amounts of text, which takes most of an hour.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,26 +21,46 @@ import littlecore as lc
 from littlecore import Tensor, data, models, nn, optim
 from littlecore.nn import functional as F
 
+from . import gpt
 from .demo import BLACK, BLUE, COLOURS, GREEN, GREY, RED, Demo
 from .fit import fit
 
 CONTEXT, BATCH = 8, 256
 PETAFLOPS_DAY = 1e15 * 86400
-# Parameters and tokens as their papers give them; 6 FLOPs for each parameter and token.
+# FLOPs: the Transformer's as its paper gives them; then 6 for each parameter and token, as the papers give these.
 LANDMARKS = {
+    "Transformer, big (2017)": 2.3e19,
     "GPT-3 (2020)": 6 * 175e9 * 300e9,
     "Gopher (2021)": 6 * 280e9 * 300e9,
     "Chinchilla (2022)": 6 * 70e9 * 1.4e12,
     "PaLM (2022)": 6 * 540e9 * 780e9,
     "Llama 2 70B (2023)": 6 * 70e9 * 2e12,
 }
+IMAGENET, MNIST = 1_281_167, 60_000  # training images
+# Samples, as LeCun et al., Krizhevsky, Russakovsky et al., Lin et al., Bojar et al., Radford et al., Raffel et al. and
+# Schuhmann et al. count them.
+DATASETS = {
+    "MNIST, digits (1998)": 70_000,
+    "CIFAR-10, images (2009)": 60_000,
+    "ImageNet, images of 1,000 classes (2012)": IMAGENET + 50_000 + 100_000,
+    "MS COCO, images with outlines (2014)": 328_000,
+    "WMT, English-German sentences (2014)": 4.5e6,
+    "WebText, documents (2019)": 8e6,
+    "C4, documents (2019)": 365e6,
+    "LAION-5B, images with captions (2022)": 5.85e9,
+}
+GPTS = ((16, 3), (32, 3), (64, 4), (128, 4), (256, 4))  # width and layers: 10,000 to 3 million parameters
 
 
 def run(demo: Demo) -> None:
     counting(demo)
     text = data.shakespeare()
+    datasets(demo, text)
     tokenizer = data.CharTokenizer.of(text)
-    rows = np.lib.stride_tricks.sliding_window_view(tokenizer.encode(text), CONTEXT + 1)
+    tokens = tokenizer.encode(text)
+    if demo.full:
+        ladder(demo, lc.from_numpy(tokens), tokenizer.vocab_size, GPTS, (16_000, 64_000, 256_000, 930_000), 1000)
+    rows = np.lib.stride_tricks.sliding_window_view(tokens, CONTEXT + 1)
     train, test = rows[: len(rows) * 9 // 10], rows[len(rows) * 9 // 10 :: 10]
     draw_laws(demo, Characters(tokenizer.vocab_size, lc.from_numpy(train.copy()), lc.from_numpy(test.copy())))
 
@@ -189,11 +211,109 @@ def draw_laws(demo: Demo, text: Characters) -> None:
     landmarks(demo, 6 * BATCH * demo.pick(2000, 20000) * Predictor(text.symbols, 96).used)
 
 
+# ---- Transformers ----------------------------------------------------------------------------------------------------
+
+
+def ladder(
+    demo: Demo, tokens: Tensor, symbols: int, sizes: Sequence[tuple[int, int]], amounts: Sequence[int], steps: int
+) -> dict[tuple[int, int], float]:
+    """The least loss on the last tenth of the text of every size of GPT on every amount of it, by (parameters, amount).
+
+    It sees its part some twenty times at most, for it knows a small one by heart long before `steps`.
+    """
+    train, unseen = tokens[: len(tokens) * 9 // 10], tokens[len(tokens) * 9 // 10 :]
+    x, y = gpt.windows(unseen, lc.arange(200) * gpt.CONTEXT)
+
+    def loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(model(x).flatten(0, 1), y.flatten())
+
+    found = {}
+    for width, layers in sizes:
+        for amount in amounts:
+            model = models.gpt(vocab_size=symbols, block_size=gpt.CONTEXT, n_layer=layers, n_head=4, n_embd=width)
+            optimizer = optim.Adam(model.parameters(), lr=4e-3 * min(1.0, (32 / width) ** 0.5))
+            least, part = float("inf"), train[:amount]
+            count = min(steps, 50 + 20 * amount // (32 * gpt.CONTEXT))
+            for step in demo.progress(range(count), f"GPT of width {width}, {amount:,} characters"):
+                optimizer.zero_grad()
+                loss(model, *gpt.windows(part, lc.randint(0, amount - gpt.CONTEXT, (32,)))).backward()
+                optimizer.step()
+                if step % 50 == 49 or step == count - 1:
+                    with lc.no_grad():
+                        least = min(least, loss(model, x, y).item())
+            found[sum(p.numel() for p in model.parameters()), amount] = least
+    draw_ladder(demo, found)
+    return found
+
+
+def draw_ladder(demo: Demo, found: dict[tuple[int, int], float]) -> None:
+    figure = demo.figure(
+        "ladder", "GPTs: test loss against parameters and against characters learned from.", (9.6, 3.6)
+    )
+    panels = figure.subplots(1, 2, sharey=True)
+    names = ("parameters", "characters")
+    for axis, (axes, name) in enumerate(zip(panels, names, strict=True)):
+        other = names[1 - axis]
+        for value, colour in zip(sorted({key[1 - axis] for key in found}), COLOURS, strict=False):
+            line = sorted((key[axis], loss) for key, loss in found.items() if key[1 - axis] == value)
+            axes.loglog(*zip(*line, strict=True), "o-", color=colour, label=f"{value:,} {other}")
+        x, y = zip(*line, strict=True)
+        exponent, _, quality = power_law(x, y)
+        demo.metric(f"GPTs, exponent of {name} at the most {other}", exponent)
+        demo.metric(f"GPTs, R^2 of {name} at the most {other}, without a floor", quality)
+        axes.set(xlabel=name)
+        axes.legend(fontsize=8)
+    panels[0].set(ylabel="test loss (nats a character)")
+    panels[0].set_yticks([1.5, 2, 2.5, 3], ["1.5", "2", "2.5", "3"])
+    panels[0].set_yticks([], minor=True)
+
+
+# ---- what others have trained, and on what ---------------------------------------------------------------------------
+
+
+def trained(model: nn.Module, example: Any, samples: float) -> float:
+    """FLOPs of as many samples forth and back."""
+    return 3 * nn.summary(model, example, verbose=False).flops * samples
+
+
 def landmarks(demo: Demo, ours: float) -> None:
-    names, values = ["width 96 of above", *LANDMARKS], [ours, *LANDMARKS.values()]
+    language = models.gpt(vocab_size=65, block_size=gpt.CONTEXT, n_layer=6, n_head=4, n_embd=192)
+    own = {
+        "width 96 of above": ours,
+        "LeNet, 10 epochs of MNIST": trained(models.lenet(), (1, 1, 28, 28), 10 * MNIST),
+        "GPT of section 5.3, long form": trained(language, lc.zeros(1, gpt.CONTEXT, dtype=lc.int64), 32 * 10_000),
+        "AlexNet, 90 epochs of ImageNet": trained(models.alexnet(), (1, 3, 224, 224), 90 * IMAGENET),
+        "ResNet-50, 120 epochs of ImageNet": trained(models.resnet50(), (1, 3, 224, 224), 120 * IMAGENET),
+    }
     demo.metric("GPT-3's training in ours, powers of ten", float(np.log10(LANDMARKS["GPT-3 (2020)"] / ours)))
-    figure = demo.figure("landmarks", "FLOPs of training: 6 for each parameter and token.", (7.2, 2.8))
+    caption = (
+        "FLOPs of training. Red: models of this library, three times those of the forward pass, which are counted, for "
+        "every sample; the epochs of AlexNet and ResNet are their papers'. Grey: from papers."
+    )
+    bars(demo, "landmarks", caption, "FLOP", own, LANDMARKS, (1e9, 1e28))
+
+
+def datasets(demo: Demo, text: str) -> None:
+    own = {
+        "digits, 8 x 8 (comes with this library)": sum(map(len, data.digits())),
+        "Shakespeare's lines (comes with this library)": text.count("\n"),
+    }
+    bars(demo, "datasets", "Samples of known data sets, and of two that come with this library (red).", "samples", own,
+         DATASETS, (1e2, 1e12))  # fmt: skip
+
+
+def bars(
+    demo: Demo, name: str, caption: str, unit: str, own: dict[str, float], known: dict[str, float],
+    limits: tuple[float, float],
+) -> None:  # fmt: skip
+    """A table with a bar of logarithmic length beside each number."""
+    rows = sorted({**own, **known}.items(), key=lambda row: row[1])
+    figure = demo.figure(name, caption, (8.4, 0.8 + 0.28 * len(rows)))
     axes = figure.subplots()
-    axes.barh(range(len(names)), values, color=[RED, *[GREY] * len(LANDMARKS)])
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xscale="log", xlabel="FLOP", xlim=(1e9, 1e26))
+    axes.barh(range(len(rows)), [value for _, value in rows], color=[RED if key in own else GREY for key, _ in rows])
+    for k, (key, value) in enumerate(rows):
+        demo.say(f"  {key:<48} {value:>12,.0f} {unit}" if value < 1e9 else f"  {key:<48} {value:>12.3g} {unit}")
+        axes.text(1.3 * value, k, f"{value:,.0f}" if value < 1e7 else f"{value:.3g}", va="center", fontsize=9)
+    axes.set_yticks(range(len(rows)), [key for key, _ in rows])
+    axes.invert_yaxis()
+    axes.set(xscale="log", xlabel=unit, xlim=limits)
