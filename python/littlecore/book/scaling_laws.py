@@ -12,6 +12,7 @@ It trains Transformers too, five sizes of GPT on four amounts of text, which tak
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -222,28 +223,41 @@ def ladder(
     It sees its part some twenty times at most, for it knows a small one by heart long before `steps`.
     """
     train, unseen = tokens[: len(tokens) * 9 // 10], tokens[len(tokens) * 9 // 10 :]
-    x, y = gpt.windows(unseen, lc.arange(200) * gpt.CONTEXT)
-
-    def loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        return F.cross_entropy(model(x).flatten(0, 1), y.flatten())
-
     found = {}
     for width, layers in sizes:
         for amount in amounts:
             model = models.gpt(vocab_size=symbols, block_size=gpt.CONTEXT, n_layer=layers, n_head=4, n_embd=width)
-            optimizer = optim.Adam(model.parameters(), lr=4e-3 * min(1.0, (32 / width) ** 0.5))
-            least, part = float("inf"), train[:amount]
-            count = min(steps, 50 + 20 * amount // (32 * gpt.CONTEXT))
-            for step in demo.progress(range(count), f"GPT of width {width}, {amount:,} characters"):
-                optimizer.zero_grad()
-                loss(model, *gpt.windows(part, lc.randint(0, amount - gpt.CONTEXT, (32,)))).backward()
-                optimizer.step()
-                if step % 50 == 49 or step == count - 1:
-                    with lc.no_grad():
-                        least = min(least, loss(model, x, y).item())
-            found[sum(p.numel() for p in model.parameters()), amount] = least
+            rounds = min(steps, 50 + 20 * amount // (32 * gpt.CONTEXT))
+            rate = 4e-3 * min(1.0, (32 / width) ** 0.5)
+            text = f"GPT of width {width}, {amount:,} characters"
+            count = sum(p.numel() for p in model.parameters())
+            found[count, amount] = least_loss(demo, model, train[:amount], unseen, rounds, rate, text)
     draw_ladder(demo, found)
     return found
+
+
+def least_loss(
+    demo: Demo, model: nn.Module, train: Tensor, unseen: Tensor, steps: int, rate: float, text: str
+) -> float:
+    """On unseen text, of every 50th step of training and the last."""
+    x, y = gpt.windows(unseen, lc.arange(200) * gpt.CONTEXT)
+    calls, tests = itertools.count(), list[float]()
+
+    def loss(x: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(model(x).flatten(0, 1), y.flatten())
+
+    def test() -> None:
+        with lc.no_grad():
+            tests.append(loss(x, y).item())
+
+    def batch() -> Tensor:
+        if next(calls) % 50 == 0:
+            test()
+        return loss(*gpt.windows(train, lc.randint(0, len(train) - gpt.CONTEXT, (32,))))
+
+    fit(demo, model, batch, steps, rate, text, warmup=steps // 20)
+    test()
+    return min(tests)
 
 
 def draw_ladder(demo: Demo, found: dict[tuple[int, int], float]) -> None:
