@@ -24,7 +24,7 @@ def test_modes_nest_and_return():
         with autograd.inference_mode(False):
             assert enabled()
     assert enabled()
-    with autograd.set_grad_enabled(False):
+    with lc.set_grad_enabled(False):
         assert not enabled()
     assert enabled()
     autograd.set_grad_enabled(False)

@@ -97,8 +97,11 @@ __global__ __launch_bounds__(kConvThreads) void conv_kernel(ConvWalk p, const T*
             const T* line = a + d + (product == ConvProduct::forward ? 0 : p.a_period.divide(d) * p.a_jump);    // forward: no jump
 #pragma unroll
             for (int e = 0; e < kEachA; ++e) from_a[e][u] = d < end && row0 + row_a(e) < p.m ? line[int64_t(row0 + row_a(e)) * p.a_row] : T{0};
+        }
+#pragma unroll
+        for (int u = 0; u < kUnit; ++u) {
             if constexpr (weight) {
-                const Pixel at = pixel<product>(p, d, end);
+                const Pixel at = pixel<product>(p, k0 + unit_b(0) * kUnit + u, end);
 #pragma unroll
                 for (int e = 0; e < kEachB; ++e) from_b[e][u] = gather<product>(p, x, at, of_columns[e]);
             } else {

@@ -14,6 +14,8 @@ from littlecore._core import *  # noqa: F403  the ops, dtypes and devices, by na
 from littlecore._core import Tensor, __version__, device, dtype, num_threads, set_num_threads
 from littlecore.tensor import allclose, equal
 
+del set_grad_enabled  # noqa: F821  a function without a `with`: the public one is littlecore.autograd's
+
 if TYPE_CHECKING:
     from littlecore import amp, autograd, backends, cuda, data, models, nn, optim, train
 
