@@ -16,8 +16,9 @@ import pytest
 from rich.console import Console
 
 import littlecore as lc
-from littlecore import cli, data
-from littlecore.book import scaling_laws, sections, speech_recognition
+from littlecore import Tensor, cli, data
+from littlecore.book import image_generation, scaling_laws, sections, speech_recognition
+from littlecore.book import text_image_representations as words
 from littlecore.book.demo import Demo, gate, run_program, shown
 from littlecore.data.scenes import SHAPES
 
@@ -60,6 +61,30 @@ def test_the_long_form_begins_and_ends(name: str, tmp_path: Path, monkeypatch: p
     exact = [row for row in demo.metrics if row["at_least"] == row["at_most"] is not None]
     assert all(row["passed"] for row in exact), exact
     assert json.loads((tmp_path / "config.json").read_text())["full"]
+
+
+def test_the_guidance_by_words_begins_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scenes = data.scenes
+    monkeypatch.setattr(Demo, "progress", lambda self, items, text="": islice(items, 3))
+    monkeypatch.setattr(data, "scenes", lambda count, *a, **options: scenes(min(count, 50), *a, **options))
+    monkeypatch.setattr(image_generation, "STEPS", 8)
+    demo = Demo("x", tmp_path)
+    image_generation.scenes_of_sentences(demo, 4, 3)
+    assert "scenes" in demo.figures and len(demo.metrics) == 7
+
+
+def test_a_turn_towards_a_sentence_brings_the_image_nearer():
+    clip = words.network().eval().requires_grad_(False)
+    sentences = clip.encode_text(words.tokens(["a red disc", "a blue star", "a disc"]))
+    x, step = lc.randn(3, 3, words.SIZE, words.SIZE), lc.tensor([5, 20, 40])
+    kept = image_generation.KEPT[step].reshape(3, 1, 1, 1)
+
+    def match(strength: float) -> Tensor:
+        noise = image_generation.towards(clip, lambda x, step: 0.5 * x, sentences, strength)(x, step)
+        clean = ((x - (1 - kept).sqrt() * noise) / kept.sqrt()).clamp(-1, 1)
+        return (clip.encode_image((clean + 1) / 2) * sentences).sum(1)
+
+    assert (match(0.02) > match(0.0)).all() and (match(0.0) > match(-0.02)).all()
 
 
 def test_the_ladder_of_gpts_in_small(tmp_path: Path):

@@ -33,14 +33,19 @@ LENGTH = 5  # of "<begin> a red disc <end>"
 
 
 def run(demo: Demo) -> None:
+    model = network()
+    losses = learn(demo, model)
+    zero_shot(demo, model)
+    similarity(demo, model, losses)
+
+
+def network() -> models.CLIP:
     model = models.clip(
         embed_dim=32, image_size=SIZE, patch_size=8, vision_width=64, vision_heads=4, vision_layers=1,
         vocab_size=len(WORDS), text_length=LENGTH, text_width=32, text_heads=2, text_layers=1, end=0,
     )  # fmt: skip
     model.vision_model.embeddings.patch_embedding = nn.Sequential(half(3, 16), half(16, 32), half(32, 64))
-    losses = learn(demo, model)
-    zero_shot(demo, model)
-    similarity(demo, model, losses)
+    return model
 
 
 def tokens(captions: list[str]) -> Tensor:
@@ -59,8 +64,8 @@ def scenes(pairs: Sequence[tuple[str, str]], count: int, seed: int) -> tuple[Ten
     return lc.from_numpy(found.images), lc.from_numpy(found.colours[:, 0] * len(SHAPES) + found.shapes[:, 0])
 
 
-def learn(demo: Demo, model: models.CLIP) -> list[float]:
-    images, pairs = scenes(SEEN, demo.pick(4000, 30000), 0)
+def learn(demo: Demo, model: models.CLIP, shown: Sequence[tuple[str, str]] = SEEN) -> list[float]:
+    images, pairs = scenes(shown, demo.pick(4000, 30000), 0)
     forms = lc.stack([
         tokens([caption(pair) for pair in PAIRS]),
         tokens([f"a {colour} shape" for colour, _ in PAIRS]),
