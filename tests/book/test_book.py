@@ -17,7 +17,7 @@ from rich.console import Console
 
 import littlecore as lc
 from littlecore import Tensor, cli, data
-from littlecore.book import image_generation, scaling_laws, sections, speech_recognition
+from littlecore.book import batches_and_roofline, image_generation, scaling_laws, sections, speech_recognition
 from littlecore.book import text_image_representations as words
 from littlecore.book.demo import Demo, gate, run_program, shown
 from littlecore.data.scenes import SHAPES
@@ -85,6 +85,12 @@ def test_a_turn_towards_a_sentence_brings_the_image_nearer():
         return (clip.encode_image((clean + 1) / 2) * sentences).sum(1)
 
     assert (match(0.02) > match(0.0)).all() and (match(0.0) > match(-0.02)).all()
+
+
+def test_copies_and_products_of_a_device(tmp_path: Path):
+    demo = Demo("x", tmp_path)
+    batches_and_roofline.device(demo, "cuda" if lc.cuda.is_available() else "cpu", 64)
+    assert len(demo.metrics) == 5 and all(row["value"] > 0 for row in demo.metrics) and "device" in demo.figures
 
 
 def test_the_ladder_of_gpts_in_small(tmp_path: Path):

@@ -5,6 +5,8 @@ A layer's weights are read once a batch, so a large batch does more arithmetic f
 bandwidth times the operations done on every byte, whichever is less. Both limits are measured here, so every number
 of this section differs from run to run and machine to machine. A convolution uses its few weights at every place, so
 that LeNet gains less by a batch than a fully connected layer: 64 images take some 10 to 15 times as long as one.
+
+Where there is a GPU, the way there and back is measured too, beside what it does with the numbers meanwhile.
 """
 
 from __future__ import annotations
@@ -61,6 +63,8 @@ def run(demo: Demo) -> None:
     batching(demo, batches, seconds)
     formats(demo, seconds)
     roofline(demo, batches, seconds, max(peak for peak, _ in limits), max(width for _, width in limits))
+    if lc.cuda.is_available():
+        device(demo, "cuda", 4096)
 
 
 def batching(demo: Demo, batches: list[int], seconds: dict[str, float]) -> None:
@@ -115,3 +119,38 @@ def roofline(demo: Demo, batches: list[int], seconds: dict[str, float], peak: fl
     axes.set(xlabel="operations a byte (FLOP/B)", ylabel="achieved (GFLOP/s)")
     plain_numbers(axes.yaxis)
     axes.legend()
+
+
+def device(demo: Demo, name: str, size: int) -> None:
+    """Copies of a matrix to the device and back, and its square there in the formats that its units multiply."""
+    here = lc.randn(size, size)
+    there = {kind: here.to(name).to(FORMATS[kind]) for kind in ("float32", "bfloat16", "float16")}
+
+    def waited(action: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
+            action()
+            if name == "cuda":
+                lc.cuda.synchronize()
+
+        return run
+
+    actions = {"copy there": waited(lambda: here.to(name)), "copy back": waited(lambda: there["float32"].to("cpu"))}
+    for kind, m in there.items():
+        actions[f"product in {kind}"] = waited(lambda m=m: m @ m)  # type: ignore[misc]
+    with lc.no_grad():
+        seconds = shortest(actions, demo.progress(range(demo.pick(10, 100)), "timing the device"))
+    for way in ("copy there", "copy back"):
+        demo.metric(f"{name}, {way} (GB/s)", 4 * size**2 / seconds[way] / 1e9)
+    for kind in there:
+        demo.metric(f"{name}, product in {kind} (TFLOP/s)", 2 * size**3 / seconds[f"product in {kind}"] / 1e12)
+    figure = demo.figure(
+        "device",
+        f"A matrix of {size} x {size} float32 brought to the device and back, and its squares there.",
+        (6.4, 2.6),
+    )
+    axes = figure.subplots()
+    colours = [RED if action.startswith("copy") else BLUE for action in seconds]
+    axes.barh(range(len(seconds)), [1e3 * value for value in seconds.values()], color=colours)
+    axes.set_yticks(range(len(seconds)), list(seconds))
+    axes.invert_yaxis()
+    axes.set(xlabel="time (ms)")
