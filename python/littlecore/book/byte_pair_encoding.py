@@ -2,12 +2,16 @@
 
 The most frequent pair of neighbouring tokens becomes a new token, again and again (Sennrich, Haddow, Birch, ACL 2016).
 Starting from the 256 bytes, any sequence of bytes can be encoded, and decoding gives back exactly that sequence.
+
+The long form learns from 4 MB: the plays that come with this library, and the sources of Python's own.
 """
 
 from __future__ import annotations
 
+import sysconfig
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import littlecore as lc
 from littlecore import data
@@ -41,9 +45,16 @@ def recounted(text: str, count: int) -> list[tuple[int, int]]:
     return merges
 
 
+def sources(count: int) -> str:
+    """The first `count` characters of Python's library, file by file."""
+    files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+    return "".join(path.read_text("utf-8", errors="replace") for path in files)[:count]
+
+
 def run(demo: Demo) -> None:
     text = data.shakespeare()
-    sample = text[: demo.pick(100_000, len(text))]
+    sample = text[:100_000] if not demo.full else text[:-100_000] + sources(4_000_000 - len(text) + 100_000)
+    demo.metric("characters to learn from", len(sample))
     count = demo.pick(512, 4096)
     tokenizer = BytePairTokenizer.train(sample, 256 + count)
 
