@@ -6,7 +6,10 @@ Convolutional Networks, ICLR 2017). Graph attention lets each node weigh its nei
 Both learn from a few labelled nodes what all the others are.
 
 The karate club is the friendships of 34 members, who parted into two clubs (Zachary, Journal of Anthropological
-Research, 1977). A stochastic block model (Holland et al., 1983) draws edges more often inside a group than across.
+Research, 1977). Number 9 has more friends beside the president and went with the instructor: no network tells that, so
+33 are the most. Graph attention misses number 3 too, who has six friends on one side and four on the other: it reaches
+32 of 34, 94.1 %, with each of ten seeds. A stochastic block model (Holland et al., 1983) draws edges more often inside
+a group than across.
 """
 
 from __future__ import annotations
@@ -115,12 +118,15 @@ def karate_club(demo: Demo) -> None:
     adjacency, sides = club()
     demo.metric("karate club, friendships", adjacency.sum().item() / 2, within=(78, 78))
     known = lc.tensor([0, 33])  # the instructor and the president
-    for name, layer in (("convolution", GraphConvolution), ("attention", GraphAttention)):
-        scores = taught(demo, network(layer, adjacency, 34, 2), lc.eye(34), sides, known, demo.pick(200, 1000), name)
-        accuracy = (scores.argmax(-1) == sides).float().mean().item()
-        demo.metric(f"karate club, sides told from two, {name}", accuracy, at_least=0.9)
+    for name, layer, least in (("convolution", GraphConvolution, 0.95), ("attention", GraphAttention, 0.9)):
+        networks = [network(layer, adjacency, 34, 2) for _ in range(10)]
+        steps = demo.pick(200, 1000)
+        scores = [taught(demo, model, lc.eye(34), sides, known, steps, name).softmax(-1) for model in networks]
+        chance = lc.stack(scores).mean(0)
+        accuracy = (chance.argmax(-1) == sides).float().mean().item()
+        demo.metric(f"karate club, sides told from two, mean of ten, {name}", accuracy, at_least=least)
         if name == "convolution":
-            draw_club(demo, adjacency, sides, scores.softmax(-1)[:, 1])
+            draw_club(demo, adjacency, sides, chance[:, 1])
 
 
 def layout(adjacency: np.ndarray, rounds: int = 300) -> np.ndarray:
@@ -140,8 +146,8 @@ def layout(adjacency: np.ndarray, rounds: int = 300) -> np.ndarray:
 def draw_club(demo: Demo, adjacency: Tensor, sides: Tensor, chance: Tensor) -> None:
     figure = demo.figure(
         "karate_club",
-        "Friendships in a karate club. Colour: the network's probability that a member goes with the president, after "
-        "it was told the sides of two (squares). Outline: the side that each took.",
+        "Friendships in a karate club. Colour: the mean of ten networks' probabilities that a member goes with the "
+        "president, after they were told the sides of two (squares). Outline: the side that each took.",
         (6.4, 4.6),
     )
     axes = figure.subplots()
