@@ -308,7 +308,7 @@ def landmarks(demo: Demo, ours: float) -> None:
 
 
 def datasets(demo: Demo, text: str) -> None:
-    own = {
+    own: dict[str, float] = {
         "digits, 8 x 8 (comes with this library)": sum(map(len, data.digits())),
         "Shakespeare's lines (comes with this library)": text.count("\n"),
     }

@@ -32,6 +32,7 @@ class Box:
     stand_in: Box | None = None  # drawn in its place
 
     def alike(self, other: Box) -> bool:
+        """They can be drawn as one that repeats."""
         return (self.kind, self.shape, self.parameters) == (other.kind, other.shape, other.parameters)
 
 
@@ -96,6 +97,7 @@ class Drawing:
 
 
 def by_shape(*shape: int) -> str:
+    """As the drawing has it: 3 x 224 x 224."""
     return " x ".join(map(str, shape))
 
 
