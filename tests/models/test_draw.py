@@ -6,6 +6,8 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import littlecore as lc
 from littlecore import Tensor, models, nn
 from littlecore.nn import functional as F
@@ -69,5 +71,9 @@ def test_what_a_drawing_leaves_as_it_was():
     assert [" ".join(line.split()) for line in lines] == [
         "Odd: 20 parameters", "1 input 4", "2 Linear * 4 20", "3 gelu 4", "4 Linear * 4 shared", "5 cat 8 <- 1, 4",
     ]  # fmt: skip
+    with pytest.raises(ValueError, match="needs an example"):
+        model.draw()
+    with pytest.raises(ValueError, match="takes 4"):
+        model.draw((3, 5))  # and after a failure
     assert model.training and not model._hooked and model.function is F.gelu is lc._core.gelu
     assert Tensor.__add__ is add and lc._core.cat is cat

@@ -58,6 +58,8 @@ def draw(model: Module, *example: Any) -> Drawing:
     where it is not the line above, what it reads. Blocks that repeat are drawn once. Sums, concatenations and the
     functions of nn.functional are drawn, concatenations too; what else happens to a tensor between layers is not.
     """
+    if not example:
+        raise ValueError("draw: needs an example of what the model is given, such as (1, 3, 224, 224)")
     inputs = inputs_of(model, example)
     tracer = _Tracer(len(inputs[0]))
     for x in inputs:
