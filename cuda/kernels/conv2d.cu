@@ -90,14 +90,7 @@ __global__ __launch_bounds__(kConvThreads) void conv_kernel(ConvWalk p, const T*
     }
 
     T from_a[kEachA][kUnit], from_b[kEachB][kUnit];
-    const auto load = [&](int k0) {
-#pragma unroll
-        for (int u = 0; u < kUnit; ++u) {
-            const int d = k0 + unit_a(0) * kUnit + u;
-            const T* line = a + d + (product == ConvProduct::forward ? 0 : p.a_period.divide(d) * p.a_jump);    // forward: no jump
-#pragma unroll
-            for (int e = 0; e < kEachA; ++e) from_a[e][u] = d < end && row0 + row_a(e) < p.m ? line[int64_t(row0 + row_a(e)) * p.a_row] : T{0};
-        }
+    const auto load = [&](int k0) {                   // x first: after a, or beside it, it costs registers that are not there
 #pragma unroll
         for (int u = 0; u < kUnit; ++u) {
             if constexpr (weight) {
@@ -108,6 +101,13 @@ __global__ __launch_bounds__(kConvThreads) void conv_kernel(ConvWalk p, const T*
 #pragma unroll
                 for (int e = 0; e < kEachB; ++e) from_b[e][u] = gather<product>(p, x, of_column, tap<product>(p, k0 + unit_b(e) * kUnit + u, end));
             }
+        }
+#pragma unroll
+        for (int u = 0; u < kUnit; ++u) {
+            const int d = k0 + unit_a(0) * kUnit + u;
+            const T* line = a + d + (product == ConvProduct::forward ? 0 : p.a_period.divide(d) * p.a_jump);    // forward: no jump
+#pragma unroll
+            for (int e = 0; e < kEachA; ++e) from_a[e][u] = d < end && row0 + row_a(e) < p.m ? line[int64_t(row0 + row_a(e)) * p.a_row] : T{0};
         }
     };
 
