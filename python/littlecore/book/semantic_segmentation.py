@@ -29,7 +29,7 @@ PALETTE = ("#E8E8E8", BLUE, ORANGE, "#009E73", RED)
 
 
 def run(demo: Demo) -> None:
-    steps = demo.pick(700, 6000)
+    steps = demo.pick(1000, 6000)
     train, test, classes = load(demo)
     count = len(classes)
     reach(demo, count)
