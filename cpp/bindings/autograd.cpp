@@ -55,8 +55,8 @@ PyObject* grad_mode_exit(PyObject* self, PyObject* const*, Py_ssize_t) {
 }
 
 PyObject* grad_mode_type() {
-    static PyMethodDef methods[] = {{"__enter__", grad_mode_enter, METH_NOARGS, "__enter__() -> None"},
-                                    {"__exit__", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(grad_mode_exit)), METH_FASTCALL, "__exit__(*exception) -> None"},
+    static PyMethodDef methods[] = {{"__enter__", grad_mode_enter, METH_NOARGS, "__enter__(self) -> None"},
+                                    {"__exit__", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(grad_mode_exit)), METH_FASTCALL, "__exit__(self, *exception) -> None"},
                                     {}};
     static PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("Sets the mode for a `with` block; see littlecore.no_grad.")},
                                   {Py_tp_new, reinterpret_cast<void*>(grad_mode_new)},

@@ -59,12 +59,13 @@ def is_plain(module: Module) -> bool:
 
 def fused_name(activation: Callable[[Tensor], Tensor]) -> str | None:
     """What F.linear calls this module or function, if it has it."""
-    name = _NAMES.get(type(activation))
-    if name is not None:
-        return name if is_plain(activation) else None
+    if not isinstance(activation, Module):
+        return _NAMES.get(activation)
+    if not is_plain(activation):
+        return None
     if type(activation) is GELU:
-        return None if not is_plain(activation) else "gelu_tanh" if activation.approximate == "tanh" else "gelu"
-    return None if isinstance(activation, Module) else _NAMES.get(activation)
+        return "gelu_tanh" if activation.approximate == "tanh" else "gelu"
+    return _NAMES.get(type(activation))
 
 
 def linear_activation(linear: Module, activation: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
