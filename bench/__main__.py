@@ -28,7 +28,7 @@ def names(kind: str) -> list[str]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=harness.__doc__)
     parser.add_argument("what", nargs="*", help="ops or models, `ops`, `models` or `all` of them; none lists them")
-    parser.add_argument("--peer", action="append", help="torch (the default), torch_best, numpy")
+    parser.add_argument("--peer", action="append", help="torch (the default), torch_best, torch_compile, numpy, jax")
     parser.add_argument("--no-peer", action="store_true", help="ours alone")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--quick", action="store_true", help="the smallest case of each, and less time for it")
@@ -51,7 +51,7 @@ def load_peers(wanted: list[str] | None, threads: int) -> dict[str, Any]:
             if wanted:
                 sys.exit(f"bench: --peer {name}: not installed")
         except KeyError:
-            sys.exit(f"bench: --peer {name}: not known; torch, torch_best and numpy are")
+            sys.exit(f"bench: --peer {name}: not known; torch, torch_best, torch_compile, numpy and jax are")
     return loaded
 
 

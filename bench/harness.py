@@ -199,25 +199,30 @@ def limits(threads: int) -> Iterator[Row]:
 
 def prepare(case: Case, library: Any, direction: str, arrays: list[np.ndarray]) -> Call:
     """What is compared, and timed, of one library."""
+    if hasattr(library, "prepare"):  # it has another kind of gradient
+        return library.prepare(case, direction, arrays)
+    call = functools.partial(case.call, library)
     inputs = [library.from_numpy(a.copy()) for a in arrays]
     if case.setup is not None:
         inputs = list(case.setup(library, *inputs))
+    if hasattr(library, "compiled"):
+        call, inputs = library.compiled(call, inputs)
     if direction == "forward" and case.setup is not None:
 
         def evaluate() -> Any:
             with library.no_grad():  # it costs a microsecond: only where parameters would be recorded
-                return case.call(library, *inputs)
+                return call(*inputs)
 
         return evaluate
     if direction in ("forward", "step"):
-        return lambda: case.call(library, *inputs)
+        return lambda: call(*inputs)
     leaves = [x.requires_grad_() for x in inputs if "float" in str(getattr(x, "dtype", ""))]
-    y = case.call(library, *inputs)
-    dy = library.ones_like(y) if y.ndim == 0 else library.from_numpy(_gradient(tuple(y.shape)))
+    y = call(*inputs)
+    dy = library.ones_like(y) if y.ndim == 0 else library.from_numpy(gradient(tuple(y.shape)))
     return lambda: library.autograd.grad(y, leaves, dy, retain_graph=True)
 
 
-def _gradient(shape: tuple[int, ...]) -> np.ndarray:
+def gradient(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(1).standard_normal(shape, np.float32)
 
 

@@ -54,7 +54,9 @@ def _names(lines: list[results.Line]) -> str:
     said = {
         "torch": "PyTorch as shipped",
         "torch_best": "PyTorch with channels_last, fused AdamW and a heap that keeps its memory",
+        "torch_compile": "torch.compile",
         "numpy": "NumPy",
+        "jax": "JAX",
     }
     there = {name for line in lines for name in line["peer"]}
     return ", ".join(text for name, text in said.items() if name in there)

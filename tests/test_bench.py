@@ -1,5 +1,6 @@
 """The bench: it measures, it refuses wrong results, and README shows what was measured."""
 
+import importlib
 import json
 
 import pytest
@@ -70,6 +71,15 @@ def test_numpy_is_a_peer_where_it_has_the_op():
     gelu = case(lambda lib, a, b: lib.nn.functional.gelu(a))
     rows = list(harness.run("add", [add, gelu], {"numpy": peers.load("numpy", 1)}, threads=1, seconds=0.01))
     assert len(rows) == 1 and rows[0].peer["numpy"] > 0
+
+
+def test_jax_is_a_peer_with_gradients():
+    pytest.importorskip("jax")
+    cases = [
+        importlib.import_module(f"bench.ops.{name}").cases()[0] for name in ("layer_norm", "cross_entropy", "attention")
+    ]
+    rows = list(harness.run("op", cases, {"jax": peers.load("jax", 1)}, threads=1, seconds=0.01))
+    assert [row.direction for row in rows] == ["forward", "backward"] * 3
 
 
 def test_an_optimizer_comes_after_the_rest():
