@@ -40,13 +40,18 @@ void multiply_any_tile(int rows, int vecs, int64_t k, StridedRows<T> a, const T*
 
 template <class T> void multiply_panels(const PanelProduct<T>& p) {
     constexpr int rows = kTileRows<T>, cols = kTileCols<T>;
+    const int64_t lines = p.k * cols * int64_t(sizeof(T)) / 64, tiles = p.m / rows;
     for (int64_t j = 0; j < p.n; j += cols) {
         const T* b = p.b + j * p.k;
         const int width = int(smaller(cols, p.n - j));
+        // The next panel is asked for, a few lines a tile: read from L3, it would take its first tile twice the time.
+        const char* next = reinterpret_cast<const char*>(b + cols * p.k);
+        const int64_t ahead = tiles < 8 || j + cols >= p.n ? 0 : ceil_div(lines, tiles) * 64;
         int64_t i = 0;
         for (; i + rows <= p.m; i += rows) {
             T* c = p.c + i * p.ldc + j;
             for (int r = 0; r < rows; ++r) __builtin_prefetch(c + r * p.ldc);   // needed after k steps
+            for (const char* end = next + ahead; next < end; next += 64) __builtin_prefetch(next, 0, 2);
             multiply_tile<rows, 2>(p.k, PanelRows<T>{p.a + i * p.k}, b, cols, TileOut<T>{c, p.ldc, width, p.add});
         }
         if (i < p.m)
