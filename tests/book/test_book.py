@@ -42,6 +42,7 @@ def test_a_program_meets_its_gates(name: str, results: Path):
     assert written == demo.metrics
     for figure in demo.figures:
         assert (results / name / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+    for figure in (*demo.figures, *demo.drawings):
         ElementTree.parse(results / name / f"{figure}.svg")
 
 

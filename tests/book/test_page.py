@@ -13,6 +13,7 @@ from pathlib import Path
 import chromium
 import pytest
 
+from littlecore import models
 from littlecore.book import sections
 from littlecore.book.demo import CONFIG, METRICS, run_program
 from littlecore.book.highlight import highlighted
@@ -25,13 +26,15 @@ RAN = ("basis_function_regression", "under_and_overfitting")
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of two programs, and of a third whose numbers are made up: awkward ones, of which five miss their gates."""
+    """Of two programs, and of a third: a model's drawing, and awkward numbers, of which five miss their gates."""
     folder = tmp_path_factory.mktemp("results")
     for name in RAN:
         run_program(name, folder / name)
     (folder / "losses").mkdir()
+    (folder / "losses" / "net.svg").write_text(models.lenet().draw((1, 1, 28, 28)).svg())
+    figures = [{"name": "net", "caption": "LeNet"}]
     config = json.loads((folder / RAN[0] / CONFIG).read_text())
-    (folder / "losses" / CONFIG).write_text(json.dumps({**config, "figures": [], "full": True, "seed": 3}))
+    (folder / "losses" / CONFIG).write_text(json.dumps({**config, "figures": figures, "full": True, "seed": 3}))
     values = [2.5e-7, -3e30, float("inf"), float("nan"), -0.125, 1e-300]
     rows = [
         {"name": f"<{'a number of a long name, ' * 4}> &", "value": value, "at_least": -1.5e-30, "at_most": 1e-9,
@@ -60,9 +63,10 @@ class Elements(HTMLParser):
 def test_nothing_is_fetched_and_nothing_is_missing(page: Path):
     text = page.read_text()
     elements = Elements(text)
-    assert len([tag for tag, _ in elements.every if tag == "img"]) == 3 and len(elements.values("alt")) == 3
-    for source in elements.values("src"):
-        assert base64.b64decode(source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
+    assert len([tag for tag, _ in elements.every if tag == "img"]) == 4 and len(elements.values("alt")) == 4
+    kinds = {"data:image/png;base64": b"\x89PNG", "data:image/svg+xml;base64": b"<svg"}
+    for kind, content in (source.split(",") for source in elements.values("src")):
+        assert base64.b64decode(content).startswith(kinds[kind])
     assert not {tag for tag, _ in elements.every} & {"script", "iframe", "object", "embed", "form", "base"}
     assert not re.search(r"url\(|@import", text[: text.index("</style>")])
     links = [(tag, attributes["href"]) for tag, attributes in elements.every if "href" in attributes]

@@ -77,3 +77,21 @@ def test_what_a_drawing_leaves_as_it_was():
         model.draw((3, 5))  # and after a failure
     assert model.training and not model._hooked and model.function is F.gelu is lc._core.gelu
     assert Tensor.__add__ is add and lc._core.cat is cat
+
+
+class Viewed(nn.Module):
+    """What enters the blocks is a view; between them is a layer that does nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        block = nn.TransformerEncoderLayer(4, 1, 4, dropout=0.0, batch_first=True)
+        self.layer, self.nothing, self.blocks = nn.Linear(4, 4), nn.Identity(), nn.TransformerEncoder(block, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks(self.nothing(self.layer(x)).mT)
+
+
+def test_a_view_goes_on_from_what_it_views_and_nothing_is_not_drawn():
+    lines = [line.split() for line in str(Viewed().draw((1, 4, 4))).splitlines()]
+    assert lines[2][:2] == ["2", "Linear"] and lines[3][:4] == ["3", "TransformerEncoderLayer", "*", "x2"]
+    assert [line[-3:] for line in lines if line[1] == "+"] == [["<-", "3,", "5"], ["<-", "7,", "12"]]

@@ -32,6 +32,7 @@ def run(demo: Demo) -> None:
     memory = Memory(demo.pick(3000, 100_000))
     model = learn(demo, game, memory)
     curve(demo, model, memory)
+    demo.drawing("network", "The network that plays, on the last four images.", models.dqn(4), (1, 4, 84, 84))
 
 
 # ---- the game --------------------------------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ STAGES = ("input", "conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "
 def run(demo: Demo) -> None:
     resnet50(demo)
     digits(demo)
+    caption = "LeNet: layers with parameters are filled; at the right, the shape behind each."
+    demo.drawing("lenet", caption, models.lenet(), (1, 1, 28, 28))
 
 
 # ---- a large one, on paper -------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from littlecore import nn
 from littlecore.train.files import write_atomically
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class Demo:
         self.bars: Progress | None = None
         self.metrics: list[dict[str, Any]] = []
         self.figures: dict[str, tuple[str, Any]] = {}
+        self.drawings: dict[str, tuple[str, str]] = {}
 
     def pick(self, quick: T, full: T) -> T:
         """`quick`, or `full` in a long run."""
@@ -96,6 +98,10 @@ class Demo:
         figure = Figure(figsize=size)
         self.figures[name] = (caption, figure)
         return figure
+
+    def drawing(self, name: str, caption: str, model: nn.Module, *example: Any) -> None:
+        """model.draw(*example), saved as NAME.svg; the page shows it before the figures."""
+        self.drawings[name] = caption, model.draw(*example).svg()
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -136,7 +142,8 @@ class Demo:
         """Write the figures, config.json and metrics.json, all together at the end."""
         import littlecore as lc
 
-        files, captions = dict[str, bytes](), []
+        files = {f"{name}.svg": svg.encode() for name, (_, svg) in self.drawings.items()}
+        captions = [{"name": name, "caption": caption} for name, (caption, _) in self.drawings.items()]
         for name, (caption, figure) in self.figures.items():
             for ending, metadata in (("png", {}), ("svg", {"Date": None})):
                 content = io.BytesIO()

@@ -14,8 +14,6 @@ from littlecore import Tensor, data, models
 from littlecore.nn import functional as F
 
 from .demo import BLUE, COLOURS, Demo
-from .diagrams import STEP, Column, Part, Repeated, draw_column, finish, height, layer
-from .diagrams import parameters as drawn_parameters
 from .fit import fit
 
 CONTEXT = 64
@@ -29,7 +27,8 @@ def run(demo: Demo) -> None:
     train, held_out = np.split(tokens, [len(tokens) * 9 // 10])
     model = language(demo, tokenizer, train, held_out)
     cache(demo, model, lc.from_numpy(held_out[: 4 * CONTEXT]).reshape(4, CONTEXT))
-    diagram(demo, models.gpt())
+    caption = f"GPT-2 small on {CONTEXT} tokens; the framed block repeats. The readout's weight is the embedding's."
+    demo.drawing("diagram", caption, models.gpt(), lc.zeros(1, CONTEXT, dtype=lc.int64))
 
 
 # ---- how large -------------------------------------------------------------------------------------------------------
@@ -48,34 +47,6 @@ def sizes(demo: Demo) -> None:
     gpt2, gpt3 = parameters(50257, 1024, 12, 768), parameters(50257, 2048, 96, 12288)
     demo.metric("parameters of GPT-2 small", gpt2, within=(124_439_808, 124_439_808))
     demo.metric("parameters of GPT-3, 10^9", gpt3 / 1e9, within=(174, 176))
-
-
-def diagram(demo: Demo, model: models.GPT) -> None:
-    """What every layer of GPT-2 small is given and gives."""
-    body, block = model.transformer, model.transformer["h"][0]
-    t, d = model.block_size, model.n_embd
-    column: Column = [
-        layer("Embedding", body["wte"], t, d), layer("+ positions", body["wpe"], t, d),
-        Repeated((
-            layer("LayerNorm", block.ln_1, t, d), layer("Causal attention", block.attn, t, d),
-            Part("+", f"{t} x {d}", skip=2), layer("LayerNorm", block.ln_2, t, d),
-            layer("Linear", block.mlp.c_fc, t, 4 * d), Part("GELU", f"{t} x {4 * d}"),
-            layer("Linear", block.mlp.c_proj, t, d), Part("+", f"{t} x {d}", skip=4),
-        ), model.n_layer),
-        layer("LayerNorm", body["ln_f"], t, d),
-        layer("Linear (embedding)", model.lm_head, t, model.vocab_size, shared=True),
-    ]  # fmt: skip
-    counted = sum(p.numel() for p in model.parameters())
-    demo.metric("GPT-2 small's parameters, those in the diagram", drawn_parameters(column), within=(counted, counted))
-    figure = demo.figure(
-        "diagram",
-        "GPT-2 small, on a full context: layers with parameters are filled, the framed block repeats. The readout's "
-        "weight is the embedding's.",
-        (3.6, STEP * (height(column) + 2)),
-    )
-    axes = figure.subplots()
-    draw_column(axes, f"{t} tokens", column)
-    finish(axes, "", -2.2, 2.2, height(column))
 
 
 # ---- Shakespeare -----------------------------------------------------------------------------------------------------

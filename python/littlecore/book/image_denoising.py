@@ -41,6 +41,8 @@ def run(demo: Demo) -> None:
         repairs(demo, 1500)
     (train, _), (test, _) = (flat(part) for part in data.digits(SIZE))
     networks = {name: denoiser(demo, train, name) for name in ("with skips", "without skips")}
+    caption = "The U-Net: half the size, half again, and back; skip connections bring the finer maps along."
+    demo.drawing("u_net", caption, networks["with skips"], (1, 1, SIZE, SIZE))
     compare(demo, test, networks)
     expectation(demo, test, networks["with skips"])
 

@@ -25,6 +25,7 @@ def run(demo: Demo) -> None:
     demo.metric("parameters of the perceptron 50-25-10-2", _count(models.mlp()), within=(1557, 1557))
     classification(demo)
     approximation(demo)
+    demo.drawing("drawing", "The perceptron 50-25-10-2: layers with parameters are filled.", models.mlp(), (1, 50))
 
 
 def _count(model: nn.Module) -> int:

@@ -42,6 +42,8 @@ def run(demo: Demo) -> None:
     size = train.images.shape[-1]
     model = models.ssd(image_size=size, classes=len(classes), sides=[side * size / SIZE for side in (10, 16, 26)])
     losses = learn(demo, model, train, demo.pick(420, 8000))
+    caption = "The detector: maps of three scales, each with a convolution for boxes and classes."
+    demo.drawing("detector", caption, model, (1, 3, size, size))
     found = detected(model, test)
     precision(demo, test, found, classes, losses)
     if demo.data is None:

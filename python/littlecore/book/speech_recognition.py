@@ -69,6 +69,8 @@ def run(demo: Demo) -> None:
     translation(demo, model, unseen)
     draw_errors(demo, losses, errors)
     draw_attention(demo, model, unseen)
+    caption = "Whisper tiny, on 30 seconds of sound and 4 tokens."
+    demo.drawing("whisper", caption, models.whisper("tiny"), (1, 80, 3000), lc.zeros(1, 4, dtype=lc.int64))
 
 
 # ---- speech ----------------------------------------------------------------------------------------------------------

@@ -34,6 +34,8 @@ LENGTH = 5  # of "<begin> a red disc <end>"
 
 def run(demo: Demo) -> None:
     model = network()
+    caption = "The network: one vector from an image, one from a sentence."
+    demo.drawing("clip", caption, model, (1, 3, SIZE, SIZE), lc.zeros(1, LENGTH, dtype=lc.int64))
     losses = learn(demo, model)
     zero_shot(demo, model)
     similarity(demo, model, losses)

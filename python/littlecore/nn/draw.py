@@ -114,6 +114,7 @@ class _Tracer:
         self.open = [Box("")]
         self.origin: dict[int, Box] = {}  # by the identity of a tensor
         self.kept: list[Tensor] = []  # so that no identity is given twice
+        self.latest = self.open[0]
         self.seen: set[int] = set()
         self.within_function = False
 
@@ -121,8 +122,13 @@ class _Tracer:
         found = list(_tensors(output))
         shape = tuple(found[0].shape) if found else ()
         box.shape = shape[1:] if shape[:1] == (self.batch,) else shape
-        self.kept += found
-        self.origin.update((id(x), box) for x in found)
+        self.knows(box, found)
+        self.latest = box
+
+    def knows(self, box: Box, tensors: Iterable[Tensor]) -> None:
+        for x in tensors:
+            self.kept.append(x)
+            self.origin[id(x)] = box
 
     def sources(self, *args: Any) -> tuple[Box, ...]:
         return tuple(dict.fromkeys(self.origin[id(x)] for x in _tensors(args) if id(x) in self.origin))
@@ -132,6 +138,8 @@ class _Tracer:
         return sum(count for p, count in {id(p): p.numel() for p in parameters}.items() if p not in self.seen)
 
     def enter(self, path: str, module: Module, args: Any) -> None:
+        # What nobody has seen is what came out last, such as a view of it.
+        self.knows(self.latest, (x for x in _tensors(args) if x.is_floating_point() and id(x) not in self.origin))
         parameters = list(module.parameters())
         box = Box(type(module).__name__, (), self.fresh(parameters), bool(parameters), self.sources(*args))
         box.alone = not box.sources and not any(x.is_floating_point() for x in _tensors(args))
@@ -195,7 +203,9 @@ def _shown(boxes: Sequence[Box]) -> list[Box]:
     shown: list[Box] = []
     for box in boxes:
         box.inside = _shown(box.inside)
-        if box.kind in CONTAINERS or any(b.times > 1 for b in box.inside):
+        if box.kind == "Identity" and box.sources:
+            box.stand_in = box.sources[0]
+        elif box.kind in CONTAINERS or any(b.times > 1 for b in box.inside):
             shown += box.inside
             box.stand_in = box.inside[-1] if box.inside else None
         elif shown and box.inside and box.alike(shown[-1]):
@@ -290,7 +300,8 @@ def _svg(drawing: Drawing) -> str:
         end = x - HEIGHT / 2 if lines[target].box.kind == "+" else left
         shapes.append(_arrow(f"M{x:g} {a - STEP / 2 + HEIGHT / 2:g}V{a:g}H{away:g}V{b:g}H{end:g}"))
 
-    size = f"{beside + 190:g} {STEP * (len(rows) + 1.5):g}"
+    frames = [len(f"{line.box.kind} x {line.box.times}") for line in lines.values() if line.box.times > 1]
+    size = f"{beside + 8 * max(frames, default=0):g} {STEP * (len(rows) + 1.5):g}"
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}" font-family="sans-serif" font-size="13">',
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
