@@ -151,29 +151,34 @@ struct Le {
 
 // ---- the loops over dense chunks ----------------------------------------------------------------------------------------
 
-template <class F, class T> void apply(const T* a, const T* b, T* y, int64_t n) {
+template <class F, class T> void apply(const T* a, const T* b, T* y, int64_t n, [[maybe_unused]] bool streamed) {
     if constexpr (std::is_integral_v<T>) {
 #pragma GCC ivdep                                     // y may be a or b itself, never a part of them
         for (int64_t i = 0; i < n; ++i) y[i] = F::forward(a[i], b[i]);
     } else if constexpr (requires { F::kShort; }) {
-        map_short(n, y, [](vec<T> a, vec<T> b) { return F::forward(a, b); }, a, b);
+        map_short(n, y, streamed, [](vec<T> a, vec<T> b) { return F::forward(a, b); }, a, b);
     } else {
         map_vec(n, y, [](vec<T> a, vec<T> b) { return F::forward(a, b); }, a, b);
     }
 }
 
 // One operand is the same number for all.
-template <class F, bool first, class T> void apply_number(const T* a, const T* b, T* y, int64_t n) {
+template <class F, bool first, class T> void apply_number(const T* a, const T* b, T* y, int64_t n, bool streamed) {
     const vec<T> number = splat(first ? *a : *b);
-    map_short(n, y, [number](vec<T> x) { return first ? F::forward(number, x) : F::forward(x, number); }, first ? b : a);
+    map_short(n, y, streamed, [number](vec<T> x) { return first ? F::forward(number, x) : F::forward(x, number); }, first ? b : a);
 }
 
-template <class F, class T> void apply_backward(const T* dy, const T* a, const T* b, T* da, T* db, int64_t n) {
+template <class F, class T> void apply_backward(const T* dy, const T* a, const T* b, T* da, T* db, int64_t n, bool streamed) {
+    const auto put = [&](T* to, vec<T> v, auto k) {
+        if constexpr (std::is_same_v<decltype(k), Full>)
+            if (streamed) return stream(to, v);
+        store(to, v, k);
+    };
     each_vec<T>(n, [&](int64_t i, auto k) {
         vec<T> va, vb;
         F::backward(load(dy + i, k), load(a + i, k), load(b + i, k), va, vb);
-        if (da) store(da + i, va, k);
-        if (db) store(db + i, vb, k);
+        if (da) put(da + i, va, k);
+        if (db) put(db + i, vb, k);
     });
 }
 
@@ -182,16 +187,16 @@ template <class F, class T> void test(const T* a, const T* b, bool* y, int64_t n
     for (int64_t i = 0; i < n; ++i) y[i] = F::test(a[i], b[i]);
 }
 
-template <class T> using Loop = void (*)(const T*, const T*, T*, int64_t);
+template <class T> using Loop = void (*)(const T*, const T*, T*, int64_t, bool);
 
 // Walked by rows that lie dense, an operand of one number a row need not be spread to a chunk.
 enum class Rows { no,
                   dense,
                   number_first,
                   number_second };
-template <class T> Rows rows_of(BinaryOp op, const Strided<3>& s) {
+template <class T> Rows rows_of(BinaryOp op, const Strided<3>& s, bool past_caches) {
     const int last = s.rank - 1;
-    if (sizeof(T) == 2 || last == 0 || s.size[last] < 16 || s.stride[0][last] != 1) return Rows::no;
+    if (sizeof(T) == 2 || (last == 0 && !past_caches) || s.size[last] < 16 || s.stride[0][last] != 1) return Rows::no;
     const int64_t a = s.stride[1][last], b = s.stride[2][last];
     if (a == 1 && b == 1) return Rows::dense;
     const bool is_short = op <= BinaryOp::minimum && op != BinaryOp::pow;
@@ -246,16 +251,19 @@ int64_t work_ns(BinaryOp op, int64_t n, int64_t bytes) {
 }  // namespace
 
 template <class T> void binary_forward(const BinaryForward<T>& args) {
-    const Rows rows = rows_of<T>(args.op, args.walk);
+    const bool past_caches = !std::is_integral_v<T> && args.y != args.a && args.y != args.b && 2 * args.walk.numel * int64_t(sizeof(T)) >= kPastCaches;
+    const Rows rows = rows_of<T>(args.op, args.walk, past_caches);
     const auto loop = forward_loop<acc_t<T>>(args.op, rows);
     parallel_ranges(args.walk.numel, kGrain, work_ns(args.op, args.walk.numel, sizeof(T)), [&](int64_t begin, int64_t end) {
         if constexpr (std::is_same_v<T, acc_t<T>>)
-            if (rows != Rows::no)
-                return each_row(args.walk, begin, end, [&](const int64_t (&at)[3], int64_t n) { loop(args.a + at[1], args.b + at[2], args.y + at[0], n); });
+            if (rows != Rows::no) {
+                each_row(args.walk, begin, end, [&](const int64_t (&at)[3], int64_t n) { loop(args.a + at[1], args.b + at[2], args.y + at[0], n, streams(args.y + at[0], past_caches)); });
+                return end_stream();
+            }
         WideReader<T> a(args.a), b(args.b);
         WideWriter<T> y(args.y);
         each_chunk(args.walk, begin, end, [&](const Position<3>& at, int64_t n) {
-            loop(a(args.walk, 1, at, n), b(args.walk, 2, at, n), y.open(args.walk, 0, at, n), n);
+            loop(a(args.walk, 1, at, n), b(args.walk, 2, at, n), y.open(args.walk, 0, at, n), n, false);
             y.close(args.walk, 0, at, n);
         });
     });
@@ -263,15 +271,18 @@ template <class T> void binary_forward(const BinaryForward<T>& args) {
 
 template <class T> void binary_backward(const BinaryBackward<T>& args) {
     const auto loop = backward_loop<acc_t<T>>(args.op);
+    const bool past_caches = sizeof(T) > 2 && 4 * args.walk.numel * int64_t(sizeof(T)) >= kPastCaches;
     parallel_ranges(args.walk.numel, kGrain, work_ns(args.op, args.walk.numel, 2 * sizeof(T)), [&](int64_t begin, int64_t end) {
         WideReader<T> dy(args.dy), a(args.a), b(args.b);
         WideWriter<T> da(args.da), db(args.db);       // both dense, in the order of operand 0
         each_chunk(args.walk, begin, end, [&](const Position<4>& at, int64_t n) {
-            loop(dy(args.walk, 1, at, n), a(args.walk, 2, at, n), b(args.walk, 3, at, n),
-                 args.da ? da.open(args.walk, 0, at, n) : nullptr, args.db ? db.open(args.walk, 0, at, n) : nullptr, n);
+            const auto to_a = args.da ? da.open(args.walk, 0, at, n) : nullptr, to_b = args.db ? db.open(args.walk, 0, at, n) : nullptr;
+            const bool streamed = streams(to_a, past_caches) && streams(to_b, past_caches);
+            loop(dy(args.walk, 1, at, n), a(args.walk, 2, at, n), b(args.walk, 3, at, n), to_a, to_b, n, streamed);
             if (args.da) da.close(args.walk, 0, at, n);
             if (args.db) db.close(args.walk, 0, at, n);
         });
+        end_stream();
     });
 }
 

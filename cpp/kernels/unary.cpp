@@ -161,15 +161,15 @@ struct Softplus {
 
 // ---- the loops over dense chunks ----------------------------------------------------------------------------------------
 
-// T: float or double.
-template <class F, class T> void apply(const T* x, T* y, int64_t n, Parameters<T> a) {
+// T: float or double. Streamed: the result lies aligned, and may go past the caches.
+template <class F, class T> void apply(const T* x, T* y, int64_t n, Parameters<T> a, [[maybe_unused]] bool streamed) {
     if constexpr (requires { typename F::Steps; } && sizeof(T) == 4) in_two_steps<typename F::Steps>(n, x, [&](int64_t i, auto k, vec<T> v) { store(y + i, v, k); });
-    else if constexpr (requires { F::kShort; }) map_short(n, y, [a](vec<T> x) { return F::forward(x, a); }, x);
+    else if constexpr (requires { F::kShort; }) map_short(n, y, streamed, [a](vec<T> x) { return F::forward(x, a); }, x);
     else map_vec(n, y, [a](vec<T> x) { return F::forward(x, a); }, x);
 }
-template <class F, class T> void apply_backward(const T* dy, const T* saved, T* dx, int64_t n, Parameters<T> a) {
+template <class F, class T> void apply_backward(const T* dy, const T* saved, T* dx, int64_t n, Parameters<T> a, [[maybe_unused]] bool streamed) {
     if constexpr (requires { typename F::SlopeSteps; } && sizeof(T) == 4) in_two_steps<typename F::SlopeSteps>(n, saved, [&](int64_t i, auto k, vec<T> slope) { store(dx + i, load(dy + i, k) * slope, k); });
-    else if constexpr (requires { F::kShort; }) map_short(n, dx, [a](vec<T> dy, vec<T> s) { return F::backward(dy, s, a); }, dy, saved);
+    else if constexpr (requires { F::kShort; }) map_short(n, dx, streamed, [a](vec<T> dy, vec<T> s) { return F::backward(dy, s, a); }, dy, saved);
     else map_vec(n, dx, [a](vec<T> dy, vec<T> s) { return F::backward(dy, s, a); }, dy, saved);
 }
 
@@ -265,16 +265,20 @@ int64_t work_ns(UnaryOp op, int64_t n) { return op <= UnaryOp::rsqrt ? n / 3 : n
 
 template <class T> void unary_forward(const UnaryForward<T>& args) {
     const auto loop = forward_loop<acc_t<T>>(args.op);
+    const bool past_caches = sizeof(T) > 2 && args.y != args.x && 2 * args.walk.numel * int64_t(sizeof(T)) >= kPastCaches;
     const Parameters<acc_t<T>> a{splat(acc_t<T>(args.p)), splat(acc_t<T>(args.q))};
     const int last = args.walk.rank - 1;
-    const bool by_rows = last > 0 && args.walk.size[last] >= 16 && args.walk.stride[0][last] == 1 && args.walk.stride[1][last] == 1;
+    const bool by_rows = (last > 0 || past_caches) && args.walk.size[last] >= 16 && args.walk.stride[0][last] == 1 && args.walk.stride[1][last] == 1;
     parallel_ranges(args.walk.numel, kGrain, work_ns(args.op, args.walk.numel), [&](int64_t begin, int64_t end) {
         if constexpr (std::is_same_v<T, acc_t<T>>)
-            if (by_rows) return each_row(args.walk, begin, end, [&](const int64_t (&at)[2], int64_t n) { loop(args.x + at[1], args.y + at[0], n, a); });
+            if (by_rows) {
+                each_row(args.walk, begin, end, [&](const int64_t (&at)[2], int64_t n) { loop(args.x + at[1], args.y + at[0], n, a, streams(args.y + at[0], past_caches)); });
+                return end_stream();
+            }
         WideReader<T> x(args.x);
         WideWriter<T> y(args.y);
         each_chunk(args.walk, begin, end, [&](const Position<2>& at, int64_t n) {
-            loop(x(args.walk, 1, at, n), y.open(args.walk, 0, at, n), n, a);
+            loop(x(args.walk, 1, at, n), y.open(args.walk, 0, at, n), n, a, false);
             y.close(args.walk, 0, at, n);
         });
     });
@@ -296,14 +300,17 @@ template <class T> void unary_integer_forward(const UnaryForward<T>& args) {
 
 template <class T> void unary_backward(const UnaryBackward<T>& args) {
     const auto loop = backward_loop<acc_t<T>>(args.op);
+    const bool past_caches = sizeof(T) > 2 && 3 * args.walk.numel * int64_t(sizeof(T)) >= kPastCaches;
     const Parameters<acc_t<T>> a{splat(acc_t<T>(args.p)), splat(acc_t<T>(args.q))};
     parallel_ranges(args.walk.numel, kGrain, work_ns(args.op, args.walk.numel), [&](int64_t begin, int64_t end) {
         WideReader<T> dy(args.dy), saved(args.saved);
         WideWriter<T> dx(args.dx);
         each_chunk(args.walk, begin, end, [&](const Position<3>& at, int64_t n) {
-            loop(dy(args.walk, 1, at, n), saved(args.walk, 2, at, n), dx.open(args.walk, 0, at, n), n, a);
+            const auto to = dx.open(args.walk, 0, at, n);
+            loop(dy(args.walk, 1, at, n), saved(args.walk, 2, at, n), to, n, a, streams(to, past_caches));
             dx.close(args.walk, 0, at, n);
         });
+        end_stream();
     });
 }
 

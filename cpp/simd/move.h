@@ -28,6 +28,8 @@ LC_INLINE void stream_bytes(char* p, bytes a) {       // p: aligned
 
 }  // namespace detail
 
+template <class T> LC_INLINE void stream(T* p, vec<T> a) { detail::stream_bytes(reinterpret_cast<char*>(p), (detail::bytes)a.v); }   // p: aligned
+
 // y[0..n) = x[0..n), which do not overlap. A loop of registers: for rows of 1 to 8 KB 1.2x as fast as memcpy.
 template <class T> LC_INLINE void copy_run(const T* from, T* to, int64_t n) {
     constexpr int64_t w = LC_VEC_BYTES;

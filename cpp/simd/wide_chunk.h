@@ -2,7 +2,7 @@
 // to float32 on the way in and rounded on the way out, so that a kernel has loops over float and double alone.
 #pragma once
 #include "cpp/core/strided.h"
-#include "cpp/simd/vec.h"
+#include "cpp/simd/move.h"
 
 namespace lc::cpu::LC_ISA {
 
@@ -59,11 +59,25 @@ struct Short {
     static constexpr bool kShort = true;
 };
 
-// For such bodies: four registers a turn, since the loop's own instructions count. f maps the loaded registers to the one stored.
-template <class T, class F, class... X> LC_INLINE void map_short(int64_t n, T* y, F&& f, const X*... x) {
+// From so many bytes of operands on, results go past the caches (of 32 MiB); not those written in place, which are read anyway.
+constexpr int64_t kPastCaches = 24 << 20;
+template <class T> LC_INLINE bool streams(const T* y, bool past_caches) { return past_caches && reinterpret_cast<uintptr_t>(y) % LC_VEC_BYTES == 0; }
+
+// For such bodies: four registers a turn, since the loop's own instructions count. f maps the loaded registers to the one
+// stored; streamed, y is aligned.
+template <class T, class F, class... X> LC_INLINE void map_short(int64_t n, T* y, bool streamed, F&& f, const X*... x) {
+    constexpr int w = lanes<T>;
+    constexpr int64_t ahead = 1024 / sizeof(T);       // of reading: streamed stores leave the prefetcher behind
     int64_t i = 0;
+    if (streamed) {
+        for (; i + 2 * w <= n; i += 2 * w) {
+            (__builtin_prefetch(x + i + ahead), ...);
+            stream(y + i, f(load(x + i)...));
+            stream(y + i + w, f(load(x + i + w)...));
+        }
+    }
 #pragma GCC unroll 4
-    for (; i + lanes<T> <= n; i += lanes<T>) store(y + i, f(load(x + i)...));
+    for (; i + w <= n; i += w) store(y + i, f(load(x + i)...));
     if (i < n) store(y + i, f(load(x + i, int(n - i))...), int(n - i));
 }
 

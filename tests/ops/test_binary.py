@@ -275,3 +275,17 @@ def test_gradients_that_meet():
     kept = seen[0].numpy().copy()
     (x * 5).sum().backward()
     check.equal(seen[0], kept)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_large_exactly(dtype):  # large results are written past the caches
+    a, b, dy = np.random.default_rng(0).standard_normal((3, 1050, 3143), dtype)
+    x, y = lc.tensor(a, requires_grad=True), lc.tensor(b, requires_grad=True)
+    product = x * y
+    check.equal(product, a * b)
+    product.backward(lc.tensor(dy))
+    check.equal(x.grad, dy * b)
+    check.equal(y.grad, dy * a)
+    check.equal(lc.tensor(a) - lc.tensor(b[:, :1]), a - b[:, :1])
+    check.equal(2 / lc.tensor(a), a.dtype.type(2) / a)
+    check.equal(lc.tensor(a).add_(lc.tensor(b)), a + b)
