@@ -10,7 +10,7 @@ LC_API void fill_(const Tensor& y, double value);     // of cpp/ops/copy.cpp
 
 namespace {
 
-class Run {
+class Run final : public GradientSums {
 public:
     explicit Run(bool retain_graph) : retain_graph_(retain_graph) { waiting_.reserve(16); }
 
@@ -39,6 +39,12 @@ public:
         const auto leads_on = [this](const Edge& to) { return useful_.contains(to.node.get()); };
         for (const Node* node : nodes)                                       // a node is younger than all that it leads to
             if (captures_.contains(const_cast<Node*>(node)) || std::any_of(node->next.begin(), node->next.end(), leads_on)) useful_.insert(node);
+    }
+
+    const Tensor* find(const Edge& to) const override {
+        const auto at = std::lower_bound(waiting_.begin(), waiting_.end(), to.node.get(), older);
+        if (at == waiting_.end() || at->node != to.node || !at->dy[size_t(to.output)]) return nullptr;
+        return &at->dy[size_t(to.output)];
     }
 
     void run() {
@@ -72,7 +78,7 @@ private:
         Edges useful;
         if (!captures_.empty() && !find_useful_edges(node, useful)) return;
         const Edges& next = captures_.empty() ? node.next : useful;
-        Tensors dx = node.backward(Grads(dy, next));
+        Tensors dx = node.backward(Grads(dy, next, *this));
         LC_CHECK(dx.size() <= node.next.size(), Error, node.label(), ": backward returned ", dx.size(), " gradients for ",
                  node.next.size(), " inputs");
         if (!retain_graph_) node.release_saved();
@@ -97,11 +103,12 @@ private:
                 if (Tensor replaced = hook.f(g)) g = std::move(replaced);
     }
 
+    static bool older(const Waiting& w, const Node* node) {
+        return w.node->order != node->order ? w.node->order < node->order : w.node.get() < node;
+    }
+
     // Mostly a chain with few branches: the place of a node is near the end.
     void arrive(const Edge& to, Tensor dy) {
-        const auto older = [](const Waiting& w, const Node* node) {
-            return w.node->order != node->order ? w.node->order < node->order : w.node.get() < node;
-        };
         auto at = std::lower_bound(waiting_.begin(), waiting_.end(), to.node.get(), older);
         if (at == waiting_.end() || at->node != to.node) at = waiting_.insert(at, {to.node, Tensors(size_t(to.node->outputs))});
         Tensor& sum = at->dy[size_t(to.output)];
@@ -143,6 +150,11 @@ void seed_all(Run& run, const Tensors& roots, const Tensors& dy) {
 int next_hook_id = 0;
 
 }  // namespace
+
+Tensor Grads::own_sum(int input) const {
+    const Tensor* sum = needs(input) ? sums_.find(next_[size_t(input)]) : nullptr;
+    return sum && ours_alone(*sum) && sum->is_contiguous() ? *sum : Tensor();
+}
 
 void backward(const Tensors& roots, const Tensors& dy, bool retain_graph) {
     Run run(retain_graph);

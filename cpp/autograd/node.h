@@ -47,17 +47,29 @@ struct Edge {
 
 using Edges = std::vector<Edge, PoolAllocator<Edge>>;
 
+// The gradients on their way, by the edge they arrived at.
+struct GradientSums {
+    virtual const Tensor* find(const Edge&) const = 0;                       // null: none yet
+
+protected:
+    ~GradientSums() = default;
+};
+
 // What a backward function is given: one gradient per output (undefined: zero), and which inputs want one.
-class Grads {
+class LC_API Grads {
 public:
-    Grads(const Tensors& dy, const Edges& next) : dy_(dy), next_(next) {}
+    Grads(const Tensors& dy, const Edges& next, const GradientSums& sums) : dy_(dy), next_(next), sums_(sums) {}
     const Tensor& operator[](int output) const { return dy_[size_t(output)]; }
     int size() const { return int(dy_.size()); }
     bool needs(int input) const { return bool(next_[size_t(input)].node); }
+    // The gradient that other nodes have sent to this input, dense, if nothing else can see its memory; else undefined.
+    // A backward may add its own to it in place, and then returns none.
+    Tensor own_sum(int input) const;
 
 private:
     const Tensors& dy_;
     const Edges& next_;
+    const GradientSums& sums_;
 };
 
 class LC_API Node : public RefCounted {
@@ -192,6 +204,7 @@ LC_API void retain_grad(const Tensor& x);
 // What the engine needs of ops, defined by them.
 LC_API Tensor sum_gradients(const Tensor& a, const Tensor& b);      // a + b for two gradients of one tensor
 LC_API void add_gradient(const Tensor& a, const Tensor& b);         // a += b, in a's memory
+LC_API bool ours_alone(const Tensor& g);                            // no other handle, no view, no Python object
 LC_API Tensor own_gradient(const Tensor& g);                        // g, or a contiguous copy if others hold it or its memory
 
 }  // namespace lc

@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t kTask = 64 * 1024;                  // elements of a task: a few tens of microseconds
 constexpr int64_t kStrip = 512;                       // columns summed together: 4 KiB of doubles, in L1 over all p
 
-template <class T> void sum_rows(const T* dy, const int64_t* order, int64_t n, int64_t cols, T* dw) {
+template <class T> void sum_rows(const T* dy, const int64_t* order, int64_t n, int64_t cols, bool add, T* dw) {
     using A = acc_t<T>;
     A sum[kStrip];
     for (int64_t begin = 0; begin < cols; begin += kStrip) {
@@ -22,7 +22,9 @@ template <class T> void sum_rows(const T* dy, const int64_t* order, int64_t n, i
             row = dy + order[i] * cols + begin;
             each_vec<A>(width, [&](int64_t c, auto k) { store(sum + c, load(sum + c, k) + load(row + c, k), k); });
         }
-        each_vec<A>(width, [&](int64_t c, auto k) { store(dw + begin + c, load(sum + c, k), k); });
+        T* to = dw + begin;
+        if (add) each_vec<A>(width, [&](int64_t c, auto k) { store(to + c, load(to + c, k) + load(sum + c, k), k); });
+        else each_vec<A>(width, [&](int64_t c, auto k) { store(to + c, load(sum + c, k), k); });
     }
 }
 
@@ -49,16 +51,16 @@ template <class T> void embedding_backward(const EmbeddingBackward<T>& a) {
         for (int64_t v = begin; v < end;) {
             const int64_t first = a.starts[v], n = a.starts[v + 1] - first;
             T* dw = a.dw + v * a.cols;
-            if (n == 1) {
+            if (n == 1 && !a.add) {
                 copy_run(a.dy + a.order[first] * a.cols, dw, a.cols);
                 ++v;
-            } else if (n > 1) {
-                sum_rows(a.dy, a.order + first, n, a.cols, dw);
+            } else if (n > 0) {
+                sum_rows(a.dy, a.order + first, n, a.cols, a.add, dw);
                 ++v;
             } else {                                  // all unused rows in a row at once
                 int64_t u = v + 1;
                 while (u < end && a.starts[u + 1] == first) ++u;
-                memset(static_cast<void*>(dw), 0, size_t((u - v) * a.cols) * sizeof(T));
+                if (!a.add) memset(static_cast<void*>(dw), 0, size_t((u - v) * a.cols) * sizeof(T));
                 v = u;
             }
         }

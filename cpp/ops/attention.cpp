@@ -1,4 +1,5 @@
 #include "cpp/ops/attention.h"
+#include <array>
 #include <cmath>
 #include <memory>
 #include "cpp/autograd/node.h"
@@ -44,6 +45,22 @@ Tensor empty_ordered(const Tensor& like, int64_t cols) {
     const int64_t b = like.size(0), h = like.size(1), t = like.size(2);
     if (h == 1 || like.stride(1) >= like.stride(2)) return Tensor::empty({b, h, t, cols}, like.dtype(), like.device());
     return Tensor::view_of(Tensor::empty({b, t, h, cols}, like.dtype(), like.device()), {b, h, t, cols}, {t * h * cols, cols, h * cols, 1}, 0);
+}
+
+// Memory for the gradients of q, k and v. Where these are three parts of one projection's rows, so are those: its split
+// need not put them together.
+std::array<Tensor, 3> empty_gradients(const Tensor& q, const Tensor& k, const Tensor& v) {
+    const int64_t b = q.size(0), t = q.size(2), width = q.size(1) * q.size(3) + k.size(1) * (k.size(3) + v.size(3));
+    int64_t begin = 0;
+    bool one = k.size(2) == t;
+    for (const Tensor& x : {q, k, v}) {
+        one = one && x.storage() == q.storage() && x.offset() == q.offset() + begin && x.stride(0) == t * width && x.stride(1) == x.size(3) && x.stride(2) == width;
+        begin += x.size(1) * x.size(3);
+    }
+    if (!one) return {empty_ordered(q, q.size(3)), empty_ordered(k, k.size(3)), empty_ordered(v, v.size(3))};
+    const Tensor rows = Tensor::empty({b, t, width}, q.dtype(), q.device());
+    const auto part = [&](const Tensor& x) { return Tensor::view_of(rows, x.sizes(), x.strides(), x.offset() - q.offset()); };
+    return {part(q), part(k), part(v)};
 }
 
 // x, [batch, heads, rows, cols], with the leading dims the caller has.
@@ -163,7 +180,8 @@ template <class T> AttentionMaskGradient<T> mask_gradient(const Tensor& dmask, D
 Tensors backward(const Grads& dy, const Problem& p, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, const Dims& mask_sizes, const Tensor& o,
                  const Tensor& lse) {
     const Device d = q.device();
-    const Tensor d_o = four_dims(dy[0]), dq = empty_ordered(q, p.shape.dim), dk = empty_ordered(k, p.shape.dim), dv = empty_ordered(v, p.shape.dim_v);
+    const Tensor d_o = four_dims(dy[0]);
+    const auto [dq, dk, dv] = empty_gradients(q, k, v);
     if (LC_UNLIKELY(log_enabled())) {
         const AttentionBackwardPlan plan = attention_backward_plan(p.shape);
         tell("backward", q, p, plan.keys, " keys a task, ", plan.strips, " strips, ", plan.rounds, " rounds");

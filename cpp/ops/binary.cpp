@@ -319,10 +319,11 @@ void add_gradient(const Tensor& a, const Tensor& b) {
     a.bump_version();
 }
 
-// The tape's sum. a is overwritten when nothing else can see its memory: no other handle, no view, no Python object.
+bool ours_alone(const Tensor& g) { return g.ref()->use_count() == 1 && g.storage()->use_count() == 1 && !g.impl()->python && !g.impl()->autograd; }
+
+// The tape's sum. a is overwritten when nothing else can see its memory.
 Tensor sum_gradients(const Tensor& a, const Tensor& b) {
-    const bool ours = a.ref()->use_count() == 1 && a.storage()->use_count() == 1 && !a.impl()->python && !a.impl()->autograd;
-    if (ours && a.is_contiguous() && a.dtype() == b.dtype() && a.sizes() == b.sizes() && !grad_enabled()) {
+    if (ours_alone(a) && a.is_contiguous() && a.dtype() == b.dtype() && a.sizes() == b.sizes() && !grad_enabled()) {
         run(BinaryOp::add, a, a, b, a.dtype());
         return a;
     }

@@ -27,22 +27,37 @@ void detail::sort_by_row(const int64_t* index, int64_t count, int64_t rows, int6
         if (index[p] != padding_index) order[--starts[index[p]]] = p;
 }
 
-Tensor detail::rows_added(const Tensor& index, const Tensor& dy, int64_t rows, int64_t padding_index) {
-    const Tensor dw = Tensor::empty({rows, dy.size(-1)}, dy.dtype(), dy.device()), rows_of_dy = contiguous(dy);
+namespace {
+
+void write_rows(const Tensor& dw, const Tensor& index, const Tensor& dy, int64_t padding_index, bool add) {
+    const Tensor rows_of_dy = contiguous(dy);
     const Device d = dy.device();
+    const int64_t rows = dw.size(0);
     visit_float_storage(dy.dtype(), "embedding", [&]<class T>() {
         if (!d.is_cpu())
-            return replayable([d, a = EmbeddingBackwardUnsorted<T>{rows_of_dy.data_on<T>(d), index.data_on<int64_t>(d), index.numel(), rows, dy.size(-1), padding_index, dw.mutable_data_on<T>(d)}] {
+            return replayable([d, a = EmbeddingBackwardUnsorted<T>{rows_of_dy.data_on<T>(d), index.data_on<int64_t>(d), index.numel(), rows, dy.size(-1), padding_index, dw.mutable_data_on<T>(d), add}] {
                 cuda::use(d);
                 cuda::embedding_backward_unsorted<T>(a);
             });
-        replayable([i = index.data<int64_t>(), count = index.numel(), rows, cols = dy.size(-1), padding_index, from = rows_of_dy.data<T>(), to = dw.mutable_data<T>()] {
+        replayable([i = index.data<int64_t>(), count = index.numel(), rows, cols = dy.size(-1), padding_index, add, from = rows_of_dy.data<T>(), to = dw.mutable_data<T>()] {
             const Buffer<int64_t> starts(rows + 1), order(count);
             detail::sort_by_row(i, count, rows, padding_index, starts.data(), order.data());
-            cpu::embedding_backward<T>(EmbeddingBackward<T>{from, order.data(), starts.data(), count, rows, cols, to});
+            cpu::embedding_backward<T>(EmbeddingBackward<T>{from, order.data(), starts.data(), count, rows, cols, to, add});
         });
     });
+}
+
+}  // namespace
+
+Tensor detail::rows_added(const Tensor& index, const Tensor& dy, int64_t rows, int64_t padding_index) {
+    const Tensor dw = Tensor::empty({rows, dy.size(-1)}, dy.dtype(), dy.device());
+    write_rows(dw, index, dy, padding_index, false);
     return dw;
+}
+
+void detail::add_rows(const Tensor& sum, const Tensor& index, const Tensor& dy, int64_t padding_index) {
+    write_rows(sum, index, dy, padding_index, true);
+    sum.bump_version();
 }
 
 Tensor embedding(const Tensor& given, const Tensor& weight, int64_t padding) {
@@ -64,6 +79,11 @@ Tensor embedding(const Tensor& given, const Tensor& weight, int64_t padding) {
     });
     if (wants_grad({w}))
         record("embedding", {w}, {y}, [rows, padding_index, index = Saved(index)](const Grads& dy) -> Tensors {
+            // 16-bit sums would be rounded once, not twice as elsewhere
+            if (const Tensor sum = dy.own_sum(0); sum && sum.dtype() == dy[0].dtype() && item_size(sum.dtype()) >= 4) {
+                detail::add_rows(sum, index(), dy[0], padding_index);
+                return {Tensor()};
+            }
             return {detail::rows_added(index(), dy[0], rows, padding_index)};
         });
     return y;

@@ -139,6 +139,18 @@ Tensor select_window(const Tensor& x, int dim, int64_t index) {
     return w.tensor();
 }
 
+// The dense tensor of these sizes whose parts, at(whole, i), are the gradients; undefined where they lie elsewhere.
+template <class F> Tensor whole_of(const Grads& dy, int64_t count, const Dims& sizes, F at) {
+    const Tensor& first = dy[0];
+    if (!first || size_t((first.offset() + element_count(sizes)) * item_size(first.dtype())) > first.storage()->bytes) return {};
+    const Tensor whole = Tensor::view_of(first, sizes, contiguous_strides(sizes), first.offset());
+    for (int64_t i = 0; i < count; ++i) {
+        const Tensor &g = dy[int(i)], part = at(whole, i);
+        if (!g || g.storage() != first.storage() || g.dtype() != first.dtype() || g.offset() != part.offset() || g.sizes() != part.sizes() || g.strides() != part.strides()) return {};
+    }
+    return whole;
+}
+
 // Parts of x along dim, at(x, i) being the i-th: one node, whose gradient is each part's in its place.
 template <class F> Tensors parts(const char* op, const Tensor& x, int64_t count, F at) {
     Tensors ys;
@@ -146,6 +158,7 @@ template <class F> Tensors parts(const char* op, const Tensor& x, int64_t count,
     for (int64_t i = 0; i < count; ++i) ys.push_back(at(x, i));
     if (wants_grad({x}) && count > 0)
         record(op, Tensors{x}, ys, [at, count, sizes = x.sizes(), dtype = x.dtype(), device = x.device()](const Grads& dy) -> Tensors {
+            if (const Tensor whole = whole_of(dy, count, sizes, at)) return {whole};
             const Tensor dx = Tensor::empty(sizes, dtype, device);
             for (int64_t i = 0; i < count; ++i) {
                 if (dy[int(i)]) detail::copy_into(at(dx, i), dy[int(i)]);

@@ -38,10 +38,12 @@ __global__ __launch_bounds__(kThreads) void bounds_kernel(const uint32_t* keys, 
 template <class T> __global__ __launch_bounds__(kThreads) void rows_kernel(EmbeddingBackwardUnsorted<T> a, const uint32_t* order, const uint32_t* begins, const uint32_t* ends) {
     const int64_t v = blockIdx.x;
     const uint32_t begin = begins[v], end = ends[v];
+    if (a.add && begin == end) return;
     for (int64_t c = threadIdx.x; c < a.cols; c += kThreads) {
         acc_t<T> sum = 0;
         for (uint32_t i = begin; i < end; ++i) sum += widen(a.dy[int64_t(order[i]) * a.cols + c]);
-        a.dw[v * a.cols + c] = narrow<T>(sum);
+        T& to = a.dw[v * a.cols + c];
+        to = narrow<T>(a.add ? widen(to) + sum : sum);
     }
 }
 

@@ -198,6 +198,26 @@ def test_projected_heads_need_no_copies():
     check.same_bits(o.contiguous(), dense)
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_gradients_of_one_projection_lie_in_their_places(batch):
+    random = np.random.default_rng(4)
+    x, g = random.standard_normal((batch, 33, 3 * 4 * 16)), random.standard_normal((batch, 4, 33, 16))
+    seen = {}
+
+    def run(name, prepare):
+        rows = lc.from_numpy(x.astype(np.float32)).requires_grad_() * 1.0
+        rows.register_hook(lambda g: seen.__setitem__(name, g))
+        parts = rows.chunk(3, -1)
+        parts[0].register_hook(lambda g: seen.__setitem__("q", g))
+        q, k, v = (prepare(part.reshape(batch, 33, 4, 16).transpose(1, 2)) for part in parts)
+        F.scaled_dot_product_attention(q, k, v, is_causal=True).backward(lc.from_numpy(g.astype(np.float32)))
+
+    run("dense", lambda part: part.contiguous())
+    run("whole", lambda part: part)
+    assert seen["whole"].data_ptr() == seen["q"].data_ptr()  # nothing was put together
+    check.same_bits(seen["whole"], seen["dense"])
+
+
 @pytest.mark.parametrize("lead", [(), (3,), (2, 3), (2, 1, 3)])
 def test_any_number_of_leading_dimensions(lead):
     random = np.random.default_rng(4)

@@ -35,6 +35,26 @@ def test_sums_are_made_in_order(threads, rows, cols, count):
     check.same_bits(w.grad, embedding_backward(g, i, rows))
 
 
+@pytest.mark.parametrize("dtype", [lc.float32, lc.float64, lc.bfloat16], ids=str)
+def test_a_tied_readout_has_the_sum_of_both_gradients(dtype):
+    random = np.random.default_rng(1)
+    i = lc.from_numpy(random.integers(0, 9, (3, 5)))
+    table = lc.from_numpy(random.standard_normal((900, 240))).to(dtype)
+
+    def gradients(*tables):
+        y = lc.nn.functional.linear(lc.tanh(lc.embedding(i, tables[0], 3)), tables[-1])
+        lc.memory.reset_peak()
+        before = lc.memory.stats()["live_bytes"]
+        y.sum().backward()  # the readout's gradient is there when the embedding's comes
+        return [w.grad for w in tables], lc.memory.stats()["peak_bytes"] - before
+
+    (added,), peak = gradients(table.clone().requires_grad_())
+    (rows, readout), _ = gradients(table.clone().requires_grad_(), table.clone().requires_grad_())
+    check.same_bits(added, rows + readout)
+    if dtype != lc.bfloat16:
+        assert peak < 1.9 * table.numel() * table.element_size()  # the embedding's is no table of its own
+
+
 def test_sixteen_bits_are_summed_in_float32():
     w = lc.zeros(2, 3, dtype=lc.bfloat16).requires_grad_()
     lc.embedding(lc.ones(1000, dtype=lc.int32), w).backward(lc.ones(1000, 3, dtype=lc.bfloat16))
