@@ -18,6 +18,9 @@ void bind_rnn(Module& m) {
     m.function("lstm_layer", in_float32([](const Tensor& x, const Tensor& h, const Tensor& c, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh, const Tensor& w_hr, bool reverse) { return tuple_of(lstm_layer(x, h, c, {w_ih, w_hh, b_ih, b_hh, w_hr}, reverse)); }), "One LSTM layer over [steps, batch, features], its output projected by weight_hr if given: (output, h_n, c_n).", "input"_a, "hx"_a, "cx"_a, "weight_ih"_a, "weight_hh"_a, "bias_ih"_a = py::none(), "bias_hh"_a = py::none(), "weight_hr"_a = py::none(), "reverse"_a = false);
 }
 
+// What a residual's neighbours are computed in; the residual keeps its own type.
+Tensor in_region(const Tensor& x) { return x && autocast::dtype() ? autocast::lowered(x) : x; }
+
 constexpr const char* kPrecisions[] = {"highest", "high", "medium"};
 
 MatmulPrecision parse_precision(const std::string& name) {
@@ -51,7 +54,8 @@ void bind_linear(Module& m) {
         return tuple_of({q.codes, q.scales}); }, "(codes, scales) of a weight [out, in] in 8 bits, one scale a row, or in 4, one for 32 columns.", "weight"_a, "bits"_a = 8);
     m.function("dequantize_weight", [](const Tensor& codes, const Tensor& scales, int64_t in_features) { return dequantize_weight({codes, scales}, in_features); }, "The weight [out, in] that quantized_linear multiplies with.", "codes"_a, "scales"_a, "in_features"_a);
     m.function("quantized_linear", [](const Tensor& x, const Tensor& codes, const Tensor& scales, const Tensor& b) { return quantized_linear(x, {codes, scales}, b); }, "linear with a frozen weight from quantize_weight; the input alone has a gradient.", "input"_a, "codes"_a, "scales"_a, "bias"_a = py::none());
-    m.function("linear", lowered([](const Tensor& x, const Tensor& w, const Tensor& b, const char* activation) { return linear(x, w, b, parse_activation("linear", activation)); }), "act(input weight' + bias); weight is [out, in]. activation: none, relu, gelu, gelu_tanh, silu, sigmoid or tanh, in the same pass.", "input"_a, "weight"_a, "bias"_a = py::none(), py::kw_only(), "activation"_a = "none");
+    m.function("linear", [](const Tensor& x, const Tensor& w, const Tensor& b, const char* activation, const Tensor& residual) { return linear(in_region(x), in_region(w), in_region(b), parse_activation("linear", activation), residual); }, "act(input weight' + bias); weight is [out, in]. activation: none, relu, gelu, gelu_tanh, silu, sigmoid or tanh, in the same pass; without one a residual may be added.", "input"_a, "weight"_a, "bias"_a = py::none(), py::kw_only(), "activation"_a = "none", "residual"_a = py::none());
+    m.function("feed_forward", [](const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, const char* activation, const Tensor& residual) { return feed_forward(in_region(x), in_region(w1), in_region(b1), in_region(w2), in_region(b2), parse_activation("feed_forward", activation), residual); }, "linear(linear(input, weight1, bias1, activation=activation), weight2, bias2, residual=residual), with a gradient of fewer passes on CUDA.", "input"_a, "weight1"_a, "bias1"_a, "weight2"_a, "bias2"_a, py::kw_only(), "activation"_a = "none", "residual"_a = py::none());
 }
 
 }  // namespace lc::python

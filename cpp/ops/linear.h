@@ -1,8 +1,11 @@
-// linear: a product with a weight stored [out, in], its bias and its activation in one pass.
+// linear: a product with a weight stored [out, in], its bias and its activation, or a residual, in one pass.
 //
 //   forward    z[i, j]  = sum_k x[i, k] w[j, k] + b[j]        y = act(z)
 //   backward   dz       = dy act'(z)
 //              dx[i, k] = sum_j dz[i, j] w[j, k]   dw[j, k] = sum_i dz[i, j] x[i, k]   db[j] = sum_i dz[i, j]
+//
+// feed_forward: two of them, h = act(x w1' + b1), y = h w2' + b2 + r. On CUDA dz = (dy w2) act'(z) is one product: dh, at the
+// hidden width, is neither written nor read. Elsewhere it is made of linear.
 //
 // x: [..., in], w: [out, in], b: [out] or undefined; any strides. Sums as in matmul; db adds strips of kLinearStrip rows
 // in order. Saved: x, w and, with an activation, y (relu, sigmoid, tanh) or z.
@@ -37,7 +40,9 @@ LC_CUDA_KERNEL(linear_backward, LinearBackward)
 namespace lc {
 
 LC_API Activation parse_activation(const char* op, const std::string& name);      // "none", "relu", ...; ValueError
-LC_API Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b = {}, Activation activation = Activation::none);
+// residual: y plus it, without activation; on CUDA in the same pass where it has y's type and sizes.
+LC_API Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b = {}, Activation activation = Activation::none, const Tensor& residual = {});
+LC_API Tensor feed_forward(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, Activation activation, const Tensor& residual = {});
 
 inline int64_t linear_flops(int64_t rows, int64_t in, int64_t out) { return matmul_flops(1, rows, out, in); }
 

@@ -229,6 +229,8 @@ void multiply(DType dtype, const Product& p, Device device) {
         f.y_row = p.y_row;
         f.bias = static_cast<const T*>(p.bias);
         f.before = static_cast<T*>(p.before);
+        f.residual = static_cast<const T*>(p.residual);
+        f.slope_of = static_cast<const T*>(p.slope_of);
         f.activation = p.activation;
         f.add = p.add;
         run(f, device);

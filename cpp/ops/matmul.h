@@ -24,7 +24,8 @@ enum class Activation : uint8_t { none,
                                   sigmoid,
                                   tanh };
 
-// y[i, j] = act(sum_k a[i, k] b[k, j] + bias[j]), for every entry of a batch.
+// y[i, j] = act(sum_k a[i, k] b[k, j] + bias[j]), for every entry of a batch. On CUDA also that plus residual[i, j], or
+// (sum_k a[i, k] b[k, j]) act'(slope_of[i, j]): the CPU's bandwidth leaves these to passes of their own.
 template <class T> struct MatmulForward {
     const T *a, *b;
     T* y;
@@ -34,6 +35,7 @@ template <class T> struct MatmulForward {
     const int64_t *a_offsets, *b_offsets;                         // or where each entry begins, if not null
     const T* bias;                                                // [n] or null
     T* before;                                                    // [batch, m, n] as y: the sum with its bias; or null
+    const T *residual, *slope_of;                                 // [batch, m, n] as y, or null; slope_of: what linear.h saves
     Activation activation;
     bool add;                                                     // y += instead, of float32 or float64; without bias and activation
     MatmulPlan plan;
@@ -69,6 +71,7 @@ struct Product {
     bool add = false;
     const void* bias = nullptr;
     void* before = nullptr;
+    const void *residual = nullptr, *slope_of = nullptr;          // on CUDA
     Activation activation = Activation::none;
 };
 LC_API void multiply(DType dtype, const Product& p, Device device = {});

@@ -1,33 +1,13 @@
 // linear_backward on CUDA: dz = dy act'(z) and db = sum of its rows. Contract: cpp/ops/linear.h
 // Memory bound: dz moves 3 elements per element; db reads it once more.
 #include "cpp/ops/linear.h"
-#include <math.h>
 #include "cpp/ops/copy.h"
 #include "cpp/ops/reduce.h"
+#include "cuda/kernels/matmul_epilogue.cuh"
 #include "cuda/kernels/strided.cuh"
 
 namespace lc::cuda {
 namespace {
-
-// s: y for relu, sigmoid and tanh, else z.
-template <class A> __device__ A slope(Activation f, A s) {
-    constexpr double kLinear = 0x1.9884533d43651p-1, kCubic = 0.044715;      // sqrt(2 / pi)
-    switch (f) {
-        case Activation::relu: return s <= A(0) ? A(0) : A(1);
-        case Activation::sigmoid: return s * (A(1) - s);
-        case Activation::tanh: return A(1) - s * s;
-        case Activation::silu: {
-            const A g = A(1) / (A(1) + ::exp(-s));
-            return g * (A(1) + s * (A(1) - g));
-        }
-        case Activation::gelu: return A(0.5) * ::erfc(-s * A(0x1.6a09e667f3bcdp-1)) + s * A(0x1.9884533d43651p-2) * ::exp(A(-0.5) * s * s);
-        case Activation::gelu_tanh: {
-            const A s2 = s * s, g = A(1) / (A(1) + ::exp(A(-2) * A(kLinear) * s * (A(1) + A(kCubic) * s2)));
-            return g + g * (A(1) - g) * (A(2) * A(kLinear) * s * (A(1) + A(3) * A(kCubic) * s2));
-        }
-        default: return A(1);
-    }
-}
 
 template <class T> struct Backward {
     Activation activation;

@@ -7,7 +7,6 @@
 #include "cpp/core/exact.h"
 #include "cpp/core/log.h"
 #include "cpp/core/precision.h"
-#include "cpp/ops/unary.h"
 #include "cuda/arch/shared.cuh"
 #include "cuda/core/launch.h"
 #include "cuda/kernels/matmul_epilogue.cuh"
@@ -140,6 +139,7 @@ template <class T> CudaMatmulPlan plan_for(const MatmulForward<T>& f) {
     q.a = {f.a_row, f.a_depth, aligned16(f.a, f.a_depth == 1 ? f.a_row : f.a_depth, q.bytes)};
     q.b = {f.b_col, f.b_depth, aligned16(f.b, f.b_depth == 1 ? f.b_col : f.b_depth, q.bytes)};
     q.y_aligned = aligned16(f.y, f.y_row, q.bytes) && (!f.before || aligned16(f.before, f.y_row, q.bytes));
+    for (const T* beside : {f.residual, f.slope_of}) q.y_aligned = q.y_aligned && (!beside || (aligned16(beside, f.y_row, q.bytes) && f.n % 2 == 0));
     q.accumulate = f.add;
     q.architecture = properties().architecture;
     q.multiprocessors = properties().multiprocessors;
@@ -196,14 +196,7 @@ template <class T> void matmul_forward(const MatmulForward<T>& args) {
             products(parts.data());
             return launch("matmul", add_parts_kernel<T>, thread_each(f.m * div_up(f.n, 4), kThreads), f, parts.data(), p.parts, rows, cols);
         }
-        // The exact GELU is too long to stand 128 times in Hopper's kernel: it gets a pass of its own.
-        const bool later = p.kernel == CudaMatmulPlan::Kernel::hopper && f.activation == Activation::gelu;
-        if (later) f.activation = Activation::none;
         products(nullptr);
-        if (!later) return;
-        Strided<2> rows{f.m * f.n, 2, {f.m, f.n}, {{f.y_row, 1}, {f.y_row, 1}}};
-        if (f.y_row == f.n) rows = {f.m * f.n, 1, {f.m * f.n}, {{1}, {1}}};
-        return unary_forward(UnaryForward<T>{UnaryOp::gelu, 0, 0, f.y, f.y, rows});
     }
 }
 

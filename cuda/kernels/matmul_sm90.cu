@@ -5,6 +5,7 @@
 // while the producer is already loading the next tile's slices. Where k is cut into parts, a tile is taken once for each, and
 // its sums go to that part's floats. A pair of blocks has tiles below each other; each loads half of b's slice for both, so
 // that a pair reads 64 KB of L2 a slice instead of 96. Compute bound: 48 KB a stage for 4.2 million products.
+#include <bit>
 #include "cuda/arch/cluster.cuh"
 #include "cuda/arch/matrix.cuh"
 #include "cuda/arch/pipeline.cuh"
@@ -32,17 +33,22 @@ template <class T, int cols> struct alignas(1024) Shared {
 };
 static_assert(shared_bytes<Shared<bfloat16, 256>> <= 232448, "what a block of sm_90 may have");
 
-// The activations as one formula, z or 1 times a sigmoid of c1 z + c3 z^3, so that the kernel holds it once.
+// The activations as three formulas, so that the kernel holds few. sigmoid: z or 1 times a sigmoid of c1 z + c3 z^3.
 struct Curve {
-    float c1, c3, scale, shift;
-    bool none, relu, times_z;
+    enum class Kind : uint8_t { none,
+                                relu,
+                                gelu,
+                                sigmoid } kind;
+    float c1 = 0, c3 = 0, scale = 0, shift = 0;       // c1, c3: times -log2 e
+    bool times_z = false;
 };
 
 struct Problem {
     int m, n, k, tiles_m, tiles_n, parts, part_k, group;
     int pair;                                         // 1: two blocks make a cluster
     float* sums;                                      // of the parts, or null
-    const void* bias;
+    const void *bias, *residual, *slope_of;           // the last two as y
+    int64_t y_row;
     bool keep_before;
     Curve curve;
 };
@@ -62,12 +68,73 @@ template <int cols> __device__ __forceinline__ Work work(int number, const Probl
     return {part, ((tile.m << p.pair) + (int(blockIdx.x) & p.pair)) * kRows, tile.n * cols, begin, begin + p.part_k < p.k ? begin + p.part_k : p.k};
 }
 
-__device__ __forceinline__ float bent(const Curve& c, float z) {
-    if (c.none) return z;
-    if (c.relu) return z < 0.0f ? 0.0f : z;
-    const float u = z * (c.c1 + c.c3 * z * z);        // times -log2 e
-    const float s = fast_reciprocal(1.0f + fast_exp2(u));
-    return c.times_z ? z * s : c.scale * s + c.shift;
+__device__ __forceinline__ float sigmoid(const Curve& c, float z) { return fast_reciprocal(1.0f + fast_exp2(z * (c.c1 + c.c3 * z * z))); }
+
+// Phi(z), and exp(-z^2 / 2) on the way: Phi(-|z|) is that times a polynomial of 1 / (1 + 0.31 |z|), to within 5e-6 of it.
+__device__ __forceinline__ float normal(float z, float& bell) {
+    const float t = fast_reciprocal(1.0f + 0.31f * ::fabsf(z));
+    bell = fast_exp2(z * z * -0x1.715476p-1f);
+    const float tail = bell * t * (0.12386099f + t * (0.12043791f + t * (0.1334441f + t * (0.01571651f + t * (0.18047634f - t * 0.07393819f)))));
+    return z < 0.0f ? tail : 1.0f - tail;
+}
+
+__device__ __forceinline__ void bend(const Curve& c, float (&z)[32]) {
+    if (c.kind == Curve::Kind::relu) {
+#pragma unroll
+        for (float& x : z) x = x < 0.0f ? 0.0f : x;
+    } else if (c.kind == Curve::Kind::gelu) {
+#pragma unroll
+        for (float& x : z) {
+            float bell;
+            x *= normal(x, bell);
+        }
+    } else if (c.kind == Curve::Kind::sigmoid) {
+#pragma unroll
+        for (float& x : z) {
+            const float s = sigmoid(c, x);
+            x = c.times_z ? x * s : c.scale * s + c.shift;
+        }
+    }
+}
+
+// The activation's slope where x was saved of it: its result for relu, sigmoid and tanh, else the sum before it.
+__device__ __forceinline__ float slope(const Curve& c, float x) {
+    if (c.kind == Curve::Kind::relu) return x <= 0.0f ? 0.0f : 1.0f;
+    if (c.kind == Curve::Kind::gelu) {
+        float bell;
+        const float phi = normal(x, bell);
+        return phi + x * bell * 0x1.988454p-2f;       // 1 / sqrt(2 pi)
+    }
+    if (c.kind == Curve::Kind::none) return 1.0f;
+    constexpr float kLn2 = 0x1.62e43p-1f;
+    if (!c.times_z) {
+        const float s = (x - c.shift) * fast_reciprocal(c.scale);
+        return -kLn2 * c.c1 * c.scale * s * (1.0f - s);
+    }
+    const float s = sigmoid(c, x);
+    return s + x * s * (1.0f - s) * -kLn2 * (c.c1 + 3.0f * c.c3 * x * x);
+}
+
+constexpr int kTogether = 8;                          // pairs under way at once
+
+// f(i, x) for the elements of x that stand where a slab's sums z[i] do; zeros outside of the matrix. Two are read at once.
+template <class T, class F> __device__ __forceinline__ void each_beside(const void* x, const Problem& p, int row, int col, F&& f) {
+    const int at = row + warp_id() % 4 * 16 + lane_id() / 4, j = col + lane_id() % 4 * 2;
+    const T* from = static_cast<const T*>(x) + at * p.y_row + j;
+#pragma unroll
+    for (int first = 0; first < 16; first += kTogether) {
+        uint32_t pairs[kTogether];
+#pragma unroll
+        for (int k = 0; k < kTogether; ++k) {
+            const int i = first + k, below = i % 2 * 8, right = i / 2 * 8;
+            pairs[k] = at + below < p.m && j + right < p.n ? *reinterpret_cast<const uint32_t*>(from + below * p.y_row + right) : 0;
+        }
+#pragma unroll
+        for (int k = 0; k < kTogether; ++k) {
+            f(2 * (first + k), widen(std::bit_cast<T>(uint16_t(pairs[k]))));
+            f(2 * (first + k) + 1, widen(std::bit_cast<T>(uint16_t(pairs[k] >> 16))));
+        }
+    }
 }
 
 using Place = RingPlace<kStages>;
@@ -179,9 +246,13 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_kernel(const __grid_consta
                     const int j = col + c * kSlab + i / 4 * 8 + 2 * t + i % 2;
                     z[i] = sum[c * 32 + i] + (bias && j < p.n ? float(widen(bias[j])) : 0.0f);
                 }
-                if (p.keep_before) store_slab(s.out[consumer][stores++ % 2], z, map_before, col + c * kSlab, row, consumer);
-#pragma unroll
-                for (int i = 0; i < 32; ++i) z[i] = bent(p.curve, z[i]);
+                if (p.slope_of) {
+                    each_beside<T>(p.slope_of, p, row, col + c * kSlab, [&](int i, float x) { z[i] *= slope(p.curve, x); });
+                } else {
+                    if (p.keep_before) store_slab(s.out[consumer][stores++ % 2], z, map_before, col + c * kSlab, row, consumer);
+                    bend(p.curve, z);
+                    if (p.residual) each_beside<T>(p.residual, p, row, col + c * kSlab, [&](int i, float x) { z[i] += x; });
+                }
                 store_slab(s.out[consumer][stores++ % 2], z, map_y, col + c * kSlab, row, consumer);
             }
         }
@@ -195,12 +266,13 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_kernel(const __grid_consta
 Curve curve_of(Activation f) {
     constexpr float kLog2E = 0x1.715476p0f, kRoot = 2 * 0x1.988454p-1f;     // 2 sqrt(2 / pi)
     switch (f) {
-        case Activation::relu: return {0, 0, 0, 0, false, true, false};
-        case Activation::gelu_tanh: return {-kLog2E * kRoot, -kLog2E * kRoot * 0.044715f, 0, 0, false, false, true};
-        case Activation::silu: return {-kLog2E, 0, 0, 0, false, false, true};
-        case Activation::sigmoid: return {-kLog2E, 0, 1, 0, false, false, false};
-        case Activation::tanh: return {-2 * kLog2E, 0, 2, -1, false, false, false};
-        default: return {0, 0, 0, 0, true, false, false};
+        case Activation::relu: return {Curve::Kind::relu};
+        case Activation::gelu: return {Curve::Kind::gelu};
+        case Activation::gelu_tanh: return {Curve::Kind::sigmoid, -kLog2E * kRoot, -kLog2E * kRoot * 0.044715f, 0, 0, true};
+        case Activation::silu: return {Curve::Kind::sigmoid, -kLog2E, 0, 0, 0, true};
+        case Activation::sigmoid: return {Curve::Kind::sigmoid, -kLog2E, 0, 1, 0, false};
+        case Activation::tanh: return {Curve::Kind::sigmoid, -2 * kLog2E, 0, 2, -1, false};
+        default: return {Curve::Kind::none};
     }
 }
 
@@ -220,7 +292,7 @@ template <class T, int cols> void run(const MatmulForward<T>& f, const CudaMatmu
     const CUtensorMap before = f.before ? encode({f.before, dtype_of<T>, f.n, f.m, f.y_row, kSlab, kSlab}) : y;
     const int pair = p.cluster - 1;
     const Problem problem{int(f.m), int(f.n), int(f.k), int(p.tiles_m), int(p.tiles_n), int(p.parts), int(p.part_k), p.group >> pair, pair, parts, f.bias,
-                          f.before != nullptr, curve_of(f.activation)};
+                          f.residual, f.slope_of, f.y_row, f.before != nullptr, curve_of(f.activation)};
     launch("matmul", kernel, {Blocks(p.blocks), dim3(kThreads), shared_bytes<Shared<T, cols>>, p.cluster}, a, b, y, before, problem);
 }
 

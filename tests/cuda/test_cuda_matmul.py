@@ -126,6 +126,76 @@ def test_linear(activation, dtype, precision):
         np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * np.abs(want).max())
 
 
+@kinds
+@pytest.mark.parametrize("m, n, k", [(1, 8, 8), (37, 29, 19), (129, 136, 72), (70, 264, 40)])
+def test_residual(m, n, k, dtype, precision):
+    """Added to the finished sum before it is rounded, also where the product is not the kind that can."""
+    lc.set_float32_matmul_precision(precision)
+    x, w, b, r = (integers(s, i) for i, s in enumerate(((m, k), (n, k), (n,), (m, n))))
+    leaves = [operand(v, dtype, "along").requires_grad_() for v in (x, w, b, r)]
+    y = lc._core.linear(*leaves[:3], residual=leaves[3])
+    assert np.array_equal(y.detach().cpu().double().numpy(), rounded(x @ w.T + b + r, dtype))
+    dy = integers((m, n), 5)
+    y.backward(operand(dy, dtype, "along"))
+    for leaf, want in zip(leaves, (dy @ w, dy.T @ x, dy.sum(0), dy), strict=True):
+        assert np.array_equal(leaf.grad.cpu().double().numpy(), rounded(want, dtype))
+    odd = operand(np.pad(r, ((1, 0), (3, 0))), dtype, "along")[1:, 3:]  # of no alignment, then of another type
+    assert np.array_equal(
+        lc._core.linear(*leaves[:3], residual=odd).detach().cpu().double().numpy(), y.detach().cpu().double().numpy()
+    )
+    wide = lc._core.linear(*leaves[:3], residual=lc.tensor(r).cuda().double())
+    assert wide.dtype is lc.float64 and np.array_equal(wide.detach().cpu().numpy(), rounded(x @ w.T + b, dtype) + r)
+
+
+@pytest.mark.parametrize(
+    "dtype, precision",
+    [(lc.float32, "highest"), (lc.float32, "high"), (lc.bfloat16, "highest"), (lc.float16, "highest")],
+)
+@pytest.mark.parametrize("activation", ["relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh"])
+def test_feed_forward(activation, dtype, precision):
+    """Beside the two layers one after the other, which the CPU's is made of."""
+    rng = np.random.default_rng(15)
+    x, w1, b1, w2, b2, r, dy = (
+        rng.integers(-2, 3, s) / 8 for s in ((75, 40), (136, 40), (136,), (72, 136), (72,), (75, 72), (75, 72))
+    )
+    results = []
+    for fused in (False, True):
+        leaves = [lc.tensor(v).to("cuda", dtype).requires_grad_() for v in (x, w1, b1, w2, b2, r)]
+        if fused:
+            lc.set_float32_matmul_precision(precision)
+            y = lc._core.feed_forward(*leaves[:5], activation=activation, residual=leaves[5])
+        else:
+            h = lc._core.linear(*leaves[:3], activation=activation)
+            y = lc._core.linear(h, *leaves[3:5]) + leaves[5]
+        y.backward(lc.tensor(dy).to("cuda", dtype))
+        lc.set_float32_matmul_precision("highest")
+        results.append([y, *(leaf.grad for leaf in leaves)])
+    for apart, at_once in zip(*results, strict=True):
+        tolerance = 2e-2 if dtype is lc.bfloat16 else 5e-3 if dtype is lc.float16 or precision == "high" else 1e-5
+        want, got = (v.detach().cpu().double().numpy() for v in (apart, at_once))
+        np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * np.abs(want).max())
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh"])
+def test_slopes_over_the_whole_range(activation):
+    """A product with 1 is every activation and every slope by itself, within a rounding of float64's."""
+    z = np.concatenate([np.linspace(-14, 14, 1999), [0.0]]).astype(np.float16).astype(np.float64).reshape(-1, 8)
+    one = np.eye(8)
+    exact = lc.tensor(z).requires_grad_()
+    want = lc._core.linear(exact, lc.tensor(one), activation=activation)
+    want.backward(lc.ones_like(want))
+    leaf = lc.tensor(z).to("cuda", lc.float16).requires_grad_()
+    w = lc.tensor(one).to("cuda", lc.float16)
+    y = lc._core.feed_forward(leaf, w, None, w, None, activation=activation)
+    y.backward(lc.ones_like(y))
+    half = 2**-11  # a rounding of float16, relative; the slopes of sigmoid and tanh go by a result that has one
+    by_result = half if activation in ("sigmoid", "tanh") else half / 16
+    for got, right, below in ((y, want, half / 16), (leaf.grad, exact.grad, by_result)):
+        np.testing.assert_allclose(
+            got.detach().cpu().double().numpy(), right.detach().numpy(), rtol=1.1 * half, atol=below
+        )
+
+
 def test_the_same_bits_every_time():
     x, w = (lc.randn(200, 136, device="cuda").bfloat16() for _ in range(2))
     first = (x @ w.T).cpu().float().numpy()

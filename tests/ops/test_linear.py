@@ -125,3 +125,20 @@ def test_wrong_shapes_are_refused(x, w, b, text):
 def test_an_unknown_activation_is_refused():
     with pytest.raises(ValueError, match="no activation 'swish'; there are none, relu"):
         lc.linear(lc.ones(2, 3), lc.ones(4, 3), activation="swish")
+
+
+def test_residual_and_feed_forward_are_their_parts():
+    x, w1, b1, w2, b2, r = (
+        lc.randn(*s, requires_grad=True) for s in ((3, 5, 7), (9, 7), (9,), (4, 9), (4,), (3, 5, 4))
+    )
+    h = lc._core.linear(x, w1, b1, activation="gelu")
+    want = r + lc._core.linear(h, w2, b2)
+    assert lc.equal(lc._core.linear(h, w2, b2, residual=r), want)
+    assert lc.equal(lc._core.linear(h, w2, b2, residual=r[:1, :1]), r[:1, :1] + lc._core.linear(h, w2, b2))  # broadcast
+    leaves = [x, w1, b1, w2, b2, r]
+    y = lc._core.feed_forward(*leaves[:5], activation="gelu", residual=r)
+    assert lc.equal(y, want)
+    for a, b in zip(*(lc.autograd.grad(v.square().sum(), leaves) for v in (y, want)), strict=True):
+        assert lc.equal(a, b)
+    with pytest.raises(ValueError, match="a residual goes with no activation, got 'relu'"):
+        lc._core.linear(x, w1, activation="relu", residual=r)

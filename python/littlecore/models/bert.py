@@ -11,7 +11,7 @@ from typing import Any
 from .. import _core, nn
 from .._core import Tensor
 from ..nn import functional as F
-from ..nn.linear import linear_activation
+from ..nn.linear import linear_activation, linear_residual
 from ..nn.state import IncompatibleKeys, as_tensor
 
 
@@ -59,7 +59,7 @@ class Output(nn.Module):
         self.dense, self.LayerNorm = nn.Linear(inputs, width), nn.LayerNorm(width, eps)
 
     def forward(self, y: Tensor, x: Tensor) -> Tensor:
-        return self.LayerNorm(self.dense(y) + x)
+        return self.LayerNorm(linear_residual(self.dense, y, x))
 
 
 class Layer(nn.Module):

@@ -13,7 +13,7 @@ from typing import Any
 from .. import _core, nn
 from .._core import Tensor
 from ..nn import functional as F
-from ..nn.linear import linear_activation
+from ..nn.linear import add_to, feed_forward, linear_residual
 from ..nn.state import IncompatibleKeys, as_tensor
 from .generation import Generates
 
@@ -37,7 +37,7 @@ class KVCache:
 
 
 class CausalSelfAttention(nn.Module):
-    """Every position attends to itself and those before it.    [N, T, C] -> [N, T, C]"""
+    """Every position attends to itself and those before it; plus the residual.    [N, T, C] -> [N, T, C]"""
 
     def __init__(self, n_embd: int, n_head: int, dropout: float, bias: bool) -> None:
         super().__init__()
@@ -49,7 +49,9 @@ class CausalSelfAttention(nn.Module):
         self.c_proj = nn.Linear(n_embd, n_embd, bias=bias)
         self.resid_dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+    def forward(
+        self, x: Tensor, cache: KVCache | None = None, layer: int = 0, residual: Tensor | None = None
+    ) -> Tensor:
         n, t, c = x.shape
         q, k, v = self.c_attn(x).split(c, -1)  # [N, T, 3C] -> 3 x [N, T, C]
         heads = (n, t, self.n_head, c // self.n_head)
@@ -64,11 +66,11 @@ class CausalSelfAttention(nn.Module):
         causal = mask is None and t == k.shape[2]
         y = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0, causal)
         y = y.transpose(1, 2).reshape((n, t, c))  # [N, H, T, D] -> [N, T, C]
-        return self.resid_dropout(self.c_proj(y))
+        return linear_residual(self.c_proj, y, residual, self.resid_dropout)
 
 
 class MLP(nn.Module):
-    """[N, T, C] -> [N, T, 4C] -> [N, T, C]"""
+    """[N, T, C] -> [N, T, 4C] -> [N, T, C], plus the residual"""
 
     def __init__(self, n_embd: int, dropout: float, bias: bool, approximate: str) -> None:
         super().__init__()
@@ -77,8 +79,8 @@ class MLP(nn.Module):
         self.c_proj = nn.Linear(4 * n_embd, n_embd, bias=bias)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.c_proj(linear_activation(self.c_fc, self.gelu, x)))
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        return feed_forward(x, self.c_fc, self.gelu, self.c_proj, residual, outer=self.dropout)
 
 
 class Block(nn.Module):
@@ -92,8 +94,8 @@ class Block(nn.Module):
         self.mlp = MLP(n_embd, dropout, bias, approximate)
 
     def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
-        x = x + self.attn(self.ln_1(x), cache, layer)
-        return x + self.mlp(self.ln_2(x))
+        x = add_to(x, self.attn, self.ln_1(x), cache, layer)
+        return add_to(x, self.mlp, self.ln_2(x))
 
 
 class GPT(nn.Module, Generates):

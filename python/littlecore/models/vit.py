@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import _core, nn
 from .._core import Tensor
+from ..nn.linear import feed_forward, is_plain
 
 
 class EncoderBlock(nn.Module):
@@ -33,7 +34,11 @@ class EncoderBlock(nn.Module):
         y = self.ln_1(x)
         y, _ = self.self_attention(y, y, y, need_weights=False)
         x = x + self.dropout(y)
-        return x + self.mlp(self.ln_2(x))
+        y = self.ln_2(x)
+        if not is_plain(self.mlp):
+            return x + self.mlp(y)
+        first, activation, inner, second, outer = self.mlp
+        return feed_forward(y, first, activation, second, x, inner, outer)
 
 
 class Encoder(nn.Module):

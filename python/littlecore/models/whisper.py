@@ -15,7 +15,7 @@ from .. import _core, nn
 from .._core import Tensor
 from ..autograd import no_grad
 from ..nn import functional as F
-from ..nn.linear import linear_activation
+from ..nn.linear import feed_forward
 from ..nn.state import IncompatibleKeys, as_tensor
 from .gpt import KVCache
 
@@ -70,7 +70,7 @@ class Layer(nn.Module):
 
     def feed(self, x: Tensor) -> Tensor:
         """[N, T, D] -> [N, T, D]"""
-        return x + self.fc2(linear_activation(self.fc1, F.gelu, self.final_layer_norm(x)))
+        return feed_forward(self.final_layer_norm(x), self.fc1, F.gelu, self.fc2, x)
 
 
 class EncoderLayer(Layer):

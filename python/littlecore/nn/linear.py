@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .. import _core
 from .._core import Tensor
 from . import functional as F
 from . import init
 from .activation import GELU, ReLU, Sigmoid, SiLU, Tanh
+from .dropout import Dropout
 from .module import Module
 from .parameter import uninitialized
 
@@ -72,6 +74,38 @@ def linear_activation(linear: Module, activation: Callable[[Tensor], Tensor], in
     """activation(linear(input)), in one pass where both are known and plain."""
     name = fused_name(activation) if type(linear) is Linear and is_plain(linear) else None
     return activation(linear(input)) if name is None else F.linear(input, linear.weight, linear.bias, activation=name)
+
+
+def _drops(dropout: Module | None) -> bool:
+    idle = dropout is None or (type(dropout) is Dropout and is_plain(dropout) and not (dropout.training and dropout.p))
+    return not idle
+
+
+def linear_residual(linear: Module, input: Tensor, residual: Tensor | None, dropout: Module | None = None) -> Tensor:
+    """residual + dropout(linear(input)), in one pass on CUDA where the linear is plain and nothing is dropped."""
+    if type(linear) is Linear and is_plain(linear) and not _drops(dropout):
+        return F.linear(input, linear.weight, linear.bias, residual=residual)
+    y = linear(input) if dropout is None else dropout(linear(input))
+    return y if residual is None else residual + y
+
+
+def feed_forward(
+    input: Tensor, first: Module, activation: Callable[[Tensor], Tensor], second: Module, residual: Tensor | None,
+    inner: Module | None = None, outer: Module | None = None,
+) -> Tensor:  # fmt: skip
+    """residual + outer(second(inner(activation(first(input))))): on CUDA in two products, three backward."""
+    name = fused_name(activation)
+    plain = all(type(layer) is Linear and is_plain(layer) for layer in (first, second))
+    if plain and name is not None and not _drops(inner) and not _drops(outer):
+        layers = (first.weight, first.bias, second.weight, second.bias)
+        return _core.feed_forward(input, *layers, activation=name, residual=residual)
+    h = linear_activation(first, activation, input)
+    return linear_residual(second, h if inner is None else inner(h), residual, outer)
+
+
+def add_to(residual: Tensor, module: Module, *inputs: Any) -> Tensor:
+    """residual + module(*inputs) of a module that can add it itself; not where somebody watches what it returns."""
+    return module(*inputs, residual=residual) if is_plain(module) else residual + module(*inputs)
 
 
 class Identity(Module):

@@ -14,7 +14,7 @@ from . import init
 from .attention import MultiheadAttention
 from .containers import ModuleList
 from .dropout import Dropout
-from .linear import Linear, linear_activation
+from .linear import Linear, feed_forward
 from .module import Module
 from .normalization import LayerNorm
 from .parameter import options
@@ -59,16 +59,16 @@ class TransformerEncoderLayer(Module):
         x = src
         if self.norm_first:
             x = x + self._self_attention(self.norm1(x), src_mask, src_key_padding_mask, is_causal)
-            return x + self._feed_forward(self.norm2(x))
+            return self._feed_forward(self.norm2(x), x)
         x = self.norm1(x + self._self_attention(x, src_mask, src_key_padding_mask, is_causal))
-        return self.norm2(x + self._feed_forward(x))
+        return self.norm2(self._feed_forward(x, x))
 
     def _self_attention(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, causal: bool) -> Tensor:
         y, _ = self.self_attn(x, x, x, attn_mask=mask, key_padding_mask=padding, need_weights=False, is_causal=causal)
         return self.dropout1(y)
 
-    def _feed_forward(self, x: Tensor) -> Tensor:
-        return self.dropout2(self.linear2(self.dropout(linear_activation(self.linear1, self.activation, x))))
+    def _feed_forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        return feed_forward(x, self.linear1, self.activation, self.linear2, residual, self.dropout, self.dropout2)
 
 
 class TransformerDecoderLayer(Module):
@@ -119,13 +119,13 @@ class TransformerDecoderLayer(Module):
         if self.norm_first:
             x = x + self_attention(self.norm1(x))
             x = x + cross_attention(self.norm2(x))
-            return x + self._feed_forward(self.norm3(x))
+            return self._feed_forward(self.norm3(x), x)
         x = self.norm1(x + self_attention(x))
         x = self.norm2(x + cross_attention(x))
-        return self.norm3(x + self._feed_forward(x))
+        return self.norm3(self._feed_forward(x, x))
 
-    def _feed_forward(self, x: Tensor) -> Tensor:
-        return self.dropout3(self.linear2(self.dropout(linear_activation(self.linear1, self.activation, x))))
+    def _feed_forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        return feed_forward(x, self.linear1, self.activation, self.linear2, residual, self.dropout, self.dropout3)
 
 
 class TransformerEncoder(Module):
