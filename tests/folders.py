@@ -1,4 +1,4 @@
-"""Scenes as folders in the formats of PASCAL VOC and COCO."""
+"""Folders in the formats of PASCAL VOC and COCO (scenes) and of CIFAR-10."""
 
 import json
 
@@ -65,3 +65,15 @@ def save_coco(scenes, folder, part):
     content = {"images": rows, "annotations": annotations, "categories": categories}
     (folder / "annotations").mkdir(exist_ok=True)
     (folder / "annotations" / f"instances_{part}.json").write_text(json.dumps(content))
+
+
+def save_cifar(folder, count):
+    """`count` images to learn from and 200 to test with; how bright a channel is, and which, tells the class."""
+    random = np.random.default_rng(0)
+    for name in (*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"):
+        labels = np.arange(200 if name.startswith("test") else count // 5) % 10
+        pixels = random.integers(0, 60, (len(labels), 3, 32, 32)).astype(np.uint8)
+        for label, image in zip(labels, pixels, strict=True):
+            image[label % 3] += np.uint8(40 * (1 + label // 3))
+        records = np.concatenate([labels[:, None].astype(np.uint8), pixels.reshape(len(labels), -1)], 1)
+        (folder / name).write_bytes(records.tobytes())

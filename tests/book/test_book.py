@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 import folders
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -20,6 +21,7 @@ from littlecore import Tensor, cli, data
 from littlecore.book import batches_and_roofline, image_generation, scaling_laws, sections, speech_recognition
 from littlecore.book import text_image_representations as words
 from littlecore.book.demo import Demo, gate, run_program, shown
+from littlecore.data.idx import MNIST_FILES
 from littlecore.data.scenes import SHAPES
 
 pytest.importorskip("matplotlib")
@@ -139,6 +141,19 @@ def test_the_same_bits_in_every_run(name: str, figure: str, tmp_path: Path):
         run_program(name, tmp_path / run)
     for file in ("metrics.json", f"{figure}.png", f"{figure}.svg"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("kind", ["mnist", "cifar"])
+def test_digits_and_photographs_in_their_files(kind: str, tmp_path: Path):
+    if kind == "cifar":
+        folders.save_cifar(tmp_path, 960)
+    else:
+        for part, (images, labels) in zip(("train", "test"), (p.arrays for p in data.digits(28)), strict=True):
+            data.write_idx(tmp_path / MNIST_FILES[part, "images"], images.squeeze(1))
+            data.write_idx(tmp_path / MNIST_FILES[part, "labels"], labels.astype(np.uint8))
+    demo = run_program("convolutional_networks", tmp_path / "out", data=tmp_path)
+    before, after = (row["value"] for row in demo.metrics[1:])
+    assert before > 80 and after < 78
 
 
 def test_every_program_stands_in_the_table_of_contents():

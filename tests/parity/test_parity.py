@@ -165,3 +165,25 @@ def test_losses_of_a_residual_network():
     assert wide <= 1e-10
     assert own <= 3 * peer
     assert np.abs(ours - theirs)[:2].max() <= WITHIN  # before the rounding has grown
+
+
+def test_the_logits_of_resnet50():
+    """Random weights and statistics, saved by PyTorch under torchvision's keys; an image of odd size, too."""
+    torch.manual_seed(0)
+    theirs, ours = twins.ResNet50().eval(), models.resnet50().eval()
+    for name, buffer in theirs.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_(0, 0.1)
+        elif name.endswith("running_var"):
+            buffer.uniform_(0.5, 1.5)
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    for side in (224, 97):
+        x = torch.randn(1, 3, side, side)
+        with torch.no_grad(), lc.no_grad():
+            found, wanted = ours(lc.from_numpy(x.numpy())).numpy(), theirs(x).numpy()
+            exact = theirs.double()(x.double()).numpy()
+            theirs.float()
+        scale = np.abs(exact).max()
+        own, peer = (np.abs(y - exact).max() / scale for y in (found, wanted))
+        print(f"ResNet-50, {side} x {side}, from float64: ours {own:.1e}, PyTorch {peer:.1e}")
+        assert np.abs(found - wanted).max() <= 1e-4 * scale

@@ -46,6 +46,44 @@ class BasicBlock(nn.Module):
         return F.relu(x + y)
 
 
+class Bottleneck(nn.Module):
+    def __init__(self, inputs, channels, stride):
+        super().__init__()
+        outputs = 4 * channels
+        for k, (a, b, size, step) in enumerate(
+            ((inputs, channels, 1, 1), (channels, channels, 3, stride), (channels, outputs, 1, 1)), 1
+        ):
+            setattr(self, f"conv{k}", nn.Conv2d(a, b, size, step, size // 2, bias=False))
+            setattr(self, f"bn{k}", nn.BatchNorm2d(b))
+        self.downsample = None
+        if stride > 1 or inputs != outputs:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        y = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+        return F.relu(self.bn3(self.conv3(y)) + (x if self.downsample is None else self.downsample(x)))
+
+
+class ResNet50(nn.Module):
+    """With torchvision's keys."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+        inputs = 64
+        for k, (channels, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3)), 1):
+            parts = [Bottleneck(inputs, channels, 2 if k > 1 else 1)]
+            parts += [Bottleneck(4 * channels, channels, 1) for _ in range(blocks - 1)]
+            setattr(self, f"layer{k}", nn.Sequential(*parts))
+            inputs = 4 * channels
+        self.fc = nn.Linear(inputs, 1000)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(x.mean((2, 3)))
+
+
 class ResNet20(nn.Module):
     def __init__(self, in_channels=1):
         super().__init__()

@@ -1,5 +1,6 @@
 """Settings from text, and recipes on small generated data."""
 
+import folders
 import numpy as np
 import pytest
 
@@ -69,6 +70,15 @@ def test_image_recipes_step_and_build_again(folder, name):
     assert row["step"] == 2 and 0 < row["train_loss"] < 20 and 0 <= row["test_accuracy"] <= 1
     again = recipe.make_model(name, config, facts)
     again.load_state_dict(trainer.model.state_dict())
+
+
+def test_resnet_learns_from_cifar(tmp_path):
+    folders.save_cifar(tmp_path, 100)
+    recipe = RECIPES["resnet"]
+    config = with_settings(recipe.defaults("resnet", str(tmp_path)), ["epochs=1", "batch_size=45", "flip=true"])
+    trainer, facts = recipe.build("resnet", config)
+    assert facts["classes"][3] == "cat" and facts["image_size"] == 32 and facts["channels"] == 3
+    assert trainer.fit() and trainer.history[-1]["step"] == 2
 
 
 def test_image_recipes_refuse_folders_without_data(tmp_path):

@@ -9,6 +9,7 @@ a perceptron must have seen them there.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,20 @@ from littlecore import Tensor, data, models, nn
 from littlecore.nn import functional as F
 from littlecore.nn.draw import by_shape
 
-from .demo import BLUE, GREEN, GREY, RED, Demo
+from .demo import BLUE, GREEN, GREY, RED, Demo, plain_numbers
 from .diagrams import STEP, Column, Part, Repeated, draw_column, finish, height, parameters
 from .fit import fit
 from .training_protocols import flat
 
+TAKES = "MNIST's IDX files for LeNet, or CIFAR-10's binary files for the residual network of 20 layers"
 VARIED = data.RandomAffine(degrees=8, translate=1 / 28, scale=(0.9, 1.1), shear=6)
 STAGES = ("input", "conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc")
 
 
 def run(demo: Demo) -> None:
+    if demo.data is not None:
+        benchmark(demo, demo.data)
+        return
     resnet50(demo)
     digits(demo)
     caption = "LeNet: layers with parameters are filled; at the right, the shape behind each."
@@ -124,8 +129,14 @@ def moved(x: Tensor, right: int) -> Tensor:
     return F.pad(x, (right, -right, 0, 0))
 
 
-def trained(demo: Demo, model: nn.Module, x: Tensor, y: Tensor, epochs: int, rate: float, text: str) -> nn.Module:
-    """Adam on batches of 48, each image a little turned, sheared, scaled and up to a pixel away from its place."""
+def trained(
+    demo: Demo, model: nn.Module, x: Tensor, y: Tensor, epochs: int, rate: float, text: str,
+    varied: Callable[[Any, data.SampleRandom], Any] = VARIED, examine: Callable[[], None] = lambda: None,
+) -> nn.Module:  # fmt: skip
+    """Adam on batches of 48, each image `varied`: a little turned, sheared, scaled and up to a pixel away.
+
+    examine() is called before each epoch.
+    """
     for_each = len(y) // 48
     batches: list[Tensor] = []
     pixels, calls = x.numpy(), 0
@@ -133,10 +144,11 @@ def trained(demo: Demo, model: nn.Module, x: Tensor, y: Tensor, epochs: int, rat
     def loss() -> Tensor:
         nonlocal calls
         if not batches:
+            examine()
             batches.extend(lc.randperm(len(y))[: for_each * 48].split(48))
         rows = batches.pop()
         calls += 1
-        images = VARIED(pixels[rows.numpy()], data.SampleRandom(demo.seed, calls, rows.numpy()))
+        images = varied(pixels[rows.numpy()], data.SampleRandom(demo.seed, calls, rows.numpy()))
         return F.cross_entropy(model(lc.from_numpy(np.ascontiguousarray(images))), y[rows])
 
     fit(demo, model, loss, epochs * for_each, rate, text)
@@ -176,6 +188,41 @@ def digits(demo: Demo) -> None:
         axes.plot(list(shifts), [100 * value for value in curve], "o-", color=colour, label=name)
     axes.set(xlabel="pixels to the right", ylabel="test accuracy (%)", ylim=(0, 102))
     axes.legend()
+
+
+# ---- larger ones, on data of the user's ------------------------------------------------------------------------------
+
+
+def crop_and_mirror(images: Any, random: data.SampleRandom) -> Any:
+    """Up to 4 pixels aside, and every other one mirrored, as He et al. train on CIFAR."""
+    return data.RandomHorizontalFlip()(data.RandomCrop(4)(images, random), random)
+
+
+def benchmark(demo: Demo, folder: Path) -> None:
+    """The test error after each epoch."""
+    cifar = (folder / "test_batch.bin").is_file()
+    (x, y), (test_x, test_y) = (flat(part) for part in (data.cifar if cifar else data.mnist)(folder))
+    name, model = ("ResNet-20", models.resnet20()) if cifar else ("LeNet", models.lenet())
+    epochs = demo.pick(1, 30 if cifar else 10)
+    errors: list[float] = []
+
+    def examine() -> None:
+        model.eval()
+        with lc.no_grad():
+            answers = lc.cat([model(part).argmax(-1) for part in test_x.split(500)])
+        errors.append(100 * (answers != test_y).float().mean().item())
+        model.train()
+
+    trained(demo, model, x, y, epochs, 2e-3, name, crop_and_mirror if cifar else VARIED, examine)
+    examine()
+    demo.metric("images to learn from", len(y))
+    demo.metric(f"{name}, test error before training, %", errors[0])
+    demo.metric(f"{name}, test error after {epochs} epochs, %", errors[-1])
+    figure = demo.figure("benchmark", f"{name}: wrong answers on the test images after each epoch.")
+    axes = figure.subplots()
+    axes.semilogy(errors, "o-", color=BLUE)
+    axes.set(xlabel="epochs", ylabel="test error (%)")
+    plain_numbers(axes.yaxis)
 
 
 def feature_maps(demo: Demo, model: nn.Module, x: Tensor) -> None:

@@ -149,7 +149,7 @@ def _program(name: str, section: Section, folder: Path, result: dict[str, Any]) 
     source = (resources.files(__package__) / f"{name}.py").read_text(encoding="utf-8")
     docstring = inspect.cleandoc(ast.get_docstring(ast.parse(source)) or "")
     lead, *paragraphs = docstring.split("\n\n")
-    parts = [f'<p class="lead">{escape(lead)}</p>', *(f"<p>{escape(text)}</p>" for text in paragraphs)]
+    parts = [f'<p class="lead">{_prose(lead)}</p>', *(f"<p>{_prose(text)}</p>" for text in paragraphs)]
     for figure in result["figures"]:
         parts.append(_figure(folder / figure["name"], escape(figure["caption"])))
     rows = "\n".join(_metric(row) for row in result["metrics"])
@@ -164,6 +164,11 @@ def _program(name: str, section: Section, folder: Path, result: dict[str, Any]) 
     code = f"<pre><code>{highlighted(source)}</code></pre>"
     parts.append(f"<details><summary>{name}.py, {lines} lines</summary>{code}</details>")
     return "\n".join(parts)
+
+
+def _prose(text: str) -> str:
+    """`Code` between backticks is set as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _figure(path: Path, caption: str) -> str:

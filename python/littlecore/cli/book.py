@@ -23,7 +23,7 @@ def add_arguments(commands: Any) -> None:
     )
     running.add_argument("--full", action="store_true", help="the long form of the programs, minutes to hours each")
     running.add_argument("--seed", type=_seed, metavar="N", default=0, help="another seed; the gates are set for 0")
-    running.add_argument("--data", metavar="FOLDER", help="photographs as PASCAL VOC or COCO has them, for 6.3 and 6.4")
+    running.add_argument("--data", metavar="FOLDER", help="data of yours for 5.2, 5.3, 6.3, 6.4 or 8.1, as they say")
     running.set_defaults(run=run_programs)
     page = actions.add_parser("page", help="one HTML page of all results so far")
     page.set_defaults(run=run_page)

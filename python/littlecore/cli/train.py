@@ -15,7 +15,7 @@ def add_arguments(commands: Any) -> None:
 
     parser = commands.add_parser("train", help="train a model; every run leaves a folder")
     parser.add_argument("name", choices=list(RECIPES), metavar="NAME", help=", ".join(RECIPES))
-    parser.add_argument("--data", help="a folder (MNIST's IDX files, or images) or, for gpt, a text file")
+    parser.add_argument("--data", help="a folder (MNIST's or CIFAR-10's files, or images) or, for gpt, a text file")
     parser.add_argument("--epochs", type=int, help="how many epochs")
     parser.add_argument("--device", help="where to train (cpu)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the recipe")

@@ -287,7 +287,7 @@ def _svg(drawing: Drawing) -> str:
             continue
         fill, ink = (BLUE, "white") if box.learns else ("white", BLUE)
         if box.kind == "+":
-            shapes.append(f'<circle cx="{x:g}" cy="{y:g}" r="{HEIGHT / 2}" fill="white" stroke="{BLUE}"/>')
+            shapes.append(f'<circle cx="{x:g}" cy="{y:g}" r="{HEIGHT / 2}" fill="{fill}" stroke="{BLUE}"/>')
         elif box.kind != "input":
             shapes.append(
                 f'<rect x="{left:g}" y="{y - HEIGHT / 2:g}" width="{WIDTH}" height="{HEIGHT}" rx="6" fill="{fill}" '

@@ -1,4 +1,4 @@
-"""Image classifiers on the embedded digits, on MNIST-like IDX folders and on folders of image files."""
+"""Image classifiers on the embedded digits, on MNIST-like IDX folders, on CIFAR-10 and on folders of image files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from ..trainer import Trainer
 from .config import Config
 from .optimization import adamw, warmup_cosine
 
+CIFAR_CLASSES = "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
 Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class VisionConfig(Config):
-    """`data`: "digits" (in the wheel), a folder of MNIST's four IDX files, or a folder of image files."""
+    """`data`: "digits" (in the wheel), a folder of MNIST's four IDX files, of CIFAR-10's six, or of image files."""
 
     data: str = "digits"
     validation: float = 0.1  # the part of the training images that is kept for validation
@@ -100,6 +101,9 @@ def load(config: VisionConfig) -> Images:
         train, test = lcdata.digits()
     elif any(find_mnist_file(Path(config.data), name) for name in MNIST_FILES.values()):
         train, test = lcdata.mnist(config.data)
+    elif (Path(config.data) / "test_batch.bin").is_file():
+        train, test = lcdata.cifar(config.data)
+        classes = list(CIFAR_CLASSES)
     else:
         train, test, classes = _image_folders(config)
     if isinstance(train, lcdata.ImageDataset):
@@ -133,7 +137,7 @@ def _image_folders(config: VisionConfig) -> tuple[lcdata.Dataset, lcdata.Dataset
         return train, test, train.classes
     if not any(entry.is_dir() for entry in root.iterdir()):
         names = ", ".join(MNIST_FILES.values())
-        raise lcdata.DataError(root, f"neither MNIST's files ({names}) nor one folder of images per class")
+        raise lcdata.DataError(root, f"neither MNIST's files ({names}), CIFAR-10's nor one folder of images per class")
     whole = lcdata.ImageFolder(root, **options)
     kept, test_part = lcdata.random_split(whole, [0.8, 0.2], seed=config.seed)
     return kept, test_part, whole.classes
