@@ -43,13 +43,13 @@ def patches(demo: Demo) -> None:
     """
     model = network()
     x = lc.randint(0, 256, (8, 1, SIZE, SIZE)).float() / 256
-    weight, bias = model.conv_proj.weight.detach().clone(), model.conv_proj.bias
+    weight, bias = model.conv_proj.weight, model.conv_proj.bias
     with lc.no_grad():
         exact = F.linear(cut(x.double()), weight.double().flatten(1), bias.double())
         error = (embedded(model, x).double() - exact).abs().max().item()
-        model.conv_proj.weight.copy_((weight * 1024).round() / 1024)
-        bias.copy_((bias * 1024).round() / 1024)
-        linear = F.linear(cut(x), model.conv_proj.weight.flatten(1), bias)
+        for p in model.conv_proj.parameters():
+            p.copy_((p.detach() * 1024).round() / 1024)
+        linear = F.linear(cut(x), weight.flatten(1), bias)
         unlike = (embedded(model, x) != linear).sum().item()
     demo.metric("patch embedding as a convolution, error", error, at_most=1e-6)
     demo.metric("numbers unlike a linear layer's on patches, nothing rounded", unlike, at_most=0)
