@@ -1,6 +1,7 @@
-"""Folders in the formats of PASCAL VOC and COCO (scenes) and of CIFAR-10."""
+"""Folders in the formats of PASCAL VOC and COCO (scenes), of CIFAR-10 and of gettext."""
 
 import json
+import struct
 
 import numpy as np
 
@@ -77,3 +78,16 @@ def save_cifar(folder, count):
             image[label % 3] += np.uint8(40 * (1 + label // 3))
         records = np.concatenate([labels[:, None].astype(np.uint8), pixels.reshape(len(labels), -1)], 1)
         (folder / name).write_bytes(records.tobytes())
+
+
+def save_catalogue(pairs, path, order="<"):
+    """A .mo of sentences and translations, in the order of their bytes as gettext wants them."""
+    rows = sorted((a.encode(), b.encode()) for a, b in pairs.items())
+    start, tables, texts = 28 + 16 * len(rows), [], b""
+    for column in (0, 1):
+        for row in rows:
+            tables += [len(row[column]), start + len(texts)]
+            texts += row[column] + b"\0"
+    head = [0x950412DE, 0, len(rows), 28, 28 + 8 * len(rows), 0, 0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack(f"{order}{7 + len(tables)}I", *head, *tables) + texts)

@@ -15,6 +15,7 @@ from littlecore.book import (
     retrieval,
     semantic_segmentation,
     text_generation,
+    transformer,
 )
 
 
@@ -52,6 +53,15 @@ def test_average_precision_is_the_area_under_the_curve():
     assert object_detection.average_precision(right, 4) == pytest.approx(1 / 4 + 1 / 4 * 2 / 3)
     assert object_detection.average_precision(np.array([True, True]), 2) == 1
     assert object_detection.average_precision(np.array([], bool), 3) == 0
+
+
+def test_runs_of_letters():
+    assert transformer.chrf(["a bcdefg"], ["abcdefg"]) == pytest.approx(100)
+    # of runs of 1, 2 and 3 letters 2/3, 1/2 and 0 are right, of what is written and of what is wanted
+    assert transformer.chrf(["abx"], ["aby"]) == pytest.approx(100 * (2 / 3 + 1 / 2) / 6)
+    recall = (2 / 4 + 1 / 3) / 6
+    assert transformer.chrf(["ab"], ["abcd"]) == pytest.approx(100 * 5 * (2 / 6) * recall / (4 * (2 / 6) + recall))
+    assert transformer.chrf(["xyz"], ["abc"]) == 0
 
 
 def test_overlap_and_boundary():

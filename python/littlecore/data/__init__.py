@@ -7,6 +7,7 @@ from . import algorithmic_tasks
 from .algorithmic_tasks import AlgorithmicTask
 from .audio import SPEECH_RATE, log_mel, read_wav, resample
 from .bpe import BytePairTokenizer
+from .catalogues import read_catalogue, read_catalogues
 from .cifar import cifar, read_cifar
 from .counter_random import SampleRandom
 from .dataset import Dataset, ImageDataset, Subset, TensorDataset, Transformed, random_split, stack
@@ -75,6 +76,8 @@ __all__ = [
     "mnist",
     "quantize_blocks",
     "random_split",
+    "read_catalogue",
+    "read_catalogues",
     "read_cifar",
     "read_coco",
     "read_gguf",
