@@ -7,7 +7,8 @@ network for digits, a U-Net, is told the class, but not always: it learns the di
 from these towards a class than the class itself asks is to paint it more clearly, with less variety (Ho and Salimans,
 Classifier-Free Diffusion Guidance, 2022).
 
-Asked for a class without guidance, nine of ten digits are read as what they should be; with it, nearly all.
+Asked for a class without guidance, 88 % of the digits are read as what they should be, a little less than the 90 % that
+one would like; with it, 99 %.
 
 The digits are 16 x 16, in the long form 28 x 28; a classifier that never saw a painted one says what it reads in them.
 The long form is guided by words too: a network that was never told what its scenes show follows at each step the

@@ -7,7 +7,8 @@ Q4_1 and Q4_0. Its K kinds put 8 or 16 groups into a block of 256, and round the
 know that it will be rounded: quantization-aware training rounds in every forward pass and passes the gradient straight
 through, as if it had not (Bengio et al., Estimating or Propagating Gradients Through Stochastic Neurons, 2013; Jacob et
 al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, CVPR 2018). The least
-that is left of a weight is its sign, or nothing: -1, 0 or 1 (Ma et al., The Era of 1-bit LLMs, 2024).
+that is left of a weight is its sign, or nothing: -1, 0 or 1 (Ma et al., The Era of 1-bit LLMs, 2024). How much faster
+whole numbers are depends on the machine, so no bound stands there.
 """
 
 from __future__ import annotations
