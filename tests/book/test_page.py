@@ -32,7 +32,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run_program(name, folder / name)
     (folder / "losses").mkdir()
     (folder / "losses" / "net.svg").write_text(models.lenet().draw((1, 1, 28, 28)).svg())
-    figures = [{"name": "net", "caption": "LeNet"}]
+    figures = [{"name": "net", "ending": "svg", "caption": "LeNet"}]
     config = json.loads((folder / RAN[0] / CONFIG).read_text())
     (folder / "losses" / CONFIG).write_text(json.dumps({**config, "figures": figures, "full": True, "seed": 3}))
     values = [2.5e-7, -3e30, float("inf"), float("nan"), -0.125, 1e-300]

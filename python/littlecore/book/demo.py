@@ -143,13 +143,13 @@ class Demo:
         import littlecore as lc
 
         files = {f"{name}.svg": svg.encode() for name, (_, svg) in self.drawings.items()}
-        captions = [{"name": name, "caption": caption} for name, (caption, _) in self.drawings.items()]
+        captions = [{"name": name, "ending": "svg", "caption": caption} for name, (caption, _) in self.drawings.items()]
         for name, (caption, figure) in self.figures.items():
             for ending, metadata in (("png", {}), ("svg", {"Date": None})):
                 content = io.BytesIO()
                 figure.savefig(content, format=ending, metadata=metadata)
                 files[f"{name}.{ending}"] = content.getvalue()
-            captions.append({"name": name, "caption": caption})
+            captions.append({"name": name, "ending": "png", "caption": caption})
         config = {
             "program": self.name,
             "full": self.full,

@@ -151,7 +151,7 @@ def _program(name: str, section: Section, folder: Path, result: dict[str, Any]) 
     lead, *paragraphs = docstring.split("\n\n")
     parts = [f'<p class="lead">{_prose(lead)}</p>', *(f"<p>{_prose(text)}</p>" for text in paragraphs)]
     for figure in result["figures"]:
-        parts.append(_figure(folder / figure["name"], escape(figure["caption"])))
+        parts.append(_figure(folder / f"{figure['name']}.{figure.get('ending', 'png')}", escape(figure["caption"])))
     rows = "\n".join(_metric(row) for row in result["metrics"])
     parts.append(
         '<div class="scroll"><table><thead><tr><th>number</th><th class="number">value</th><th>gate</th></tr></thead>'
@@ -172,12 +172,13 @@ def _prose(text: str) -> str:
 
 
 def _figure(path: Path, caption: str) -> str:
-    """In the size that it was drawn for, so that letters are alike in all figures; `path` has no ending."""
-    if (png := path.with_suffix(".png")).is_file():
-        kind, content, unit = "png", png.read_bytes(), INCH / DOTS_PER_INCH
+    """In the size that it was drawn for, so that letters are alike in all figures."""
+    content = path.read_bytes()
+    if path.suffix == ".png":
+        kind, unit = "png", INCH / DOTS_PER_INCH
         size: Iterable[float] = struct.unpack(">II", content[16:24])  # pixels, of the PNG's first chunk
     else:  # a model's drawing
-        kind, content, unit = "svg+xml", path.with_suffix(".svg").read_bytes(), 1.0
+        kind, unit = "svg+xml", 1.0
         size = map(float, re.findall(rb'viewBox="0 0 (\S+) ([^"]+)"', content)[0])
     width, height = (int(side * unit) for side in size)
     style = ' class="wide"' if width > 7 * INCH else ""  # on a telephone it is scrolled, not shrunk
