@@ -5,7 +5,7 @@ vectors of an image and its caption together and all others of the batch apart. 
 image is to ask which sentence comes closest. So it can tell apart what it has never seen, if it knows the words: here a
 quarter of all colours with shapes stand in no training scene. Asked to choose among the seen ones too, it leans to
 those (Chao et al., Generalized Zero-Shot Learning, ECCV 2016): that nothing red was ever a disc, it has learned as
-well, and is right in 10 % of the scenes, so that no bound stands there.
+well, and is right in a tenth of the scenes at most, so that no bound stands there.
 
 Captions, as people write them, do not always say all there is: "a red disc", "a red shape" or "a disc". Few scenes
 teach a Vision Transformer little of shapes; it gets its patches from some convolutions (Xiao et al., Early Convolutions
