@@ -4,6 +4,7 @@
 #include "cpp/ops/conv2d.h"
 #include "cpp/kernels/conv_correlate.h"
 #include "cpp/kernels/conv_depthwise.h"
+#include "cpp/kernels/conv_lanes.h"
 #include "cpp/kernels/conv_weight.h"
 #include "cpp/kernels/conv_winograd.h"
 #include "cpp/kernels/conv_winograd_weight.h"
@@ -151,7 +152,8 @@ template <class T> void conv2d_forward(const Conv2dForward<T>& a) {
     p.packed = should_pack<T>(p.grid, c.planes, c.m);
     join_tap_rows(p, seen.data(), seen.data() + s.oh);
     fill_offsets(p, channels, c.planes.channel, g.shift, offset.data());
-    correlate(c);
+    if (fits_lanes(c)) correlate_in_lanes(c);
+    else correlate(c);
 }
 
 template <class T> void conv2d_backward_data(const Conv2dBackwardData<T>& a) {
@@ -231,7 +233,8 @@ template <class T> void conv2d_backward_data(const Conv2dBackwardData<T>& a) {
         fill_offsets(p, channels, c.planes.channel, shift + (p.tap - tap), offset + channels * (p.tap - tap));
         weights += s.groups * c.m * p.depth;
     }
-    correlate(c);
+    if (fits_lanes(c)) correlate_in_lanes(c);
+    else correlate(c);
 }
 
 template <class T> void conv2d_backward_weight(const Conv2dBackwardWeight<T>& a) {
@@ -243,7 +246,8 @@ template <class T> void conv2d_backward_weight(const Conv2dBackwardWeight<T>& a)
         bool done = false;
         if constexpr (sizeof(T) == 4)
             if (a.scheme != ConvScheme::direct && s.n > 0) winograd_weight(a), done = true;
-        if (!done) weight_gradient(a);
+        if (!done && weights_fit_lanes<T>(s)) weight_gradient_in_lanes(a);
+        else if (!done) weight_gradient(a);
     }
     if (a.db) bias_gradient(a);
 }

@@ -100,7 +100,20 @@ void pack_weights(const Correlation<T>& c, const Pass& p, const Panels& panels, 
                                           c.w + group * c.w_group + m * c.w_row, dst + (group * c.m + m) * p.depth);
         }
 }
-template <class T> LC_INLINE int64_t panels_together(const Correlation<T>& c) { return c.w_row < c.w_channel ? 16 : 1; }
+template <class T> LC_INLINE int64_t packed_weights(const Correlation<T>& c) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < c.pass_count; ++i) count += c.groups * c.m * c.passes[i].depth;
+    return count;
+}
+template <class T> void pack_weights(const Correlation<T>& c, T* dst) {
+    const Panels panels = cut_panels<T>(c.m);
+    const int64_t together = c.w_row < c.w_channel ? 16 : 1, bundles = ceil_div(panels.count, together);
+    parallel_for(c.pass_count * c.groups * bundles, packed_weights(c), [&](int64_t task, int) {
+        const Pass& p = c.passes[task / bundles / c.groups];
+        const int64_t first = task % bundles * together, last = first + together < panels.count ? first + together : panels.count;
+        pack_weights(c, p, panels, task / bundles % c.groups, first, last, dst + p.weights, std::make_integer_sequence<int, kTileRows<T>>());
+    });
+}
 
 template <class T> struct Part {
     int64_t group, images;
@@ -230,18 +243,10 @@ template <class T> void correlate(const Correlation<T>& c) {
     if (c.images == 0 || c.m == 0) return;
     const int vecs = tile_vecs<T>(c.m);
     const Panels panels = cut_panels<T>(c.m);
-    int64_t weight_count = 0;
-    for (int64_t i = 0; i < c.pass_count; ++i) weight_count += c.groups * c.m * c.passes[i].depth;
-
     const bool in_place = c.weights_in_place();
-    const Buffer<T> packed(in_place ? 0 : weight_count);
+    const Buffer<T> packed(in_place ? 0 : packed_weights(c));
     const T* weights = in_place ? c.w : packed.data();
-    const int64_t together = panels_together(c), bundles = ceil_div(panels.count, together);
-    if (!in_place) parallel_for(c.pass_count * c.groups * bundles, weight_count, [&](int64_t task, int) {
-        const Pass& p = c.passes[task / bundles / c.groups];
-        const int64_t first = task % bundles * together, last = first + together < panels.count ? first + together : panels.count;
-        pack_weights(c, p, panels, task / bundles % c.groups, first, last, packed.data() + p.weights, std::make_integer_sequence<int, kTileRows<T>>());
-    });
+    if (!in_place) pack_weights(c, packed.data());
 
     const Buffer<int64_t> in_panel(kDepthBlock);
     for (int64_t kk = 0; kk < kDepthBlock; ++kk) in_panel[kk] = kk * vecs * lanes<T>;

@@ -49,12 +49,12 @@ template <class T> struct ConvTile {
 // One panel's rows of a: packed as [kk][rows], or rows of a matrix whose depth is contiguous.
 template <class T, int rows> struct PackedRows {
     const T* p;
-    LC_INLINE T at(int i, int64_t kk) const { return p[kk * rows + i]; }
+    LC_INLINE vec<T> at(int i, int64_t kk) const { return splat(p[kk * rows + i]); }
 };
 template <class T> struct MatrixRows {
     const T* p;
     int64_t row;
-    LC_INLINE T at(int i, int64_t kk) const { return p[i * row + kk]; }
+    LC_INLINE vec<T> at(int i, int64_t kk) const { return splat(p[i * row + kk]); }
 };
 
 // Where lanes do not follow each other in y. sums: [rows][vecs][lanes]
@@ -89,7 +89,7 @@ template <int rows, int vecs, class T, class Rows> LC_NOINLINE void run_tile(con
         for (int v = 0; v < vecs; ++v) column[v] = load(b[v] + offset[kk]);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; ++i) {
-            const vec<T> s = splat(a.at(i, kk));
+            const vec<T> s = a.at(i, kk);
 #pragma GCC unroll 4
             for (int v = 0; v < vecs; ++v) acc[i][v] = fma(s, column[v], acc[i][v]);
         }

@@ -36,6 +36,10 @@ struct Line {
     }
 };
 
+bool pairs(const Pool2dShape& s) {
+    return s.cols.stride == 2 && s.rows.stride == 2 && Line::tiled(s.cols, s.w, s.ow) && Line::tiled(s.rows, s.h, s.oh);
+}
+
 // f(first row of outputs, rows, scratch) for groups of line.rows rows of outputs of all planes; `lines` lines of scratch per thread.
 template <class T, class F> void each_group(const Pool2dShape& s, const Line& line, int lines, F&& f) {
     const int64_t rows = s.planes * s.oh, groups = (rows + line.rows - 1) / line.rows, total = s.planes * s.h * s.w;
@@ -73,6 +77,15 @@ template <class T> LC_INLINE void put(T* y, vec<T> v, int64_t room) {
     for (int i = 0; i < room; ++i) y[i] = v[i];
 }
 
+// f(row of outputs in its plane, plane, r) for `rows` rows from `row` of all planes on
+template <class F> LC_INLINE void each_pooled_row(const Pool2dShape& s, int64_t row, int64_t rows, F&& f) {
+    int64_t plane = row / s.oh, i = row % s.oh;
+    for (int64_t r = 0; r < rows; ++r) {
+        f(i, plane, r);
+        if (++i == s.oh) i = 0, ++plane;
+    }
+}
+
 // ---- max ----------------------------------------------------------------------------------------------------------------
 
 template <class T> constexpr T kLowest = -T(__builtin_inf());
@@ -107,6 +120,22 @@ template <class T> LC_INLINE void fold_rows(const T* x, int64_t w, int64_t begin
     });
 }
 
+// Places as index holds them.
+template <class I> struct Places {
+    typedef int64_t native __attribute__((vector_size(8 * lanes<I>)));
+};
+template <class I> LC_INLINE vec<I> load_places(const int64_t* p) {
+    typename Places<I>::native v;
+    std::memcpy(&v, p, sizeof v);
+    return {__builtin_convertvector(v, typename vec<I>::native)};
+}
+template <class I> LC_INLINE void put_places(int64_t* p, vec<I> at, int64_t room) {
+    const auto v = __builtin_convertvector(at.v, typename Places<I>::native);
+    if (room >= lanes<I>) std::memcpy(p, &v, sizeof v);
+    else
+        for (int i = 0; i < room; ++i) p[i] = at.v[i];
+}
+
 template <int stride, class T> void fold_line(const PoolAxis& a, const T* top, int64_t n, T* y) {
     each_block<T>(n, [&](int64_t j) {
         vec<T> best = every<stride>(top + j * a.stride, a.stride);
@@ -125,12 +154,39 @@ template <int stride, class T> void fold_line(const PoolAxis& a, const T* top, c
         }
         put(y + j, best, n - j);
         at = select(at == splat(kNowhere<I>), splat(I(-1)), at);
-        if (n - j >= lanes<T>) {
-#pragma GCC unroll 16
-            for (int i = 0; i < lanes<T>; ++i) index[j + i] = at.v[i];
-        } else {
-            for (int i = 0; i < n - j; ++i) index[j + i] = at.v[i];
-        }
+        put_places(index + j, at, n - j);
+    });
+}
+
+// Windows of 2 x 2 that tile the planes, rows [row, row + rows) of outputs of all planes: no line, and as they are seen in the
+// order of their places, the first of the largest is found by comparing alone.
+template <class T> void fold_pairs(const MaxPool2dForward<T>& a, int64_t row, int64_t rows) {
+    using I = lane_t<T>;
+    constexpr int64_t L = lanes<T>;
+    const Pool2dShape& s = a.shape;
+    const int64_t room = rows * s.ow;
+    vec<I> count;
+    for (int i = 0; i < L; ++i) count.v[i] = 2 * i;
+    each_pooled_row(s, row, rows, [&](int64_t i, int64_t, int64_t r) {
+        const T* upper = a.x + (row + r) * 2 * s.w;
+        each_block<T>(s.ow, [&](int64_t j) {
+            const int64_t here = s.w - 2 * j;         // columns from the block's first on
+            const auto read = [&](const T* x, int64_t from) { return here >= from + L ? load(x + from) : load(x + from, int(here > from ? here - from : 0)); };
+            const vec<T> a0 = read(upper + 2 * j, 0), a1 = read(upper + 2 * j, L), b0 = read(upper + s.w + 2 * j, 0), b1 = read(upper + s.w + 2 * j, L);
+            vec<T> best = evens(a0, a1);
+            vec<I> at = count + splat(I(2 * (i * s.w + j)));
+            const auto take = [&](vec<T> v, int64_t step) {
+                const mask<T> wins = ~(v <= best) & (best == best);      // larger, or the first NaN
+                best = select(wins, v, best);
+                at = select(mask<I>{wins.m}, count + splat(I(2 * (i * s.w + j) + step)), at);
+            };
+            take(odds(a0, a1), 1);
+            take(evens(b0, b1), s.w);
+            take(odds(b0, b1), s.w + 1);
+            const int64_t to = r * s.ow + j;          // a short row's last lanes are written again by the next
+            put(a.y + row * s.ow + to, best, room - to);
+            if (a.index) put_places(a.index + row * s.ow + to, at, room - to);
+        });
     });
 }
 
@@ -218,17 +274,12 @@ template <class T> void avg_plane_backward(const AvgPool2dBackward<T>& a, const 
 
 }  // namespace
 
-// f(row of outputs in its plane, plane, r) for `rows` rows from `row` of all planes on
-template <class F> LC_INLINE void each_pooled_row(const Pool2dShape& s, int64_t row, int64_t rows, F&& f) {
-    int64_t plane = row / s.oh, i = row % s.oh;
-    for (int64_t r = 0; r < rows; ++r) {
-        f(i, plane, r);
-        if (++i == s.oh) i = 0, ++plane;
-    }
-}
-
 template <class T> void max_pool2d_forward(const MaxPool2dForward<T>& a) {
     const Pool2dShape& s = a.shape;
+    if (pairs(s)) {
+        parallel_ranges(s.planes * s.oh, 1 + kTaskElements / (2 * s.w + 1), s.planes * s.h * s.w / 6, [&](int64_t begin, int64_t end) { fold_pairs(a, begin, end - begin); });
+        return;
+    }
     const Line line(s, lanes<T>);
     each_group<T>(s, line, 2, [&](int64_t row, int64_t rows, T* top) {
         auto* place = reinterpret_cast<lane_t<T>*>(top + line.size);
@@ -262,9 +313,7 @@ template <class T> void spread_pairs(const Pool2dShape& s, const T* dy, const in
         T *upper = dx + 2 * i * s.w, *lower = upper + s.w;
         int64_t j = 0;
         for (; j + lanes<T> <= s.ow; j += lanes<T>) {
-            vec<I> at;
-#pragma GCC unroll 16
-            for (int l = 0; l < lanes<T>; ++l) at.v[l] = I(index[j + l]);
+            const vec<I> at = load_places<I>(index + j);
             const vec<T> g = load(dy + j);
             const auto here = [&](int64_t place) { return select(mask<T>{(at == count + splat(I(place))).m}, g, zero<T>()); };
             const int64_t place = 2 * (i * s.w + j);
@@ -284,13 +333,13 @@ template <class T> void spread_pairs(const Pool2dShape& s, const T* dy, const in
 template <class T> void max_pool2d_backward(const MaxPool2dBackward<T>& a) {
     const Pool2dShape& s = a.shape;
     const int64_t in = s.h * s.w, out = s.oh * s.ow;
-    const bool pairs = s.ow >= lanes<T> && s.cols.stride == 2 && s.rows.stride == 2 && Line::tiled(s.cols, s.w, s.ow) && Line::tiled(s.rows, s.h, s.oh);
+    const bool in_pairs = s.ow >= lanes<T> && pairs(s);
     parallel_ranges(s.planes, 1 + kTaskElements / (in + 1), s.planes * (in / 8 + out), [&](int64_t begin, int64_t end) {
         for (int64_t p = begin; p < end; ++p) {
             T* dx = a.dx + p * in;
             const T* dy = a.dy + p * out;
             const int64_t* index = a.index + p * out;
-            if (pairs) {
+            if (in_pairs) {
                 spread_pairs(s, dy, index, dx);
                 continue;
             }

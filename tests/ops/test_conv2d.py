@@ -167,6 +167,38 @@ def test_an_image_does_not_depend_on_its_batch(c, size, k, kernel, stride, paddi
             check.same_bits(got, want[first:last])
 
 
+IN_LANES = [(1, 28, 6, 5, 2, 1), (6, 14, 16, 5, 0, 1), (4, 9, 6, 3, 1, 2), (40, 7, 9, 1, 0, 1), (2, 12, 3, 4, 3, 1)]
+
+
+@pytest.mark.parametrize("n", [15, 16])
+@pytest.mark.parametrize("c, size, k, kernel, padding, groups", IN_LANES)
+def test_images_in_lanes(c, size, k, kernel, padding, groups, n):
+    """Batches of whole registers, the last lanes of some empty: the integers, and the bits of images alone."""
+    lc.set_num_threads(1)
+    random = np.random.default_rng(n)
+    out = output_size(size, kernel, 1, padding, 1)
+    shapes = (n, c, size, size), (k, c // groups, kernel, kernel), (k,), (n, k, out, out)
+
+    def run(x, w, b, dy):
+        leaves = [lc.from_numpy(v.copy()).requires_grad_() for v in (x, w, b)]
+        y = lc.conv2d(*leaves, padding=padding, groups=groups)
+        y.backward(lc.from_numpy(dy.copy()))
+        return [check.array(t) for t in (y, *[leaf.grad for leaf in leaves])]
+
+    x, w, b, dy = integers = [random.integers(-2, 3, s).astype(np.float32) for s in shapes]
+    y, *gradients = run(*integers)
+    how = (1, 1), (padding, padding), (1, 1), groups
+    check.equal(y, conv2d_forward(*[v.astype(float) for v in (x, w, b)], *how))
+    for got, want in zip(gradients, conv2d_backward(*[v.astype(float) for v in (dy, x, w)], *how), strict=True):
+        check.equal(got, want)
+
+    x, w, b, dy = [random.standard_normal(s).astype(np.float32) for s in shapes]
+    together = run(x, w, b, dy)[:2]
+    for i in (0, 5, n - 1):
+        for got, want in zip(run(x[i : i + 1], w, b, dy[i : i + 1])[:2], together, strict=True):
+            check.same_bits(got, want[i : i + 1])
+
+
 @pytest.mark.parametrize("c, size, k, kernel, stride, padding", SHAPES)
 def test_threads_do_not_change_bits(c, size, k, kernel, stride, padding):
     random = np.random.default_rng(c)
