@@ -334,7 +334,7 @@ template <class T> void run_panels(const MatmulForward<T>& p) {
 
 // Rows [i, i + m), columns [j, j + n) and depths [kk, kk + k) of one batch entry.
 struct Block {
-    int64_t i, m, j, n, kk, k;
+    int64_t item, i, m, j, n, kk, k;
 };
 
 // How packing is shared out: adjacent lines in long runs of some depths, others whole, some 5 to 30 us each.
@@ -354,22 +354,30 @@ LC_INLINE PackingCut packing_cut(bool adjacent, int64_t lines, int64_t depths, i
     return {ceil_div(adjacent ? 384 : 48, width) * width, adjacent ? 256 : depths, lines, depths};
 }
 
-template <class T>
-void pack_block(const MatmulForward<T>& p, const T* a, const T* b, const Block& r, acc_t<T>* a_panels, acc_t<T>* b_panels) {
-    using A = acc_t<T>;
-    const PackingCut of_a = packing_cut(p.a_row == 1, r.m, r.k, kTileRows<A>), of_b = packing_cut(p.b_col == 1, r.n, r.k, kTileCols<A>);
-    parallel_for(of_a.tasks() + of_b.tasks(), (r.m + r.n) * r.k / 4, [&](int64_t task, int) {
-        if (task < of_a.tasks()) {
-            const PackingCut::Part part = of_a.part(task);
-            pack_a<A>(a + (r.i + part.line) * p.a_row + r.kk * p.a_depth, p.a_row, p.a_depth, part.lines, {r.k, p.plan.chains, part.from, part.to}, a_panels,
-                      part.line, packed_rows_size<A>(r.m, 1));
+template <class T> struct BlockPanels {
+    acc_t<T>*a, *b;
+};
+
+// What a block takes of a and b, packed in tasks.
+template <class T> struct BlockPacking {
+    PackingCut a, b;
+    LC_INLINE BlockPacking(const MatmulForward<T>& p, const Block& r)
+        : a(packing_cut(p.a_row == 1, r.m, r.k, kTileRows<acc_t<T>>)), b(packing_cut(p.b_col == 1, r.n, r.k, kTileCols<acc_t<T>>)) {}
+    LC_INLINE int64_t tasks() const { return a.tasks() + b.tasks(); }
+
+    void run(const MatmulForward<T>& p, const Block& r, int64_t task, const BlockPanels<T>& to) const {
+        using A = acc_t<T>;
+        if (task < a.tasks()) {
+            const PackingCut::Part part = a.part(task);
+            const T* from = entry(p.a, p.a_offsets, p.a_batch, r.item) + (r.i + part.line) * p.a_row + r.kk * p.a_depth;
+            pack_a<A>(from, p.a_row, p.a_depth, part.lines, {r.k, p.plan.chains, part.from, part.to}, to.a, part.line, packed_rows_size<A>(r.m, 1));
         } else {
-            const PackingCut::Part part = of_b.part(task - of_a.tasks());
-            pack_b<A>(b + (r.j + part.line) * p.b_col + r.kk * p.b_depth, p.b_depth, p.b_col, part.lines, {r.k, p.plan.chains, part.from, part.to}, b_panels,
-                      part.line, packed_cols_size<A>(r.n, 1));
+            const PackingCut::Part part = b.part(task - a.tasks());
+            const T* from = entry(p.b, p.b_offsets, p.b_batch, r.item) + (r.j + part.line) * p.b_col + r.kk * p.b_depth;
+            pack_b<A>(from, p.b_depth, p.b_col, part.lines, {r.k, p.plan.chains, part.from, part.to}, to.b, part.line, packed_cols_size<A>(r.n, 1));
         }
-    });
-}
+    }
+};
 
 // Lines of panels of a block of k, `before` of `all` from the first.
 template <class A> struct Panels {
@@ -405,34 +413,34 @@ void multiply_window(const MatmulForward<T>& p, int64_t item, const Window& w, i
         finish<T>({product.c, product.ldc, w.m, w.n, p.y + at, p.before ? p.before + at : nullptr, p.y_row, p.bias ? p.bias + w.j : nullptr}, p.activation);
 }
 
-template <class T>
-void multiply_block(const MatmulForward<T>& p, int64_t item, const Block& r, const acc_t<T>* a_panels,
-                    const acc_t<T>* b_panels, acc_t<T>* sums) {
-    using A = acc_t<T>;
-    const int64_t col_tasks = ceil_div(r.n, p.plan.tile_cols), tasks = ceil_div(r.m, p.plan.tile_rows) * col_tasks;
-    parallel_for(tasks, int64_t(2.0 * double(r.m) * double(r.n) * double(r.k) / (320 / sizeof(A))), [&](int64_t task, int) {
-        const int64_t i = task / col_tasks * p.plan.tile_rows, j = task % col_tasks * p.plan.tile_cols;
-        multiply_window(p, item, {r.i + i, smaller(p.plan.tile_rows, r.m - i), r.j + j, smaller(p.plan.tile_cols, r.n - j)}, r.kk, {r.k, p.plan.chains},
-                        {a_panels, packed_rows_size<A>(r.m, 1), i}, {b_panels, packed_cols_size<A>(r.n, 1), j}, sums + i * r.n + j, r.n);
-    });
-}
-
+// Blocks in turn. The next one is packed beside the products of this one, at the end of either half of the tasks: pieces so
+// small that no thread waits long for another.
 template <class T> void run_blocks(const MatmulForward<T>& p) {
     using A = acc_t<T>;
     const MatmulPlan& plan = p.plan;
-    Buffer<A> a_panels(plan.block_rows * plan.k_block), b_panels(plan.block_cols * plan.k_block);
-    Buffer<A> sums(kNarrow<T> ? plan.block_rows * plan.block_cols : 0);
-    for (int64_t item = 0; item < p.batch; ++item) {
-        const T* a = entry(p.a, p.a_offsets, p.a_batch, item);
-        const T* b = entry(p.b, p.b_offsets, p.b_batch, item);
-        for (int64_t i = 0; i < p.m; i += plan.block_rows)
-            for (int64_t j = 0; j < p.n; j += plan.block_cols)
-                for (int64_t kk = 0; kk < p.k; kk += plan.k_block) {
-                    const Block r{i, smaller(plan.block_rows, p.m - i), j, smaller(plan.block_cols, p.n - j),
-                                  kk, smaller(plan.k_block, p.k - kk)};
-                    pack_block(p, a, b, r, a_panels.data(), b_panels.data());
-                    multiply_block(p, item, r, a_panels.data(), b_panels.data(), sums.data());
-                }
+    const int64_t deep = ceil_div(p.k, plan.k_block), across = ceil_div(p.n, plan.block_cols), down = ceil_div(p.m, plan.block_rows);
+    const int64_t blocks = p.batch * down * across * deep, a_size = plan.block_rows * plan.k_block, size = a_size + plan.block_cols * plan.k_block;
+    const Buffer<A> packed(size * smaller(blocks, 2)), sums(kNarrow<T> ? plan.block_rows * plan.block_cols : 0);
+    const auto block = [&](int64_t t) {
+        const int64_t kk = t % deep * plan.k_block, j = t / deep % across * plan.block_cols, i = t / deep / across % down * plan.block_rows;
+        return Block{t / deep / across / down, i, smaller(plan.block_rows, p.m - i), j, smaller(plan.block_cols, p.n - j), kk, smaller(plan.k_block, p.k - kk)};
+    };
+    for (int64_t t = -1; t < blocks; ++t) {               // before the first there are no products, after the last nothing to pack
+        const Block r = block(t < 0 ? 0 : t), next = block(t + 1);
+        A *here = packed.data() + (t & 1) * size, *there = packed.data() + (~t & 1) * size;
+        const BlockPacking<T> packing(p, next);
+        const int64_t col_tasks = ceil_div(r.n, plan.tile_cols), products = t < 0 ? 0 : ceil_div(r.m, plan.tile_rows) * col_tasks;
+        const int64_t tasks = products + (t + 1 < blocks ? packing.tasks() : 0), half = tasks / 2, first = products / 2;
+        const double flops = t < 0 ? 0 : 2.0 * double(r.m) * double(r.n) * double(r.k);
+        parallel_for(tasks, int64_t(flops / (320 / sizeof(A))) + (next.m + next.n) * next.k / 4, [&](int64_t task, int) {
+            const bool second = task >= half;
+            const int64_t product = second ? task - half + first : task;
+            if (product >= (second ? products : first))
+                return packing.run(p, next, second ? task - products : task - first, {there, there + a_size});
+            const int64_t i = product / col_tasks * plan.tile_rows, j = product % col_tasks * plan.tile_cols;
+            multiply_window(p, r.item, {r.i + i, smaller(plan.tile_rows, r.m - i), r.j + j, smaller(plan.tile_cols, r.n - j)}, r.kk, {r.k, plan.chains},
+                            {here, packed_rows_size<A>(r.m, 1), i}, {here + a_size, packed_cols_size<A>(r.n, 1), j}, sums.data() + i * r.n + j, r.n);
+        });
     }
 }
 

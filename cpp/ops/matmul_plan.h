@@ -140,14 +140,15 @@ constexpr MatmulPlan matmul_plan(const MatmulShape& s, TileSize tile) {
         return p;
     }
     p.schedule = MatmulPlan::Schedule::blocks;
-    p.block_rows = even_part(s.m, p.chains > 1 ? 1152 : 2304, tile.rows);            // with k_block 1024: 4.7 MB of a and
-    p.block_cols = even_part(s.n, p.chains > 1 ? 1024 : 2048, tile.cols);            // 4.2 MB of b in L3
+    constexpr int64_t lines = 4096;                   // of a and b together: 16 MB of L3. Most products need one packing of each
+    p.block_rows = even_part(s.m, at_least(lines / 4, lines - s.n), tile.rows);
+    p.block_cols = even_part(s.n, at_least(lines / 4, lines - p.block_rows), tile.cols);
     p.tile_rows = even_part(p.block_rows, kL2Bytes / 2 / (chain * s.bytes), tile.rows);       // half of L2
     p.tile_rows = even_part(p.block_rows, at_most(p.tile_rows, 24 * tile.rows), tile.rows);
     // Enough tiles that threads finish together, each wide enough to pay for bringing its rows of a into L2.
     for (int64_t width = 256; width >= 64; width /= 2) {
         p.tile_cols = even_part(p.block_cols, at_least(width, tile.cols), tile.cols);
-        if (div_up(p.block_rows, p.tile_rows) * div_up(p.block_cols, p.tile_cols) >= 16) break;
+        if (div_up(p.block_rows, p.tile_rows) * div_up(p.block_cols, p.tile_cols) >= 32) break;
     }
     return p;
 }

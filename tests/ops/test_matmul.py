@@ -78,7 +78,8 @@ def test_real_numbers(case: Case):
         (20, 600, 390),
         (1201, 605, 2),
         (1201, 290, 100),
-        (2723, 45, 1100),
+        (4100, 45, 1100),
+        (270, 3900, 400),
     ],
 )
 def test_large_products_are_exact(sizes, dtype, isa):
@@ -91,6 +92,12 @@ def test_large_products_are_exact(sizes, dtype, isa):
     for left in (a, a.t().contiguous().t()):
         for right in (b, b.t().contiguous().t()):
             check.equal(left @ right, want)
+
+
+def test_a_batch_of_large_products_is_exact(isa):
+    random = np.random.default_rng(0)
+    a, b = (random.integers(-4, 5, shape).astype(np.float32) for shape in ((3, 250, 400), (3, 400, 40)))
+    check.equal(lc.from_numpy(a) @ lc.from_numpy(b), a.astype(np.float64) @ b.astype(np.float64))
 
 
 @pytest.mark.parametrize("layout", ["nn", "nt", "tn", "tt"])
