@@ -169,16 +169,11 @@ template <class F, bool first, class T> void apply_number(const T* a, const T* b
 }
 
 template <class F, class T> void apply_backward(const T* dy, const T* a, const T* b, T* da, T* db, int64_t n, bool streamed) {
-    const auto put = [&](T* to, vec<T> v, auto k) {
-        if constexpr (std::is_same_v<decltype(k), Full>)
-            if (streamed) return stream(to, v);
-        store(to, v, k);
-    };
     each_vec<T>(n, [&](int64_t i, auto k) {
         vec<T> va, vb;
         F::backward(load(dy + i, k), load(a + i, k), load(b + i, k), va, vb);
-        if (da) put(da + i, va, k);
-        if (db) put(db + i, vb, k);
+        if (da) put(da + i, va, k, streamed);
+        if (db) put(db + i, vb, k, streamed);
     });
 }
 

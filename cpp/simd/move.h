@@ -30,6 +30,16 @@ LC_INLINE void stream_bytes(char* p, bytes a) {       // p: aligned
 
 template <class T> LC_INLINE void stream(T* p, vec<T> a) { detail::stream_bytes(reinterpret_cast<char*>(p), (detail::bytes)a.v); }   // p: aligned
 
+// From so many bytes of operands on, results go past the caches (of 32 MiB); not those written in place, which are read anyway.
+constexpr int64_t kPastCaches = 24 << 20;
+template <class T> LC_INLINE bool streams(const T* y, bool past_caches) { return past_caches && reinterpret_cast<uintptr_t>(y) % LC_VEC_BYTES == 0; }
+// k lanes of a, streamed where they are all and of y's own type.
+template <class T, class A, class K> LC_INLINE void put(T* y, vec<A> a, K k, bool streamed) {
+    if constexpr (sizeof(T) == sizeof(A) && sizeof(K) == sizeof(Full))
+        if (streamed) return stream(y, a);
+    store(y, a, k);
+}
+
 // y[0..n) = x[0..n), which do not overlap. A loop of registers: for rows of 1 to 8 KB 1.2x as fast as memcpy.
 template <class T> LC_INLINE void copy_run(const T* from, T* to, int64_t n) {
     constexpr int64_t w = LC_VEC_BYTES;

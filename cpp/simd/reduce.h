@@ -79,25 +79,33 @@ template <class A> struct Moments {
     A base, rest, variance;
 };        // variance: divided by n
 
-template <class T, class A = acc_t<T>> LC_INLINE Moments<A> moments(const T* x, int64_t n) {
+// beside(i, k) is called once for every register, whose work overlaps with the reading here.
+struct Nothing {
+    template <class K> LC_INLINE void operator()(int64_t, K) const {}
+};
+template <class T, class Beside = Nothing, class A = acc_t<T>> LC_INLINE Moments<A> moments(const T* x, int64_t n, Beside&& beside = {}) {
     const A start = A(to_float(x[0]));
     const vec<A> vstart = splat(start);
     const auto mean_of = [&](int64_t count) {
         return start + sum_row<A>(count, [&](int64_t i, auto k) { return first(load(x + i, k) - vstart, k, zero<A>()); }) / A(count);
     };
-    A base = mean_of(n < 128 ? n : 128);
-    for (int pass = 0;; ++pass) {
+    const auto about = [&](A base, auto&& beside) -> Moments<A> {
         const vec<A> vbase = splat(base);
         const Sums<A> s = sum_row2<A>(n, [&](int64_t i, auto k, vec<A>& deviations, vec<A>& squares) {
             const vec<A> d = first(load(x + i, k) - vbase, k, zero<A>());
             deviations = deviations + d;
             squares = fma(d, d, squares);
+            beside(i, k);
         });
-        const A rest = s.first / A(n), variance = s.second / A(n) - rest * rest;
-        const bool finite = rest - rest == A(0);
-        if (pass > 0 || (finite && !(rest * rest > variance / 4))) return {base, rest, variance < 0 ? A(0) : variance};
-        base = finite ? base + rest : mean_of(n);     // the first elements were unlike the others
-    }
+        const A rest = s.first / A(n);
+        return {base, rest, s.second / A(n) - rest * rest};
+    };
+    Moments<A> m = about(mean_of(n < 128 ? n : 128), beside);
+    const bool finite = m.rest - m.rest == A(0);
+    if (!finite || m.rest * m.rest > m.variance / 4)                             // the first elements were unlike the others
+        m = about(finite ? m.base + m.rest : mean_of(n), Nothing());
+    if (m.variance < 0) m.variance = 0;
+    return m;
 }
 
 template <class A> LC_INLINE A rsqrt_of(A x) { return A(1) / sqrt(splat(x))[0]; }

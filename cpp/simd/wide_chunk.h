@@ -59,10 +59,6 @@ struct Short {
     static constexpr bool kShort = true;
 };
 
-// From so many bytes of operands on, results go past the caches (of 32 MiB); not those written in place, which are read anyway.
-constexpr int64_t kPastCaches = 24 << 20;
-template <class T> LC_INLINE bool streams(const T* y, bool past_caches) { return past_caches && reinterpret_cast<uintptr_t>(y) % LC_VEC_BYTES == 0; }
-
 // For such bodies: four registers a turn, since the loop's own instructions count. f maps the loaded registers to the one
 // stored; streamed, y is aligned.
 template <class T, class F, class... X> LC_INLINE void map_short(int64_t n, T* y, bool streamed, F&& f, const X*... x) {
