@@ -250,6 +250,7 @@ def strip(demo: Demo, path: list[Tensor]) -> None:
     middle = (np.arange(columns) + 0.5) * (path[0].shape[-1] + 2)
     axes.set_xticks(middle, [str(round(STEPS - k)) for k in np.linspace(0, STEPS, columns)], fontsize=8)
     axes.set(xlabel="steps of noise left", yticks=[])
+    axes.spines[:].set_visible(False)
     axes.grid(False)
 
 
