@@ -65,7 +65,7 @@ void Node::dispose() noexcept {
 // Only where x is what its node made: not a view of it, nor changed since.
 Ref<Node> Saved::rebuilding_node(const Tensor& x) {
     const AutogradMeta* m = find_meta(x);
-    return m && m->grad_fn && m->grad_fn->rebuilds && x.version() == 0 ? m->grad_fn : Ref<Node>();
+    return m && m->grad_fn && m->grad_fn->rebuilds && m->output == m->grad_fn->outputs - 1 && x.version() == 0 ? m->grad_fn : Ref<Node>();
 }
 
 void Saved::rebuild() const {

@@ -79,7 +79,7 @@ public:
 
     virtual Tensors backward(const Grads& dy) = 0;
     virtual void release_saved() {}                   // after a backward that does not retain the graph
-    virtual Tensor rebuild() { return {}; }           // its one output again, where `rebuilds`
+    virtual Tensor rebuild() { return {}; }           // its last output again, where `rebuilds`
     virtual std::string label() const { return name; }
 
     const char* name;

@@ -3,6 +3,7 @@
 #include "cpp/bindings/bind.h"
 #include "cpp/ops/attention.h"
 #include "cpp/ops/batch_norm.h"
+#include "cpp/ops/binary.h"
 #include "cpp/ops/copy.h"
 #include "cpp/ops/cosine_similarity.h"
 #include "cpp/ops/cross_entropy.h"
@@ -31,6 +32,16 @@ template <auto op> Tensor with_running_statistics(const Tensor& x, const Tensor&
     return op(autocast::raised(x), mean, var, autocast::raised(w), autocast::raised(b), training, momentum, eps);
 }
 
+Tensor in_float32_region(const Tensor& x) { return x && autocast::dtype() ? autocast::raised(x) : x; }
+
+// A sum and its norm. In a region of autocast the sum keeps the type it has outside of one, and the norm is of float32.
+template <class F> Tensors added(const Tensor& x, const Tensor& residual, F norm) {
+    if (!autocast::dtype()) return norm(x, residual);
+    const Tensor sum = residual ? add(x, residual) : x, wide = autocast::raised(sum);
+    const Tensors both = norm(wide, {});
+    return {sum.dtype() == wide.dtype() ? both[0] : sum, both[1]};
+}
+
 }  // namespace
 
 void bind_norm(Module& m) {
@@ -42,6 +53,8 @@ void bind_norm(Module& m) {
                "input"_a, "normalized_shape"_a, "weight"_a = none, "bias"_a = none, "eps"_a = 1e-5);
     m.function("rms_norm", in_float32(&rms_norm), "x / sqrt(mean(x^2) + eps) * weight over the last dims. eps None: the spacing of the dtype at 1.",
                "input"_a, "normalized_shape"_a, "weight"_a = none, "eps"_a = none);
+    m.function("add_layer_norm", [](const Tensor& x, const Tensor& residual, const Dims& shape, const Tensor& w, const Tensor& b, double eps) { return tuple_of(added(x, residual, [&](const Tensor& x, const Tensor& residual) { return add_layer_norm(x, residual, shape, in_float32_region(w), in_float32_region(b), eps); })); }, "(s, layer_norm(s)) of s = input + residual, or of the input, whose other use's gradient is then added in the norm's: on CUDA one pass each way.", "input"_a, "residual"_a, "normalized_shape"_a, "weight"_a = none, "bias"_a = none, "eps"_a = 1e-5);
+    m.function("add_rms_norm", [](const Tensor& x, const Tensor& residual, const Dims& shape, const Tensor& w, std::optional<double> eps) { return tuple_of(added(x, residual, [&](const Tensor& x, const Tensor& residual) { return add_rms_norm(x, residual, shape, in_float32_region(w), eps); })); }, "(s, rms_norm(s)) of s = input + residual or the input, as add_layer_norm.", "input"_a, "residual"_a, "normalized_shape"_a, "weight"_a = none, "eps"_a = none);
     m.function("batch_norm", &with_running_statistics<batch_norm>, "(x - mean) / sqrt(var + eps) * weight + bias per channel (dim 1), over all other dims. Training updates the running statistics.",
                "input"_a, "running_mean"_a, "running_var"_a, "weight"_a = none, "bias"_a = none, "training"_a = false, "momentum"_a = 0.1, "eps"_a = 1e-5);
     m.function("group_norm", in_float32(&group_norm), "(x - mean) / sqrt(var + eps) per sample and group of channels, then scaled and shifted per channel.",

@@ -13,6 +13,19 @@ template <class T> T* optional_mutable_data_on(const Tensor& x, Device d) { retu
 template <class T> T* optional_mutable_data(const Tensor& x) { return x ? x.mutable_data<T>() : nullptr; }
 inline Tensor optional_contiguous(const Tensor& x) { return x ? contiguous(x) : Tensor(); }
 
+// Whether a norm of x + residual (or of x, passed through) is a kernel of its own: on CUDA, with operands alike.
+inline bool one_pass(const Tensor& x, const Tensor& residual) {
+    return !x.device().is_cpu() && (!residual || (residual.device() == x.device() && residual.dtype() == x.dtype() && residual.sizes() == x.sizes()));
+}
+
+// record() of a sum and its norm, which `rebuild` makes again.
+template <class F, class R>
+void record_sum_and_norm(const char* op, std::initializer_list<std::reference_wrapper<const Tensor>> inputs, const Tensor& sum, const Tensor& y, F backward, R rebuild) {
+    const auto node = make<detail::RebuildingNode<F, R>>(op, std::move(backward), std::move(rebuild));
+    node->outputs = 2;
+    detail::attach(node, inputs, {sum, y});
+}
+
 struct RowsCols {
     int64_t rows, cols;
 };

@@ -6,6 +6,7 @@
 //              dx[r,c] = rstd[r] * (g[r,c] - h[r,c] * mean_c g[r,c] h[r,c])
 //              dw[c]   = sum_r dy[r,c] h[r,c]
 //
+// add_rms_norm: s = x + residual, or x, and the norm of s, as add_layer_norm.
 // float32, float64, and 16-bit storage with float32 arithmetic. w is optional.
 #pragma once
 #include <optional>
@@ -21,16 +22,20 @@ template <class T> struct RmsNormForward {
     const T *x, *w;                                   // in    w: [cols] or null
     T* y;                                             // out
     acc_t<T>* rstd;                                   // out   [rows], saved
+    const T* residual = nullptr;                      // in    on CUDA: normalizes x + residual, which goes to sum
+    T* sum = nullptr;                                 // out
 };
 template <class T> struct RmsNormBackward {
     int64_t rows, cols;
     const T *dy, *x, *w;                              // in
     const acc_t<T>* rstd;
     T *dx, *dw;                                       // out   dw may be null
+    const T* dsum = nullptr;                          // in    on CUDA: added to dx
 };
 
 // Normalizes over the last normalized_shape.size() dims. eps: none means the spacing of the dtype at 1.
 LC_API Tensor rms_norm(const Tensor& x, const Dims& normalized_shape, const Tensor& w = {}, std::optional<double> eps = {});
+LC_API Tensors add_rms_norm(const Tensor& x, const Tensor& residual, const Dims& normalized_shape, const Tensor& w = {}, std::optional<double> eps = {});
 
 }  // namespace lc
 

@@ -1,5 +1,5 @@
 // layer_norm on CUDA. Contract and formulas: cpp/ops/layer_norm.h
-// Memory bound: forward moves 2 * rows * cols elements, backward 3. A row stays in registers between its walks.
+// Memory bound: forward moves 2 * rows * cols elements (4 with a residual), backward 3 (4). A row stays in registers between its walks.
 #include "cpp/ops/layer_norm.h"
 #include <math.h>
 #include "cuda/kernels/row.cuh"
@@ -16,12 +16,12 @@ template <class T, int threads> __global__ __launch_bounds__(kRowThreads) void f
     const int64_t row = int64_t(blockIdx.x) * (kRowThreads / threads) + (threads == 32 ? warp_id() : 0);
     if (row >= p.rows) return;
     const C c{p.cols, group.rank(), packed};
-    const T* from = p.x + row * p.cols;
+    const T* from = (p.residual ? p.sum : p.x) + row * p.cols;      // where the row is read again
     typename C::Values x, w, b;
 
     A sum = 0;
     c.spans([&](int64_t begin) {
-        c.load(x, from, begin);
+        load_sum(c, p, x, w, row, begin);
         c.each(begin, [&](int k, int64_t) { sum += x[k]; });
     });
     const A base = group.sum(sum) / A(p.cols);
@@ -94,6 +94,10 @@ template <class T, int threads> __global__ __launch_bounds__(kRowThreads) void b
                 }
                 x[k] = rstd * (g - mean_g - h * mean_gh);
             });
+            if (p.dsum) {
+                c.load(dy, p.dsum + row * p.cols, begin);
+                c.each(begin, [&](int k, int64_t) { x[k] += dy[k]; });
+            }
             c.store(p.dx + row * p.cols, x, begin);
         });
     }
@@ -109,7 +113,7 @@ template <class T> void layer_norm_forward(const LayerNormForward<T>& a) {
     using A = acc_t<T>;
     const RowPlan plan = row_plan(a.rows, a.cols, int(sizeof(A)));
     const auto kernel = plan.warps ? forward_kernel<T, 32> : forward_kernel<T, kRowThreads>;
-    launch("layer_norm", kernel, {Blocks(plan.blocks), dim3(kRowThreads), shared_bytes<GroupResults<A, kRowThreads>>}, a, rows_packed<T>(a.cols, a.x, a.w, a.b, a.y));
+    launch("layer_norm", kernel, {Blocks(plan.blocks), dim3(kRowThreads), shared_bytes<GroupResults<A, kRowThreads>>}, a, rows_packed<T>(a.cols, a.x, a.w, a.b, a.y, a.residual, a.sum));
 }
 
 template <class T> void layer_norm_backward(const LayerNormBackward<T>& a) {
@@ -121,7 +125,7 @@ template <class T> void layer_norm_backward(const LayerNormBackward<T>& a) {
         const auto kernel = plan.warps ? backward_kernel<T, 32> : backward_kernel<T, kRowThreads>;
         const int64_t shared = shared_bytes<GroupResults<A, kRowThreads>> + (a.dw && plan.shared ? plan.sum_bytes : 0);
         launch("layer_norm_backward", kernel, {Blocks(plan.parts), dim3(kRowThreads), int(shared)}, a, a.dw ? parts.data() : nullptr, plan.shared,
-               rows_packed<T>(a.cols, a.x, a.w, a.dy, a.dx));
+               rows_packed<T>(a.cols, a.x, a.w, a.dy, a.dx, a.dsum));
     }
     if (!a.dw) return;
     sum_parts(parts.data(), plan.parts, a.cols, a.dw);

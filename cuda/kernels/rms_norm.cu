@@ -1,5 +1,5 @@
 // rms_norm on CUDA. Contract and formulas: cpp/ops/rms_norm.h
-// Memory bound: forward moves 2 * rows * cols elements, backward 3. A row stays in registers between its walks.
+// Memory bound: forward moves 2 * rows * cols elements (4 with a residual), backward 3 (4). A row stays in registers between its walks.
 #include "cpp/ops/rms_norm.h"
 #include <math.h>
 #include "cuda/kernels/row.cuh"
@@ -16,12 +16,12 @@ template <class T, int threads> __global__ __launch_bounds__(kRowThreads) void f
     const int64_t row = int64_t(blockIdx.x) * (kRowThreads / threads) + (threads == 32 ? warp_id() : 0);
     if (row >= p.rows) return;
     const C c{p.cols, group.rank(), packed};
-    const T* from = p.x + row * p.cols;
+    const T* from = (p.residual ? p.sum : p.x) + row * p.cols;      // where the row is read again
     typename C::Values x, w;
 
     A squares = 0;
     c.spans([&](int64_t begin) {
-        c.load(x, from, begin);
+        load_sum(c, p, x, w, row, begin);
         c.each(begin, [&](int k, int64_t) { squares += x[k] * x[k]; });
     });
     const A rstd = A(1) / ::sqrt(group.sum(squares) / A(p.cols) + p.eps);
@@ -66,6 +66,10 @@ template <class T, int threads> __global__ __launch_bounds__(kRowThreads) void b
                 if (parameters) sums.at(0, begin, k, i) += dy[k] * h;
                 x[k] = rstd * (g - h * mean_gh);
             });
+            if (p.dsum) {
+                c.load(dy, p.dsum + row * p.cols, begin);
+                c.each(begin, [&](int k, int64_t) { x[k] += dy[k]; });
+            }
             c.store(p.dx + row * p.cols, x, begin);
         });
     }
@@ -81,7 +85,7 @@ template <class T> void rms_norm_forward(const RmsNormForward<T>& a) {
     using A = acc_t<T>;
     const RowPlan plan = row_plan(a.rows, a.cols, int(sizeof(A)));
     const auto kernel = plan.warps ? forward_kernel<T, 32> : forward_kernel<T, kRowThreads>;
-    launch("rms_norm", kernel, {Blocks(plan.blocks), dim3(kRowThreads), shared_bytes<GroupResults<A, kRowThreads>>}, a, rows_packed<T>(a.cols, a.x, a.w, a.y));
+    launch("rms_norm", kernel, {Blocks(plan.blocks), dim3(kRowThreads), shared_bytes<GroupResults<A, kRowThreads>>}, a, rows_packed<T>(a.cols, a.x, a.w, a.y, a.residual, a.sum));
 }
 
 template <class T> void rms_norm_backward(const RmsNormBackward<T>& a) {
@@ -93,7 +97,7 @@ template <class T> void rms_norm_backward(const RmsNormBackward<T>& a) {
         const auto kernel = plan.warps ? backward_kernel<T, 32> : backward_kernel<T, kRowThreads>;
         const int64_t shared = shared_bytes<GroupResults<A, kRowThreads>> + (a.dw && plan.shared ? plan.sum_bytes : 0);
         launch("rms_norm_backward", kernel, {Blocks(plan.parts), dim3(kRowThreads), int(shared)}, a, a.dw ? parts.data() : nullptr, plan.shared,
-               rows_packed<T>(a.cols, a.x, a.w, a.dy, a.dx));
+               rows_packed<T>(a.cols, a.x, a.w, a.dy, a.dx, a.dsum));
     }
     if (a.dw) sum_parts(parts.data(), plan.parts, a.cols, a.dw);
 }

@@ -117,6 +117,16 @@ private:
     bool in_shared_, wanted_;
 };
 
+// Loads a span of a row of x; with a residual of its sum with that, which is stored as well, rounded as the sum is.
+template <class T, int threads, class P>
+__device__ __forceinline__ void load_sum(const Columns<T, threads>& c, const P& p, typename Columns<T, threads>::Values& x, typename Columns<T, threads>::Values& beside, int64_t row, int64_t begin) {
+    c.load(x, p.x + row * p.cols, begin);
+    if (!p.residual) return;
+    c.load(beside, p.residual + row * p.cols, begin);
+    c.each(begin, [&](int k, int64_t) { x[k] = widen(narrow<T>(x[k] + beside[k])); });
+    c.store(p.sum + row * p.cols, x, begin);
+}
+
 // y[c] = sum over p of parts[p, c]; sums of 16-bit elements are float.
 template <class T> void sum_parts(const acc_t<T>* parts, int64_t count, int64_t cols, T* y) {
     using A = acc_t<T>;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from compare import FLOATS, both, normal
+from compare import FLOATS, both, close, normal
 
 import littlecore as lc
 import littlecore.nn.functional as F
@@ -22,6 +22,31 @@ def test_layer_norm(rows, cols, dtype):
         both(lambda x: F.layer_norm(x, (cols,)), x, units=4)
     both(lambda x, w: F.rms_norm(x, (cols,), w, 1e-5), x, w, units=cols**0.5)
     both(lambda x: F.rms_norm(x, (cols,)), x, units=4)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, **IDS)
+@pytest.mark.parametrize("rows, cols", [(1, 8), (9, 33), (5, 1030), (2, 4104)])
+@pytest.mark.parametrize("kind", ["layer", "rms"])
+def test_sum_and_norm(rows, cols, kind, dtype):
+    """The bits of the two ops forward; backward both gradients at once, and each alone."""
+    x, r, up, up_sum = (normal((rows, cols), dtype, i).detach().cuda().requires_grad_() for i in range(4))
+    w, b = (normal((cols,), dtype, i).detach().cuda().requires_grad_() for i in (4, 5))
+    parameters = [w, b] if kind == "layer" else [w]
+    norm, fused = (F.layer_norm, lc._core.add_layer_norm) if kind == "layer" else (F.rms_norm, lc._core.add_rms_norm)
+    for residual in (r, None):
+        s, y = fused(x, residual, (cols,), *parameters, eps=1e-5)
+        plain = x * 1 if residual is None else x + r
+        want = norm(plain, (cols,), *parameters, eps=1e-5)
+        assert lc.equal(s.cpu(), plain.cpu()) and lc.equal(y.cpu(), want.cpu())
+        leaves = [x, *parameters] if residual is None else [x, r, *parameters]
+        for uses in ((up_sum, up), (None, up), (up_sum, None)):
+            of = [i for i in (0, 1) if uses[i] is not None]
+            dy = [uses[i].detach() for i in of]
+            options = {"retain_graph": True, "allow_unused": True}
+            got = lc.autograd.grad([(s, y)[i] for i in of], leaves, dy, **options)
+            right = lc.autograd.grad([(plain, want)[i] for i in of], leaves, dy, **options)
+            for a, c in zip(got, right, strict=True):  # the sum of gradients is rounded once less
+                close(a, lc.zeros_like(a).cpu() if c is None else c.cpu(), 2)
 
 
 def test_a_large_mean_costs_no_accuracy():

@@ -14,6 +14,7 @@ from .. import _core, nn
 from .._core import Tensor
 from ..nn import functional as F
 from ..nn.linear import add_to, feed_forward, linear_residual
+from ..nn.normalization import add_norm
 from ..nn.state import IncompatibleKeys, as_tensor
 from .generation import Generates
 
@@ -94,8 +95,9 @@ class Block(nn.Module):
         self.mlp = MLP(n_embd, dropout, bias, approximate)
 
     def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
-        x = add_to(x, self.attn, self.ln_1(x), cache, layer)
-        return add_to(x, self.mlp, self.ln_2(x))
+        x, y = add_norm(self.ln_1, x)
+        x, y = add_norm(self.ln_2, add_to(x, self.attn, y, cache, layer))
+        return add_to(x, self.mlp, y)
 
 
 class GPT(nn.Module, Generates):

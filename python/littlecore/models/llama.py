@@ -19,6 +19,7 @@ from .._core import Tensor, from_numpy
 from ..data.errors import DataError
 from ..data.gguf import GGUF, read_gguf
 from ..nn import functional as F
+from ..nn.normalization import add_norm
 from ..nn.state import IncompatibleKeys, as_tensor
 from .generation import Generates
 from .gpt import KVCache
@@ -82,8 +83,9 @@ class DecoderLayer(nn.Module):
         self.input_layernorm, self.post_attention_layernorm = nn.RMSNorm(width, eps), nn.RMSNorm(width, eps)
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], cache: KVCache | None, layer: int) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), turn, cache, layer)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        x, y = add_norm(self.input_layernorm, x)
+        x, y = add_norm(self.post_attention_layernorm, x, self.self_attn(y, turn, cache, layer))
+        return x + self.mlp(y)
 
 
 class Decoder(nn.Module):

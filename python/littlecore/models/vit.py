@@ -8,6 +8,7 @@ from typing import Any
 from .. import _core, nn
 from .._core import Tensor
 from ..nn.linear import feed_forward, is_plain
+from ..nn.normalization import add_norm
 
 
 class EncoderBlock(nn.Module):
@@ -31,10 +32,9 @@ class EncoderBlock(nn.Module):
             nn.init.normal_(self.mlp[i].bias, std=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.ln_1(x)
+        x, y = add_norm(self.ln_1, x)
         y, _ = self.self_attention(y, y, y, need_weights=False)
-        x = x + self.dropout(y)
-        y = self.ln_2(x)
+        x, y = add_norm(self.ln_2, x, self.dropout(y))
         if not is_plain(self.mlp):
             return x + self.mlp(y)
         first, activation, inner, second, outer = self.mlp

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .. import _core
 from .._core import Tensor, int64, ones, tensor, zeros
 from ..autograd import no_grad
 from . import functional as F
 from . import init
+from .linear import is_plain
 from .module import Module
 from .parameter import options, uninitialized
 
@@ -67,6 +69,17 @@ class RMSNorm(_Affine):
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+def add_norm(norm: Module, input: Tensor, residual: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """(s, norm(s)) of s = input + residual, or of the input: on CUDA one pass, and one backward for both uses of s."""
+    if is_plain(norm):
+        if type(norm) is LayerNorm:
+            return _core.add_layer_norm(input, residual, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+        if type(norm) is RMSNorm:
+            return _core.add_rms_norm(input, residual, norm.normalized_shape, norm.weight, norm.eps)
+    s = input if residual is None else input + residual
+    return s, norm(s)
 
 
 class _TrackedNorm(_Affine):

@@ -16,7 +16,7 @@ from .containers import ModuleList
 from .dropout import Dropout
 from .linear import Linear, feed_forward
 from .module import Module
-from .normalization import LayerNorm
+from .normalization import LayerNorm, add_norm
 from .parameter import options
 
 Activation = str | Callable[[Tensor], Tensor]
@@ -58,9 +58,10 @@ class TransformerEncoderLayer(Module):
     ) -> Tensor:  # fmt: skip
         x = src
         if self.norm_first:
-            x = x + self._self_attention(self.norm1(x), src_mask, src_key_padding_mask, is_causal)
-            return self._feed_forward(self.norm2(x), x)
-        x = self.norm1(x + self._self_attention(x, src_mask, src_key_padding_mask, is_causal))
+            x, y = add_norm(self.norm1, x)
+            x, y = add_norm(self.norm2, x, self._self_attention(y, src_mask, src_key_padding_mask, is_causal))
+            return self._feed_forward(y, x)
+        _, x = add_norm(self.norm1, x, self._self_attention(x, src_mask, src_key_padding_mask, is_causal))
         return self.norm2(self._feed_forward(x, x))
 
     def _self_attention(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, causal: bool) -> Tensor:
@@ -117,11 +118,12 @@ class TransformerDecoderLayer(Module):
 
         x = tgt
         if self.norm_first:
-            x = x + self_attention(self.norm1(x))
-            x = x + cross_attention(self.norm2(x))
-            return self._feed_forward(self.norm3(x), x)
-        x = self.norm1(x + self_attention(x))
-        x = self.norm2(x + cross_attention(x))
+            x, y = add_norm(self.norm1, x)
+            x, y = add_norm(self.norm2, x, self_attention(y))
+            x, y = add_norm(self.norm3, x, cross_attention(y))
+            return self._feed_forward(y, x)
+        _, x = add_norm(self.norm1, x, self_attention(x))
+        _, x = add_norm(self.norm2, x, cross_attention(x))
         return self.norm3(self._feed_forward(x, x))
 
     def _feed_forward(self, x: Tensor, residual: Tensor) -> Tensor:
