@@ -15,11 +15,17 @@ from pathlib import Path
 
 SERIALIZED = r"C75(08|10|11|12|19|20)"
 WANTED = {  # in every instantiation of a kernel: what the machine code must show
-    r"(?<!_)hopper_kernel.*Li128E": [
+    r"(?<!_)hopper_kernelIfLi128E": [
+        r"HGMMA\.64x128x8\.F32\.TF32", r"UTMALDG\.2D\.MULTICAST ", r"UTMASTG\.2D", r"USETMAXREG",
+    ],
+    r"(?<!_)hopper_kernelIfLi256E": [
+        r"HGMMA\.64x256x8\.F32\.TF32", r"UTMALDG\.2D\.MULTICAST ", r"UTMASTG\.2D", r"USETMAXREG",
+    ],
+    r"(?<!_)hopper_kernelIN.*Li128E": [
         r"HGMMA\.64x128x16\.F32", r"UTMALDG\.2D ", r"UTMALDG\.2D\.MULTICAST ",
         r"UTMASTG\.2D", r"STSM\.16", r"USETMAXREG", r"SYNCS\.PHASECHK",
     ],
-    r"(?<!_)hopper_kernel.*Li256E": [
+    r"(?<!_)hopper_kernelIN.*Li256E": [
         r"HGMMA\.64x256x16\.F32", r"UTMALDG\.2D ", r"UTMALDG\.2D\.MULTICAST ",
         r"UTMASTG\.2D", r"STSM\.16", r"USETMAXREG", r"SYNCS\.PHASECHK",
     ],

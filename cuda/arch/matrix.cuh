@@ -13,7 +13,9 @@
 namespace lc::cuda {
 
 #ifdef LC_EMULATED
-template <class T> constexpr emulator::Element element_of = std::is_same_v<T, bfloat16> ? emulator::Element::bfloat16 : emulator::Element::float16;
+template <class T> constexpr emulator::Element element_of = std::is_same_v<T, bfloat16> ? emulator::Element::bfloat16
+    : std::is_same_v<T, float16>                                                        ? emulator::Element::float16
+                                                                                        : emulator::Element::tf32;
 #endif
 
 // Four matrices: lane 8 i + j points to row j of matrix i; r[i] is matrix i, elements (lane / 4, 2 (lane % 4)) and + 1.

@@ -1,5 +1,5 @@
 // wgmma (sm_90a): d[64 x N] (+)= a[64 x 16] b[16 x N] by a warpgroup, operands in shared memory with 128-byte swizzle; a also
-// in registers.
+// in registers. Of floats, read as tf32, it is 8 of k, the same 32 bytes, and only along the depth.
 //
 // A descriptor names an operand's tile. Along depth (k adjacent): rows of 64 elements, groups of 8 rows stride_bytes
 // apart; a step of 16 in k is 32 bytes. Across (m or n adjacent): slabs of 64 elements leading_bytes apart, each with
@@ -68,11 +68,15 @@ template <int n> __device__ __forceinline__ void warpgroup_settle(float (&d)[n])
 #define LC_WGMMA(n, type, sums, a, b, add, across) \
     "{\n.reg .pred add;\n setp.ne.b32 add, " add ", 0;\n wgmma.mma_async.sync.aligned.m64n" n "k16.f32." type "." type " {" sums "}, " a ", " b ", add, 1, 1, " across ";\n}\n"
 
+#define LC_WGMMA_TF32(n, sums, a, b, add) \
+    "{\n.reg .pred add;\n setp.ne.b32 add, " add ", 0;\n wgmma.mma_async.sync.aligned.m64n" n "k8.f32.tf32.tf32 {" sums "}, " a ", " b ", add, 1, 1;\n}\n"
+
 // d[i]: row 16 (warp % 4) + lane / 4 + 8 (i / 2 % 2), column 8 (i / 4) + 2 (lane % 4) + i % 2. Not to be touched before the
 // wait. a_across, b_across: the operand's adjacent elements run along m or n.
 template <class T, int n, bool a_across, bool b_across>
 __device__ __forceinline__ void warpgroup_multiply(float (&d)[n / 2], uint64_t a, uint64_t b, bool accumulate LC_AND_PLACE) {
     static_assert(n == 64 || n == 128 || n == 256, "the widths written out here");
+    static_assert(sizeof(T) == 2 || (n >= 128 && !a_across && !b_across));
 #ifdef LC_EMULATED
     emulator::warpgroup_multiply(d, n, nullptr, a, b, accumulate, a_across, b_across, element_of<T>, place);
 #else
@@ -81,7 +85,11 @@ __device__ __forceinline__ void warpgroup_multiply(float (&d)[n / 2], uint64_t a
 #define LC_128(type) asm volatile(LC_WGMMA("128", type, LC_SUMS_64, "%64", "%65", "%66", "%67, %68") : LC_D32(0), LC_D32(32) : LC_INPUTS)
 #define LC_256(type) \
     asm volatile(LC_WGMMA("256", type, LC_SUMS_128, "%128", "%129", "%130", "%131, %132") : LC_D32(0), LC_D32(32), LC_D32(64), LC_D32(96) : LC_INPUTS)
-    if constexpr (n == 64 && std::is_same_v<T, bfloat16>) LC_64("bf16");
+    if constexpr (n == 128 && sizeof(T) == 4)
+        asm volatile(LC_WGMMA_TF32("128", LC_SUMS_64, "%64", "%65", "%66") : LC_D32(0), LC_D32(32) : "l"(a), "l"(b), "r"(int(accumulate)));
+    else if constexpr (sizeof(T) == 4)
+        asm volatile(LC_WGMMA_TF32("256", LC_SUMS_128, "%128", "%129", "%130") : LC_D32(0), LC_D32(32), LC_D32(64), LC_D32(96) : "l"(a), "l"(b), "r"(int(accumulate)));
+    else if constexpr (n == 64 && std::is_same_v<T, bfloat16>) LC_64("bf16");
     else if constexpr (n == 64) LC_64("f16");
     else if constexpr (n == 128 && std::is_same_v<T, bfloat16>) LC_128("bf16");
     else if constexpr (n == 128) LC_128("f16");
@@ -123,6 +131,7 @@ template <int k> __device__ __forceinline__ void warpgroup_hold(uint32_t (&a)[k]
     (void)a;
 #endif
 }
+#undef LC_WGMMA_TF32
 #undef LC_WGMMA
 #undef LC_SUMS_128
 #undef LC_SUMS_64

@@ -6,7 +6,7 @@
 
 #ifdef LC_EMULATED
 namespace emulator {
-bool encode_tensor_map(CUtensorMap* out, const void* base, int item, int rank, const uint64_t* size, const uint64_t* stride, const uint32_t* box, bool swizzle_128);
+bool encode_tensor_map(CUtensorMap* out, const void* base, int item, int rank, const uint64_t* size, const uint64_t* stride, const uint32_t* box, bool swizzle_128, bool tf32);
 bool encode_pixels_map(CUtensorMap* out, const void* base, int item, const uint64_t* size, const uint64_t* stride, const int* lower, const int* upper, uint32_t channels,
                        uint32_t pixels, const uint32_t* step, bool swizzle_128);
 }
@@ -25,18 +25,21 @@ template <class F> F drivers(const char* name) {
     LC_CHECK(found == cudaDriverEntryPointSuccess, Error, "cuda: the driver has no ", name, "; version 525 or later is needed");
     return reinterpret_cast<F>(p);
 }
-CUtensorMapDataType type_of(DType t) { return t == DType::bfloat16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16; }
+CUtensorMapDataType type_of(DType t, bool tf32 = false) {
+    if (t == DType::float32) return tf32 ? CU_TENSOR_MAP_DATA_TYPE_TFLOAT32 : CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
+    return t == DType::bfloat16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+}
 #endif
 
 // sizes from the innermost dimension on, strides from the next one on, in bytes
-CUtensorMap encode(const void* base, DType dtype, int rank, const uint64_t* size, const uint64_t* stride, const uint32_t* box) {
+CUtensorMap encode(const void* base, DType dtype, int rank, const uint64_t* size, const uint64_t* stride, const uint32_t* box, bool tf32 = false) {
     CUtensorMap map;
 #ifdef LC_EMULATED
-    const bool done = emulator::encode_tensor_map(&map, base, int(item_size(dtype)), rank, size, stride, box, true);
+    const bool done = emulator::encode_tensor_map(&map, base, int(item_size(dtype)), rank, size, stride, box, true, tf32);
 #else
     static const auto encode_tiled = drivers<PFN_cuTensorMapEncodeTiled_v12000>("cuTensorMapEncodeTiled");
     const cuuint32_t step[4] = {1, 1, 1, 1};
-    const bool done = encode_tiled(&map, type_of(dtype), cuuint32_t(rank), const_cast<void*>(base), size, stride, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
+    const bool done = encode_tiled(&map, type_of(dtype, tf32), cuuint32_t(rank), const_cast<void*>(base), size, stride, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
                                    CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 #endif
     LC_CHECK(done, Error, "cuda: no tensor map for ", size[1], " x ", size[0], " elements, ", stride[0], " bytes apart, at ", base);
@@ -48,7 +51,7 @@ CUtensorMap encode(const void* base, DType dtype, int rank, const uint64_t* size
 CUtensorMap encode(const MatrixMap& m) {
     const uint64_t size[2] = {uint64_t(m.width), uint64_t(m.height)}, stride[1] = {uint64_t(m.stride) * item_size(m.dtype)};
     const uint32_t box[2] = {uint32_t(m.box_width), uint32_t(m.box_height)};
-    return encode(m.base, m.dtype, 2, size, stride, box);
+    return encode(m.base, m.dtype, 2, size, stride, box, m.tf32);
 }
 
 CUtensorMap encode_matrices(const MatricesMap& m) {

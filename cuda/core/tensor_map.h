@@ -10,9 +10,10 @@ namespace lc::cuda {
 
 struct MatrixMap {
     const void* base;                                 // a multiple of 16
-    DType dtype;                                      // bfloat16 or float16
+    DType dtype;                                      // bfloat16, float16 or float32
     int64_t width, height, stride;                    // elements; stride a multiple of 16 bytes
-    int box_width, box_height;                        // box_width: 64 elements, the 128 bytes that are swizzled
+    int box_width, box_height;                        // box_width: the 128 bytes that are swizzled
+    bool tf32 = false;                                // float32 is rounded to tf32 as it is loaded, halves to even
 };
 CUtensorMap encode(const MatrixMap& m);               // Error where the driver refuses
 

@@ -178,16 +178,28 @@ void load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[6], b
 void box_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[6], Place place, uint32_t blocks) { load(to, map, barrier, at, false, place, blocks); }
 void pixels_load(void* to, const CUtensorMap* map, void* barrier, const int (&at)[6], Place place, uint32_t blocks) { load(to, map, barrier, at, true, place, blocks); }
 
+// To 10 bits of mantissa, halves to even; what is not finite stays.
+void round_to_tf32(uint8_t* floats, uint32_t bytes) {
+    for (uint32_t i = 0; i < bytes; i += 4) {
+        uint32_t x;
+        std::memcpy(&x, floats + i, 4);
+        if ((x & 0x7f800000u) != 0x7f800000u) x = (x + 0xfff + (x >> 13 & 1)) & 0xffffe000u;
+        std::memcpy(floats + i, &x, 4);
+    }
+}
+
 bool deliver_one(Block& block) {
     if (block.loads.empty()) return false;
     BoxLoad load = std::move(block.loads.front());
     block.loads.pop_front();
-    const uint32_t bytes = reinterpret_cast<const TensorMap*>(load.map)->box_bytes();
+    const TensorMap& map = *reinterpret_cast<const TensorMap*>(load.map);
+    const uint32_t bytes = map.box_bytes();
     each_block(block, load.blocks, [&](Block& to) {
         if (to.live == 0) fail(lc::text("TMA load: block ", to.rank, " of the cluster has ended"));
         each_piece(load.map, load.to, load.at, [&](uint32_t offset, const uint8_t* global, uint32_t n) {
             if (global) std::memcpy(shared_memory + offset, global, n);
             else std::memset(shared_memory + offset, 0, n);
+            if (map.tf32) round_to_tf32(shared_memory + offset, n);
         });
         engine_wrote(load.to, bytes, load.by, load.clock[size_t(load.by)], true);
         MBarrier& b = to.mbarriers.at(load.barrier);

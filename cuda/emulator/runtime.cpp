@@ -48,7 +48,7 @@ const char* cudaGetErrorString(cudaError_t e) {
 namespace emulator {
 
 // The checks of cuTensorMapEncodeTiled. size, stride and box count from the innermost dimension; stride in bytes, from the second.
-bool encode_tensor_map(CUtensorMap* out, const void* base, int item, int rank, const uint64_t* size, const uint64_t* stride, const uint32_t* box, bool swizzle_128) {
+bool encode_tensor_map(CUtensorMap* out, const void* base, int item, int rank, const uint64_t* size, const uint64_t* stride, const uint32_t* box, bool swizzle_128, bool tf32) {
     if (uint64_t(base) % 16 || rank < 1 || rank > 5 || uint64_t(out) % 64) return false;
     TensorMap m{};
     m.magic = kTensorMapMagic;
@@ -56,6 +56,7 @@ bool encode_tensor_map(CUtensorMap* out, const void* base, int item, int rank, c
     m.item = uint32_t(item);
     m.rank = int16_t(rank);
     m.swizzle_128 = swizzle_128;
+    m.tf32 = tf32 && item == 4;
     m.stride[0] = uint64_t(item);
     for (int d = 0; d < rank; ++d) {
         if (size[d] < 1 || size[d] > 0xffffffffu || box[d] < 1 || box[d] > 256) return false;
@@ -75,7 +76,7 @@ bool encode_tensor_map(CUtensorMap* out, const void* base, int item, int rank, c
 bool encode_pixels_map(CUtensorMap* out, const void* base, int item, const uint64_t* size, const uint64_t* stride, const int* lower, const int* upper, uint32_t channels,
                        uint32_t pixels, const uint32_t* step, bool swizzle_128) {
     const uint32_t box[4] = {channels, 1, 1, 1};
-    if (pixels < 1 || pixels > 1024 || !encode_tensor_map(out, base, item, 4, size, stride, box, swizzle_128)) return false;
+    if (pixels < 1 || pixels > 1024 || !encode_tensor_map(out, base, item, 4, size, stride, box, swizzle_128, false)) return false;
     TensorMap& m = *reinterpret_cast<TensorMap*>(out);
     m.pixels = true;
     m.box[1] = pixels;

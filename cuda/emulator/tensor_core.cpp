@@ -75,29 +75,33 @@ void multiply_warp(void** slot, int depth, Element e) {
 
 uint32_t field(uint64_t descriptor, int from, int bits) { return uint32_t(descriptor >> from & ((1ull << bits) - 1)); }
 
+int bytes_of(Element e) { return e == Element::tf32 ? 4 : 2; }
+
 // Shared offset of element (i, k) of an operand: i counts rows of a or columns of b. 128-byte swizzle.
-uint32_t element_offset(uint64_t descriptor, bool transposed, int i, int k) {
+uint32_t element_offset(uint64_t descriptor, bool transposed, int i, int k, int bytes) {
     const uint32_t start = field(descriptor, 0, 14) << 4, leading = field(descriptor, 16, 14) << 4, stride = field(descriptor, 32, 14) << 4;
     const uint32_t at = transposed ? start + uint32_t(i / 64) * leading + uint32_t(k / 8) * stride + uint32_t(k % 8) * 128 + uint32_t(i % 64) * 2
-                                   : start + uint32_t(i / 8) * stride + uint32_t(i % 8) * 128 + uint32_t(k) * 2;
+                                   : start + uint32_t(i / 8) * stride + uint32_t(i % 8) * 128 + uint32_t(k * bytes);
     return at ^ ((at >> 7 & 7) << 4);
 }
 
 template <class F> void each_element(const Product& p, F&& f) {
-    for (int k = 0; k < 16; ++k) {
-        for (int i = 0; i < 64 && !p.a_registers[0]; ++i) f(false, i, k, element_offset(p.a, p.a_transposed, i, k));
-        for (int i = 0; i < p.columns; ++i) f(true, i, k, element_offset(p.b, p.b_transposed, i, k));
+    const int bytes = bytes_of(p.element);
+    for (int k = 0; k < 32 / bytes; ++k) {
+        for (int i = 0; i < 64 && !p.a_registers[0]; ++i) f(false, i, k, element_offset(p.a, p.a_transposed, i, k, bytes));
+        for (int i = 0; i < p.columns; ++i) f(true, i, k, element_offset(p.b, p.b_transposed, i, k, bytes));
     }
 }
 
 void execute(Warpgroup& w, Product& p, Thread& t) {
-    std::vector<float> a(64 * 16), b(size_t(p.columns) * 16);
+    const uint32_t bytes = uint32_t(bytes_of(p.element));
+    std::vector<float> a(64 * 16), b(size_t(p.columns) * 16);         // tf32 fills half a depth of 16, and adds zeros
     each_element(p, [&](bool second, int i, int k, uint32_t offset) {
-        uint16_t bits;
-        std::memcpy(&bits, shared_memory + offset, 2);
+        uint32_t bits = 0;
+        std::memcpy(&bits, shared_memory + offset, bytes);
         (second ? b : a)[size_t(i) * 16 + size_t(k)] = widen(bits, p.element);
-        set_busy(offset, 2, -1);
-        mark_read(offset, 2, t);
+        set_busy(offset, bytes, -1);
+        mark_read(offset, bytes, t);
     });
     for (int thread = 0; thread < kWarpgroup && p.a_registers[0]; ++thread) {
         const uint32_t* r = p.a_registers[thread];
@@ -143,6 +147,7 @@ void warpgroup_multiply(float* d, int columns, const uint32_t* a_registers, uint
     if (t.block->threads.size() % kWarpgroup) fail("wgmma: the block is not made of warpgroups");
     for (const uint64_t descriptor : {a_registers ? b : a, b})
         if (field(descriptor, 62, 2) != 1 || field(descriptor, 49, 3) != 0) fail("wgmma: only descriptors with 128-byte swizzle and base offset 0 are known here");
+    if (e == Element::tf32 && (a_transposed || b_transposed)) fail("wgmma: tf32 lies along the depth");
     Warpgroup& w = t.block->groups[size_t(t.group())];
     const uint64_t number = t.products++;
     if (number - w.first >= w.products.size()) {
@@ -156,11 +161,11 @@ void warpgroup_multiply(float* d, int columns, const uint32_t* a_registers, uint
         p.element = e;
         p.a_registers[0] = a_registers;
         w.products.push_back(p);
-        each_element(p, [](bool, int, int, uint32_t offset) { set_busy(offset, 2, +1); });
+        each_element(p, [&p](bool, int, int, uint32_t offset) { set_busy(offset, uint32_t(bytes_of(p.element)), +1); });
     }
     Product& p = w.products[size_t(number - w.first)];
     if (p.columns != columns || p.a != a || p.b != b || p.accumulate != accumulate) fail("wgmma: the threads of the warpgroup give different shapes or descriptors");
-    if (t.lane() == 0) each_element(p, [](bool, int, int, uint32_t offset) { engine_reads(offset, 2, "wgmma"); });
+    if (t.lane() == 0) each_element(p, [&p](bool, int, int, uint32_t offset) { engine_reads(offset, uint32_t(bytes_of(p.element)), "wgmma"); });
     Accumulator& acc = w.accumulators[d];
     if (acc.open++ == 0) {
         acc.value.assign(d, d + columns / 2);

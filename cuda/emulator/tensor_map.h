@@ -17,6 +17,7 @@ struct TensorMap {
     // Of pixels (im2col): box is {channels, pixels, 1, 1}; the corners and steps of w, h that the first pixel of windows walks.
     int16_t pixels, lower[2], upper[2];
     uint8_t step[2];
+    bool tf32;                                        // floats are rounded as they are loaded
 
     uint32_t box_bytes() const {
         uint32_t n = item;

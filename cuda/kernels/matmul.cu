@@ -184,8 +184,7 @@ template <class T> void matmul_forward(const MatmulForward<T>& args) {
         return matmul_scalar(f, p);
     } else {
         const auto products = [&](float* parts) {
-            if constexpr (sizeof(T) == 2)
-                if (p.kernel == CudaMatmulPlan::Kernel::hopper) return matmul_hopper(f, p, parts);
+            if (p.kernel == CudaMatmulPlan::Kernel::hopper) return matmul_hopper(f, p, parts);
             matmul_tensor(f, p, parts);
         };
         if constexpr (sizeof(T) == 4)

@@ -30,7 +30,7 @@ struct MatmulQuestion {
 };
 
 struct CudaMatmulPlan {
-    enum class Kernel : uint8_t { hopper,             // wgmma and TMA, a persistent block per multiprocessor
+    enum class Kernel : uint8_t { hopper,             // wgmma and TMA, a persistent block per multiprocessor; float32 as tf32
                                   tensor,             // mma.sync and cp.async; float32 as tf32
                                   scalar } kernel;    // multiply-adds in float or double
     int tile_m, tile_n;
@@ -81,7 +81,7 @@ constexpr CudaMatmulPlan cuda_matmul_plan(const MatmulQuestion& q) {
     if (q.bytes == 8 || (q.bytes == 4 && !q.tf32)) {
         p.kernel = CudaMatmulPlan::Kernel::scalar;
         p.tile_m = p.tile_n = q.bytes == 4 ? 128 : 64;
-    } else if (q.bytes == 2 && q.architecture == 90 && q.batch == 1 && q.k > 0 && q.a.aligned && q.b.aligned && q.y_aligned && !q.accumulate &&
+    } else if ((q.bytes == 2 || (layout_of(q.a) == Layout::along && layout_of(q.b) == Layout::along)) && q.architecture == 90 && q.batch == 1 && q.k > 0 && q.a.aligned && q.b.aligned && q.y_aligned && !q.accumulate &&
                layout_of(q.a) != Layout::loose && layout_of(q.b) != Layout::loose && q.m < kMostOfHopper && q.n < kMostOfHopper && q.k < kMostOfHopper) {
         p.kernel = CudaMatmulPlan::Kernel::hopper;
         p.tile_m = 128;

@@ -1,5 +1,5 @@
 // A consumer's share of a product on Hopper: 64 rows and `cols` columns of sums in registers, over slices of the depth that
-// a ring in shared memory brings. Depth is walked in fours of 16.
+// a ring in shared memory brings. A slice is 128 bytes deep, 64 elements or 32 floats, and walked in fours of 32 bytes.
 #pragma once
 #include "cuda/arch/cluster.cuh"
 #include "cuda/arch/pipeline.cuh"

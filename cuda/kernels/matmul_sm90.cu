@@ -1,11 +1,10 @@
-// matmul of 16-bit elements on Hopper: wgmma fed by the copy engine. Contract: cpp/ops/matmul.h
+// matmul of 16-bit elements, and of floats rounded to tf32, on Hopper: wgmma fed by the copy engine. Contract: cpp/ops/matmul.h
 //
-// One block a multiprocessor takes tiles of 128 x 256 (or 128) of y in turn. A producer thread keeps a ring of 64-deep
-// slices of a and b full; two warpgroups of consumers hold 64 rows of the tile each, and store it through the copy engine
-// while the producer is already loading the next tile's slices. Where k is cut into parts, a tile is taken once for each, and
-// its sums go to that part's floats. A pair of blocks has tiles below each other; each loads half of b's slice for both, so
+// One block a multiprocessor takes tiles of 128 x 256 (or 128) of y in turn. A producer thread keeps a ring of slices of a and
+// b full, 128 bytes deep; floats lie along the depth, and the copy engine rounds them. Two warpgroups of consumers hold 64 rows
+// of the tile each, and store it through the copy engine while the producer is already loading the next tile's slices. Where k
+// is cut into parts, a tile is taken once for each, and its sums go to that part's floats. A pair of blocks has tiles below each other; each loads half of b's slice for both, so
 // that a pair reads 64 KB of L2 a slice instead of 96. Compute bound: 48 KB a stage for 4.2 million products.
-#include <bit>
 #include "cuda/arch/cluster.cuh"
 #include "cuda/arch/matrix.cuh"
 #include "cuda/arch/pipeline.cuh"
@@ -19,16 +18,17 @@
 namespace lc::cuda {
 namespace {
 
-constexpr int kConsumers = 2, kThreads = 128 * (kConsumers + 1);
-constexpr int kRows = 128, kDepth = kSliceDepth, kSlab = 64;      // a slab of y: 64 x 64, what one store moves
+constexpr int kConsumers = 2, kThreads = 128 * (kConsumers + 1), kRows = 128;
+template <class T> constexpr int kLine = 128 / int(sizeof(T));    // depth of a slice; columns of a slab: 64 rows of y, what one store moves
+template <class T> using SlabSums = float[kLine<T> / 2];          // what a thread has of one
 constexpr int kStages = 4;
 // 65536 registers: 128 x 40 + 256 x 232. A consumer holds 128 sums and the epilogue's addresses.
 constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
 
 // Swizzled tiles begin at multiples of 1024 bytes.
 template <class T, int cols> struct alignas(1024) Shared {
-    T a[kStages][kRows * kDepth], b[kStages][cols * kDepth];
-    T out[kConsumers][2][kSlab * kSlab];              // one is written while the other one is stored
+    T a[kStages][kRows * kLine<T>], b[kStages][cols * kLine<T>];
+    T out[kConsumers][2][64 * kLine<T>];              // one is written while the other one is stored
     PhaseBarrier full[kStages], empty[kStages];
 };
 static_assert(shared_bytes<Shared<bfloat16, 256>> <= 232448, "what a block of sm_90 may have");
@@ -78,7 +78,7 @@ __device__ __forceinline__ float normal(float z, float& bell) {
     return z < 0.0f ? tail : 1.0f - tail;
 }
 
-__device__ __forceinline__ void bend(const Curve& c, float (&z)[32]) {
+template <int sums> __device__ __forceinline__ void bend(const Curve& c, float (&z)[sums]) {
     if (c.kind == Curve::Kind::relu) {
 #pragma unroll
         for (float& x : z) x = x < 0.0f ? 0.0f : x;
@@ -119,20 +119,24 @@ constexpr int kTogether = 8;                          // pairs under way at once
 
 // f(i, x) for the elements of x that stand where a slab's sums z[i] do; zeros outside of the matrix. Two are read at once.
 template <class T, class F> __device__ __forceinline__ void each_beside(const void* x, const Problem& p, int row, int col, F&& f) {
+    struct alignas(2 * sizeof(T)) Pair {
+        T x[2];
+    };
     const int at = row + warp_id() % 4 * 16 + lane_id() / 4, j = col + lane_id() % 4 * 2;
     const T* from = static_cast<const T*>(x) + at * p.y_row + j;
 #pragma unroll
-    for (int first = 0; first < 16; first += kTogether) {
-        uint32_t pairs[kTogether];
+    for (int first = 0; first < kLine<T> / 4; first += kTogether) {
+        Pair pairs[kTogether];
 #pragma unroll
         for (int k = 0; k < kTogether; ++k) {
             const int i = first + k, below = i % 2 * 8, right = i / 2 * 8;
-            pairs[k] = at + below < p.m && j + right < p.n ? *reinterpret_cast<const uint32_t*>(from + below * p.y_row + right) : 0;
+            pairs[k] = Pair{};
+            if (at + below < p.m && j + right < p.n) pairs[k] = *reinterpret_cast<const Pair*>(from + below * p.y_row + right);
         }
 #pragma unroll
         for (int k = 0; k < kTogether; ++k) {
-            f(2 * (first + k), widen(std::bit_cast<T>(uint16_t(pairs[k]))));
-            f(2 * (first + k) + 1, widen(std::bit_cast<T>(uint16_t(pairs[k] >> 16))));
+            f(2 * (first + k), widen(pairs[k].x[0]));
+            f(2 * (first + k) + 1, widen(pairs[k].x[1]));
         }
     }
 }
@@ -141,20 +145,20 @@ using Place = RingPlace<kStages>;
 
 template <class T, int cols, bool a_across, bool b_across>
 __device__ __forceinline__ void produce(Shared<T, cols>& s, const CUtensorMap& map_a, const CUtensorMap& map_b, const Problem& p) {
-    constexpr int kBytes = (kRows + cols) * kDepth * int(sizeof(T));         // a box counts whole, also outside the matrix
+    constexpr int kBytes = (kRows + cols) * 128;         // a box counts whole, also outside the matrix
     const int own = cols >> p.pair, first = p.pair ? cluster_rank() * own : 0;      // columns of b that this block loads
     Place at;
     for (int number = first_work(p); number < all_work(p); number += next_work(p)) {
         const Work w = work<cols>(number, p);
-        for (int k = w.begin; k < w.end; k += kDepth) {
+        for (int k = w.begin; k < w.end; k += kLine<T>) {
             phase_wait(s.empty[at.stage], at.lap ^ 1);                       // the first lap finds every stage empty
             PhaseBarrier& full = s.full[at.stage];
             phase_arrive_expecting(full, kBytes);
             if (a_across)
-                for (int i = 0; i < kRows; i += 64) box_load(&s.a[at.stage][i * kDepth], map_a, full, w.row + i, k);
+                for (int i = 0; i < kRows; i += 64) box_load(&s.a[at.stage][i * kLine<T>], map_a, full, w.row + i, k);
             else box_load(s.a[at.stage], map_a, full, k, w.row);
             for (int j = first; j < first + own; j += b_across ? 64 : own) {
-                T* to = &s.b[at.stage][j * kDepth];
+                T* to = &s.b[at.stage][j * kLine<T>];
                 const int x = b_across ? w.col + j : k, y = b_across ? k : w.col + j;
                 if (p.pair) box_load_to(0b11, to, map_b, full, x, y);
                 else box_load(to, map_b, full, x, y);
@@ -176,7 +180,7 @@ template <int cols> __device__ __forceinline__ void store_sums(const Problem& p,
 }
 
 // A slab of the consumer's rows, from registers to y (or before) by way of shared memory.
-template <class T> __device__ __forceinline__ void store_slab(T* slab, const float (&z)[32], const CUtensorMap& map, int col, int row, int consumer) {
+template <class T> __device__ __forceinline__ void store_slab(T* slab, const SlabSums<T>& z, const CUtensorMap& map, int col, int row, int consumer) {
     const bool first_thread = threadIdx.x % 128 == 0;
     const auto together = [&] {
         if (consumer == 0) barrier_sync<1>(128);
@@ -185,12 +189,20 @@ template <class T> __device__ __forceinline__ void store_slab(T* slab, const flo
     if (first_thread) box_store_wait<1>();            // this slab's last store was the one before the last
     together();
     const int warp = warp_id() % 4, at = warp * 16 + lane_id() % 16;
+    if constexpr (sizeof(T) == 4) {
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-        const int chunk = (2 * j + lane_id() / 16) ^ (at & 7);
-        const uint32_t r[4] = {narrow_pair<T>(z[8 * j], z[8 * j + 1]), narrow_pair<T>(z[8 * j + 2], z[8 * j + 3]), narrow_pair<T>(z[8 * j + 4], z[8 * j + 5]),
-                               narrow_pair<T>(z[8 * j + 6], z[8 * j + 7])};
-        store_matrices(slab + at * kSlab + chunk * 8, r);
+        for (int i = 0; i < kLine<T> / 4; ++i) {
+            const int line = warp * 16 + lane_id() / 4 + i % 2 * 8, chunk = (i / 2 * 2 + lane_id() % 4 / 2) ^ (line & 7);
+            *reinterpret_cast<float2*>(slab + line * kLine<T> + chunk * 4 + lane_id() % 2 * 2) = make_float2(z[2 * i], z[2 * i + 1]);
+        }
+    } else {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+            const int chunk = (2 * j + lane_id() / 16) ^ (at & 7);
+            const uint32_t r[4] = {narrow_pair<T>(z[8 * j], z[8 * j + 1]), narrow_pair<T>(z[8 * j + 2], z[8 * j + 3]), narrow_pair<T>(z[8 * j + 4], z[8 * j + 5]),
+                                   narrow_pair<T>(z[8 * j + 6], z[8 * j + 7])};
+            store_matrices(slab + at * kLine<T> + chunk * 8, r);
+        }
     }
     fence_async_proxy();                              // by every writer, before the barrier
     together();
@@ -230,7 +242,7 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_kernel(const __grid_consta
             const Work w = work<cols>(number, p);
             const int row = w.row + consumer * 64, col = w.col;
             float sum[cols / 2];
-            multiply_slices<T, cols, a_across, b_across>(s.a, consumer * 64 * kDepth, s.b, 0, s.full, at, (w.end - w.begin + kDepth - 1) / kDepth, sum, s.empty, p.pair);
+            multiply_slices<T, cols, a_across, b_across>(s.a, consumer * 64 * kLine<T>, s.b, 0, s.full, at, (w.end - w.begin + kLine<T> - 1) / kLine<T>, sum, s.empty, p.pair);
             if constexpr (a_across) {                 // the plan cuts no other
                 if (p.sums) {
                     store_sums<cols>(p, w, consumer, sum);
@@ -238,22 +250,23 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_kernel(const __grid_consta
                 }
             }
 #pragma unroll
-            for (int c = 0; c < cols / kSlab; ++c) {
-                if (col + c * kSlab >= p.n) continue;
-                float z[32];
+            for (int c = 0; c < cols / kLine<T>; ++c) {
+                const int left = col + c * kLine<T>;
+                if (left >= p.n) continue;
+                SlabSums<T> z;
 #pragma unroll
-                for (int i = 0; i < 32; ++i) {
-                    const int j = col + c * kSlab + i / 4 * 8 + 2 * t + i % 2;
-                    z[i] = sum[c * 32 + i] + (bias && j < p.n ? float(widen(bias[j])) : 0.0f);
+                for (int i = 0; i < kLine<T> / 2; ++i) {
+                    const int j = left + i / 4 * 8 + 2 * t + i % 2;
+                    z[i] = sum[c * kLine<T> / 2 + i] + (bias && j < p.n ? float(widen(bias[j])) : 0.0f);
                 }
                 if (p.slope_of) {
-                    each_beside<T>(p.slope_of, p, row, col + c * kSlab, [&](int i, float x) { z[i] *= slope(p.curve, x); });
+                    each_beside<T>(p.slope_of, p, row, left, [&](int i, float x) { z[i] *= slope(p.curve, x); });
                 } else {
-                    if (p.keep_before) store_slab(s.out[consumer][stores++ % 2], z, map_before, col + c * kSlab, row, consumer);
+                    if (p.keep_before) store_slab(s.out[consumer][stores++ % 2], z, map_before, left, row, consumer);
                     bend(p.curve, z);
-                    if (p.residual) each_beside<T>(p.residual, p, row, col + c * kSlab, [&](int i, float x) { z[i] += x; });
+                    if (p.residual) each_beside<T>(p.residual, p, row, left, [&](int i, float x) { z[i] += x; });
                 }
-                store_slab(s.out[consumer][stores++ % 2], z, map_y, col + c * kSlab, row, consumer);
+                store_slab(s.out[consumer][stores++ % 2], z, map_y, left, row, consumer);
             }
         }
         if (threadIdx.x % 128 == 0) box_store_finish();                      // shared memory must outlive its last reader
@@ -278,18 +291,19 @@ Curve curve_of(Activation f) {
 
 // An operand of `rows` rows (or columns of b), as the copy engine reads it.
 template <class T> CUtensorMap operand_map(const T* x, int64_t outer, int64_t depth, int64_t rows, int64_t k, int tile) {
-    if (depth == 1) return encode({x, dtype_of<T>, k, rows, outer, kDepth, tile});
-    return encode({x, dtype_of<T>, rows, k, depth, 64, kDepth});
+    if (depth == 1) return encode({x, dtype_of<T>, k, rows, outer, kLine<T>, tile, true});
+    return encode({x, dtype_of<T>, rows, k, depth, 64, kLine<T>});
 }
 
 template <class T, int cols> void run(const MatmulForward<T>& f, const CudaMatmulPlan& p, float* parts) {
     const bool a_across = f.a_depth != 1, b_across = f.b_depth != 1;
-    const auto kernel = a_across ? b_across ? hopper_kernel<T, cols, true, true> : hopper_kernel<T, cols, true, false>
-        : b_across               ? hopper_kernel<T, cols, false, true>
-                                 : hopper_kernel<T, cols, false, false>;
+    auto kernel = hopper_kernel<T, cols, false, false>;
+    if constexpr (sizeof(T) == 2) kernel = a_across ? b_across ? hopper_kernel<T, cols, true, true> : hopper_kernel<T, cols, true, false>
+        : b_across                                  ? hopper_kernel<T, cols, false, true>
+                                                    : hopper_kernel<T, cols, false, false>;
     const CUtensorMap a = operand_map(f.a, f.a_row, f.a_depth, f.m, f.k, kRows), b = operand_map(f.b, f.b_col, f.b_depth, f.n, f.k, cols / p.cluster);
-    const CUtensorMap y = encode({f.y, dtype_of<T>, f.n, f.m, f.y_row, kSlab, kSlab});
-    const CUtensorMap before = f.before ? encode({f.before, dtype_of<T>, f.n, f.m, f.y_row, kSlab, kSlab}) : y;
+    const CUtensorMap y = encode({f.y, dtype_of<T>, f.n, f.m, f.y_row, kLine<T>, 64});
+    const CUtensorMap before = f.before ? encode({f.before, dtype_of<T>, f.n, f.m, f.y_row, kLine<T>, 64}) : y;
     const int pair = p.cluster - 1;
     const Problem problem{int(f.m), int(f.n), int(f.k), int(p.tiles_m), int(p.tiles_n), int(p.parts), int(p.part_k), p.group >> pair, pair, parts, f.bias,
                           f.residual, f.slope_of, f.y_row, f.before != nullptr, curve_of(f.activation)};
@@ -303,6 +317,7 @@ template <class T> void matmul_hopper(const MatmulForward<T>& f, const CudaMatmu
     else run<T, 128>(f, p, parts);
 }
 
+template void matmul_hopper(const MatmulForward<float>&, const CudaMatmulPlan&, float*);
 template void matmul_hopper(const MatmulForward<bfloat16>&, const CudaMatmulPlan&, float*);
 template void matmul_hopper(const MatmulForward<float16>&, const CudaMatmulPlan&, float*);
 

@@ -24,7 +24,12 @@ constexpr MatmulQuestion tf32(MatmulQuestion q) {
     q.tf32 = true;
     return q;
 }
-static_assert(cuda_matmul_plan(tf32(linear(4096, 4096, 4096, 4))).kernel == Kernel::tensor && cuda_matmul_plan(tf32(linear(1, 1, 0, 4, 80))).kernel == Kernel::tensor);
+constexpr MatmulQuestion across(MatmulQuestion q) {
+    q.b = {1, q.n, true};
+    return q;
+}
+static_assert(cuda_matmul_plan(tf32(linear(4096, 4096, 4096, 4, 80))).kernel == Kernel::tensor && cuda_matmul_plan(tf32(linear(1, 1, 0, 4))).kernel == Kernel::tensor);
+static_assert(cuda_matmul_plan(tf32(linear(4096, 4096, 4096, 4))).kernel == Kernel::hopper && cuda_matmul_plan(across(tf32(linear(64, 64, 64, 4)))).kernel == Kernel::tensor, "wgmma takes floats along the depth");
 static_assert(cuda_matmul_plan(tf32(linear(64, 64, 64, 8))).kernel == Kernel::scalar && cuda_matmul_plan(tf32(linear(64, 64, 64))).kernel == Kernel::hopper, "only float32 changes");
 static_assert(plan(64, 64, 0).kernel == Kernel::tensor, "no product at all is no work for a pipeline");
 
