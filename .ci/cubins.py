@@ -57,7 +57,7 @@ WANTED = {  # in every instantiation of a kernel: what the machine code must sho
     r"(?<!attention_)tensor_kernelIf": [r"HMMA\.1688\.F32\.TF32", r"LDGSTS"],
     r"add_parts_kernelI": [r"LDG\.E\.128"],
     r"(layer_norm|rms_norm|cross_entropy).*(forward|backward)_(kernel|rows)": [r"LDG\.E\.128"],
-    r"map_dense": [r"(LDG|STG)\S*\.128|\.64"],
+    r"map_packs": [r"(LDG|STG)\S*\.128|\.64"],
 }  # fmt: skip
 
 

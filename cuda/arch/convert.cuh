@@ -5,6 +5,14 @@
 
 namespace lc::cuda {
 
+// x, of which the compiler forgets where it came from.
+__device__ __forceinline__ int64_t opaque(int64_t x) {
+#ifndef LC_EMULATED
+    asm volatile("" : "+l"(x));
+#endif
+    return x;
+}
+
 template <class T> __device__ __forceinline__ acc_t<T> widen(T x) {
 #ifndef LC_EMULATED
     if constexpr (std::is_same_v<T, float16>) {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,29 @@ def test_unary(name: str, dtype: lc.dtype):
         b.backward(lc.ones_like(b))
         same(on_device.grad, on_cpu.grad)
         on_cpu.grad = on_device.grad = None
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, lc.int64, lc.uint8, lc.bool_], ids=lambda d: d.name)
+@pytest.mark.parametrize("shape", [(2, 70, 3, 33), (3, 4, 64, 32), (1, 7, 5, 9), (2, 40, 40, 0)])
+def test_copies_into_another_order_of_axes(shape, dtype):
+    x = lc.tensor(np.random.default_rng(0).integers(0, 200, shape)).to(dtype)
+    for axes in itertools.permutations(range(4)):
+        same(x.cuda().permute(axes).contiguous(), x.permute(axes).contiguous())
+    same(x.cuda()[:, 1:, :, 1:].transpose(1, 3).contiguous(), x[:, 1:, :, 1:].transpose(1, 3).contiguous())
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: d.name)
+@pytest.mark.parametrize("begin, width", [(0, 32), (16, 16), (8, 24), (3, 16), (8, 21)])
+def test_rows_in_packs_and_not(begin, width, dtype):
+    """Parts of rows, rows and columns that are broadcast: of a size and place to be read 16 bytes at a time, or not."""
+    random = np.random.default_rng(0)
+    whole, row, column = (lc.tensor(random.integers(-9, 9, n)).to(dtype) for n in ((3, 5, 48), (48,), (3, 1, 1)))
+
+    def f(x, row, column):
+        part = slice(begin, begin + width)
+        return (x[:, ::2, part] * row[part] + column) * x[:, 1:4, part]
+
+    same(f(whole.cuda(), row.cuda(), column.cuda()), f(whole, row, column))
 
 
 @pytest.mark.parametrize("dtype", [lc.int64, lc.int32, lc.uint8], ids=lambda d: d.name)
