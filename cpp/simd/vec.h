@@ -105,8 +105,27 @@ template <class T> LC_INLINE vec<T> fma(vec<T> a, vec<T> b, vec<T> c) {       //
 }
 
 // max and min return b where either is NaN, as the hardware does; max_nan and min_nan return NaN.
-template <class T> LC_INLINE vec<T> max(vec<T> a, vec<T> b) { return {a.v > b.v ? a.v : b.v}; }
-template <class T> LC_INLINE vec<T> min(vec<T> a, vec<T> b) { return {a.v < b.v ? a.v : b.v}; }
+// On x86 by intrinsics: with a constant, GCC makes a comparison and a blend of the other form.
+template <class T> LC_INLINE vec<T> max(vec<T> a, vec<T> b) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, float>) return {(typename vec<T>::native)_mm512_max_ps((__m512)a.v, (__m512)b.v)};
+    if constexpr (std::is_same_v<T, double>) return {(typename vec<T>::native)_mm512_max_pd((__m512d)a.v, (__m512d)b.v)};
+#elif defined(__AVX2__)
+    if constexpr (std::is_same_v<T, float>) return {(typename vec<T>::native)_mm256_max_ps((__m256)a.v, (__m256)b.v)};
+    if constexpr (std::is_same_v<T, double>) return {(typename vec<T>::native)_mm256_max_pd((__m256d)a.v, (__m256d)b.v)};
+#endif
+    return {a.v > b.v ? a.v : b.v};
+}
+template <class T> LC_INLINE vec<T> min(vec<T> a, vec<T> b) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, float>) return {(typename vec<T>::native)_mm512_min_ps((__m512)a.v, (__m512)b.v)};
+    if constexpr (std::is_same_v<T, double>) return {(typename vec<T>::native)_mm512_min_pd((__m512d)a.v, (__m512d)b.v)};
+#elif defined(__AVX2__)
+    if constexpr (std::is_same_v<T, float>) return {(typename vec<T>::native)_mm256_min_ps((__m256)a.v, (__m256)b.v)};
+    if constexpr (std::is_same_v<T, double>) return {(typename vec<T>::native)_mm256_min_pd((__m256d)a.v, (__m256d)b.v)};
+#endif
+    return {a.v < b.v ? a.v : b.v};
+}
 template <class T> LC_INLINE vec<T> max_nan(vec<T> a, vec<T> b) { return select(a == a, max(a, b), a); }
 template <class T> LC_INLINE vec<T> min_nan(vec<T> a, vec<T> b) { return select(a == a, min(a, b), a); }
 
