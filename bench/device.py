@@ -99,7 +99,7 @@ def cases() -> Iterator[Case]:
         yield Case(f"clone {kind}", one, lambda x: x.clone(), lambda x: x.clone(), bytes=2.0 * n * size)
         yield Case(f"add {kind}", two, lambda a, b: a + b, lambda a, b: a + b, bytes=3.0 * n * size)
         yield Case(f"mul by a number {kind}", one, lambda x: x * 2.5, lambda x: x * 2.5, bytes=2.0 * n * size)
-        yield Case(f"gelu {kind}", one, lc.gelu, F.gelu, bytes=2.0 * n * size)
+        yield Case(f"gelu {kind}", one, lc.nn.functional.gelu, F.gelu, bytes=2.0 * n * size)
         yield Case(f"exp {kind}", one, lc.exp, torch.exp, bytes=2.0 * n * size)
         yield Case(f"sum rows {kind}", one, lambda x: x.sum(1), lambda x: x.sum(1), bytes=1.0 * n * size)
         yield Case(f"sum columns {kind}", one, lambda x: x.sum(0), lambda x: x.sum(0), bytes=1.0 * n * size)
@@ -348,7 +348,7 @@ def small_results() -> list[lc.Tensor]:
             a > 0,
         ]
         x = a.clone().requires_grad_()
-        (lc.gelu(x) * x).sum().backward()
+        (lc.nn.functional.gelu(x) * x).sum().backward()
         out += [x.grad, *trained(a), *convolved(a, b)]
     return out
 

@@ -127,7 +127,7 @@ def train(name: str, optimizer: str, captured: bool) -> tuple[list[lc.Tensor], l
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", CASES)
 def test_training_has_the_bits_of_eager(name: str, threads: int) -> None:
-    before = lc.num_threads()
+    before = lc.get_num_threads()
     lc.set_num_threads(threads)
     try:
         for eager, replayed in zip(train(name, "adamw", False), train(name, "adamw", True), strict=True):

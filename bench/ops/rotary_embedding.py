@@ -5,8 +5,8 @@ from bench.harness import Case, Work, normal
 
 def turn(lib, x, cos, sin):
     """PyTorch has no such op: its users write these lines."""
-    if hasattr(lib, "rotary_embedding"):
-        return lib.rotary_embedding(x, cos, sin)
+    if hasattr(lib.nn.functional, "rotary_embedding"):
+        return lib.nn.functional.rotary_embedding(x, cos, sin)
     half = x.shape[-1] // 2
     a, b = x[..., :half], x[..., half:]
     return lib.cat([a * cos - b * sin, b * cos + a * sin], -1)

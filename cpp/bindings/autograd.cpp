@@ -84,22 +84,22 @@ void bind_autograd(Module& m) {
         .def("get", [](const Saved& s) { return s(); });
 
     m.module.attr("GradMode") = py::reinterpret_steal<py::object>(grad_mode_type());
-    m.function("grad_enabled", &grad_enabled, "True if operations are recorded.");
-    m.function("set_grad_enabled", [](bool on) {
+    m.internal("grad_enabled", &grad_enabled, "True if operations are recorded.");
+    m.internal("set_grad_enabled", [](bool on) {
         const bool before = grad_enabled();
         set_grad_enabled(on);
         return before; }, "Sets the mode; returns the one before.", "mode"_a);
-    m.function("autocast_dtype", &autocast::dtype, "What ops on CUDA compute in here, where littlecore.autocast says so, else None.");
-    m.function("set_autocast_dtype", [](std::optional<DType> t) {
+    m.internal("autocast_dtype", &autocast::dtype, "What ops on CUDA compute in here, where littlecore.autocast says so, else None.");
+    m.internal("set_autocast_dtype", [](std::optional<DType> t) {
         const auto before = autocast::dtype();
         autocast::set_dtype(t);
         return before; }, "bfloat16, float16, or None: no longer; returns the one before.", "dtype"_a);
-    m.function("backward", [](const Tensors& roots, const Tensors& dy, bool retain) { backward(roots, dy, retain); }, "tensors"_a, "grad_tensors"_a = Tensors(), "retain_graph"_a = false);
-    m.function("grad", &grad, "outputs"_a, "inputs"_a, "grad_outputs"_a = Tensors(), "retain_graph"_a = false, "allow_unused"_a = false);
+    m.internal("backward", [](const Tensors& roots, const Tensors& dy, bool retain) { backward(roots, dy, retain); }, "tensors"_a, "grad_tensors"_a = Tensors(), "retain_graph"_a = false);
+    m.internal("grad", &grad, "outputs"_a, "inputs"_a, "grad_outputs"_a = Tensors(), "retain_graph"_a = false, "allow_unused"_a = false);
 
     // The C++ half of littlecore.autograd.Function: outputs get a node whose backward is a Python callable
     // (*grads) -> a Tensor or None per input.
-    m.function("record_function", [](std::string name, const Tensors& inputs, const Tensors& outputs, py::function f) {
+    m.internal("record_function", [](std::string name, const Tensors& inputs, const Tensors& outputs, py::function f) {
         struct PythonNode final : Node {
             PythonNode(std::string name, int outputs, py::function f) : Node("Function", outputs), name_(std::move(name)), f_(std::move(f)) {}
             ~PythonNode() override { const py::gil_scoped_acquire gil; f_ = py::function(); }

@@ -2,12 +2,15 @@
 //
 //   m.both("softmax", &softmax, "Softmax over dim ... ", "input"_a, "dim"_a, "dtype"_a = py::none());
 //
-// `function` puts it into littlecore, `method` onto Tensor (the first argument is self), `both` does both.
+// `function` puts it into littlecore, `internal` into _core only (for nn.functional, say), `method` onto Tensor (the first
+// argument is self), `both` is `function` and `method`.
 // C++ types that cross: Tensor (None <-> undefined), Operand (Tensor or number), Dims (int or sequence of ints),
 // DType, Device (also as string), and whatever pybind11/stl.h knows.
 #pragma once
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <set>
+#include <string>
 #include "cpp/bindings/casters.h"
 
 namespace lc::python {
@@ -20,6 +23,10 @@ public:
     Module(py::module_ module, py::object tensor) : module(std::move(module)), tensor(std::move(tensor)) {}
 
     template <class F, class... Extra> Module& function(const char* name, F&& f, const Extra&... extra) {
+        names.insert(name);
+        return internal(name, std::forward<F>(f), extra...);
+    }
+    template <class F, class... Extra> Module& internal(const char* name, F&& f, const Extra&... extra) {
         module.def(name, std::forward<F>(f), extra...);
         return *this;
     }
@@ -43,6 +50,7 @@ public:
 
     py::module_ module;
     py::object tensor;                                // the Tensor type
+    std::set<std::string> names;                      // of littlecore
 
 private:
     template <class F> py::cpp_function getter(F f) { return py::cpp_function(f, py::is_method(tensor)); }

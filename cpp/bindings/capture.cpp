@@ -290,9 +290,9 @@ void note_made(PyObject* tensor) {
 
 void bind_capture(Module& m) {
     m.module.attr("Captured") = py::reinterpret_steal<py::object>(captured_type());
-    m.function("recording", [] { return recording() != nullptr; }, "True while this thread records a captured step.");
-    m.function("structure_changed", &structure_changed, "Captured steps recorded before are stale: they record again.");
-    m.function("replayable", [](py::function f) { replayable([f = std::make_shared<py::function>(std::move(f))] {
+    m.internal("recording", [] { return recording() != nullptr; }, "True while this thread records a captured step.");
+    m.internal("structure_changed", &structure_changed, "Captured steps recorded before are stale: they record again.");
+    m.internal("replayable", [](py::function f) { replayable([f = std::make_shared<py::function>(std::move(f))] {
                                                       cuda::varies();
                                                       const py::gil_scoped_acquire gil;
                                                       (*f)();

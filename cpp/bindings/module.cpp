@@ -225,6 +225,11 @@ PYBIND11_MODULE(_core, m) {
     bind_shape(module);
     bind_creation(module);
     bind_nn(module);
+    module.names.insert({"Tensor", "dtype", "device", "Generator", "default_generator", "set_num_threads"});
+    for (int i = 0; i < kDTypes; ++i) module.names.insert(DType(i) == DType::bool_ ? "bool_" : name(DType(i)));
+    py::list names;
+    for (const std::string& n : module.names) names.append(n);
+    m.attr("__all__") = names;                        // what `import *` takes: the rest is for the Python layer
 
     set_long_call_hooks(kHooks);
 }

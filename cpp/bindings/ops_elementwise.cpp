@@ -47,13 +47,13 @@ void bind_unary(Module& m) {
     m.both("ceil", &ceil, "The smallest integer not below x.", "input"_a);
     m.both("round", &round, "The nearest integer, ties to even.", "input"_a);
     m.both("relu", &relu, "max(x, 0)", "input"_a);
-    m.function("leaky_relu", &leaky_relu, "x where positive, else negative_slope * x", "input"_a, "negative_slope"_a = 0.01);
-    m.function("elu", &elu, "x where positive, else alpha * (exp(x) - 1)", "input"_a, "alpha"_a = 1.0);
-    m.function("silu", &silu, "x * sigmoid(x)", "input"_a);
-    m.function("gelu", [](const Tensor& x, const std::string& approximate) {
+    m.internal("leaky_relu", &leaky_relu, "x where positive, else negative_slope * x", "input"_a, "negative_slope"_a = 0.01);
+    m.internal("elu", &elu, "x where positive, else alpha * (exp(x) - 1)", "input"_a, "alpha"_a = 1.0);
+    m.internal("silu", &silu, "x * sigmoid(x)", "input"_a);
+    m.internal("gelu", [](const Tensor& x, const std::string& approximate) {
         LC_CHECK(approximate == "none" || approximate == "tanh", ValueError, "gelu: approximate must be 'none' or 'tanh', not '", approximate, "'");
         return gelu(x, approximate == "tanh"); }, "x times the normal distribution function of x, exact or by tanh.", "input"_a, py::kw_only(), "approximate"_a = "none");
-    m.function("softplus", in_float32(&softplus), "log(1 + exp(beta x)) / beta, and x where beta x is above threshold", "input"_a, "beta"_a = 1.0,
+    m.internal("softplus", in_float32(&softplus), "log(1 + exp(beta x)) / beta, and x where beta x is above threshold", "input"_a, "beta"_a = 1.0,
                "threshold"_a = 20.0);
     using Bound = std::optional<Operand>;
     const auto numbers = [](const char* op, const Bound& min, const Bound& max) -> std::optional<std::pair<double, double>> {

@@ -63,25 +63,25 @@ void bind_norm(Module& m) {
                "input"_a, "running_mean"_a = none, "running_var"_a = none, "weight"_a = none, "bias"_a = none, "use_input_stats"_a = true,
                "momentum"_a = 0.1, "eps"_a = 1e-5);
 
-    m.function("scaled_dot_product_attention", lowered(&scaled_dot_product_attention),
+    m.internal("scaled_dot_product_attention", lowered(&scaled_dot_product_attention),
                "softmax(query key^T scale + attn_mask) value, in memory linear in the length. A row that sees no key gives 0.", "query"_a, "key"_a,
                "value"_a, "attn_mask"_a = none, "dropout_p"_a = 0.0, "is_causal"_a = false, "scale"_a = none, "enable_gqa"_a = false);
 
-    m.function("rotary_embedding", &rotary_embedding,
+    m.internal("rotary_embedding", &rotary_embedding,
                "Turns feature pairs (x[2i], x[2i+1]) or, not interleaved, (x[i], x[i + pairs]) by the angles whose cos and sin are [positions, pairs].",
                "input"_a, "cos"_a, "sin"_a, "interleaved"_a = false);
 
-    m.function("cross_entropy", in_float32(&cross_entropy), "-log softmax(input)[target] over dim 1, for class indices or class probabilities.",
+    m.internal("cross_entropy", in_float32(&cross_entropy), "-log softmax(input)[target] over dim 1, for class indices or class probabilities.",
                "input"_a, "target"_a, "weight"_a = none, "ignore_index"_a = -100, "reduction"_a = "mean", "label_smoothing"_a = 0.0);
-    m.function("nll_loss", in_float32(&nll_loss), "-weight[target] * input[target] for log-probabilities over dim 1.", "input"_a, "target"_a, "weight"_a = none,
+    m.internal("nll_loss", in_float32(&nll_loss), "-weight[target] * input[target] for log-probabilities over dim 1.", "input"_a, "target"_a, "weight"_a = none,
                "ignore_index"_a = -100, "reduction"_a = "mean");
-    m.function("mse_loss", in_float32(&mse_loss), "(input - target)^2", "input"_a, "target"_a, "reduction"_a = "mean");
-    m.function("l1_loss", in_float32(&l1_loss), "|input - target|", "input"_a, "target"_a, "reduction"_a = "mean");
-    m.function("smooth_l1_loss", in_float32(&smooth_l1_loss), "d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2", "input"_a, "target"_a,
+    m.internal("mse_loss", in_float32(&mse_loss), "(input - target)^2", "input"_a, "target"_a, "reduction"_a = "mean");
+    m.internal("l1_loss", in_float32(&l1_loss), "|input - target|", "input"_a, "target"_a, "reduction"_a = "mean");
+    m.internal("smooth_l1_loss", in_float32(&smooth_l1_loss), "d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2", "input"_a, "target"_a,
                "reduction"_a = "mean", "beta"_a = 1.0);
-    m.function("huber_loss", in_float32(&huber_loss), "d^2 / 2 where d = |input - target| <= delta, else delta (d - delta / 2)", "input"_a, "target"_a,
+    m.internal("huber_loss", in_float32(&huber_loss), "d^2 / 2 where d = |input - target| <= delta, else delta (d - delta / 2)", "input"_a, "target"_a,
                "reduction"_a = "mean", "delta"_a = 1.0);
-    m.function("binary_cross_entropy", in_float32(&binary_cross_entropy), "-target log(input) - (1 - target) log(1 - input), times weight.", "input"_a, "target"_a,
+    m.internal("binary_cross_entropy", in_float32(&binary_cross_entropy), "-target log(input) - (1 - target) log(1 - input), times weight.", "input"_a, "target"_a,
                "weight"_a = none, "reduction"_a = "mean");
     m.function("binary_cross_entropy_with_logits", in_float32(&binary_cross_entropy_with_logits), "binary_cross_entropy of sigmoid(input), positives times pos_weight.",
                "input"_a, "target"_a, "weight"_a = none, "reduction"_a = "mean", "pos_weight"_a = none);

@@ -89,8 +89,8 @@ void bind_random(Module& m) {
 
     m.function("dropout", &dropout, "Zeros elements with probability p while training, and scales the others by 1 / (1 - p).", "input"_a,
                "p"_a = 0.5, "training"_a = true);
-    m.function("dropout1d", [](const Tensor& x, double p, bool training) { return feature_dropout("dropout1d", x, p, training, 1); }, "dropout of whole channels of [n, c, l] or [c, l].", "input"_a, "p"_a = 0.5, "training"_a = true);
-    m.function("dropout2d", [](const Tensor& x, double p, bool training) { return feature_dropout("dropout2d", x, p, training, 2); }, "dropout of whole channels of [n, c, h, w] or [c, h, w].", "input"_a, "p"_a = 0.5, "training"_a = true);
+    m.internal("dropout1d", [](const Tensor& x, double p, bool training) { return feature_dropout("dropout1d", x, p, training, 1); }, "dropout of whole channels of [n, c, l] or [c, l].", "input"_a, "p"_a = 0.5, "training"_a = true);
+    m.internal("dropout2d", [](const Tensor& x, double p, bool training) { return feature_dropout("dropout2d", x, p, training, 2); }, "dropout of whole channels of [n, c, h, w] or [c, h, w].", "input"_a, "p"_a = 0.5, "training"_a = true);
 }
 
 }  // namespace lc::python

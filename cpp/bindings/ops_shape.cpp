@@ -113,7 +113,7 @@ void bind_ordering(Module& m) {
     m.both("cumprod", in_float32(&cumprod), "Running products along dim.", "input"_a, "dim"_a);
     m.both("tril", &tril, "The lower triangle of the last two dims, zero above the diagonal.", "input"_a, "diagonal"_a = 0);
     m.both("triu", &triu, "The upper triangle of the last two dims, zero below the diagonal.", "input"_a, "diagonal"_a = 0);
-    m.function("one_hot", &one_hot, "tensor"_a, "num_classes"_a = -1, "Classes as rows with a single 1, int64.");
+    m.internal("one_hot", &one_hot, "tensor"_a, "num_classes"_a = -1, "Classes as rows with a single 1, int64.");
     m.both("bincount", &bincount, "How often each class from 0 on occurs, or the sum of its weights.", "input"_a, "weights"_a = py::none(), "minlength"_a = 0);
 }
 

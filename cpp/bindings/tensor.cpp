@@ -69,13 +69,13 @@ void bind_tensor(Module& m) {
         return py::int_(item(x));
     });
 
-    m.function("to_device", py::overload_cast<const Tensor&, Device>(&to), "input"_a, "device"_a, "The input on another device; itself if it is there already.");
-    m.function("to_dtype", py::overload_cast<const Tensor&, DType>(&to), "input"_a, "dtype"_a, "The input converted to dtype; itself if it has it already.");
+    m.internal("to_device", py::overload_cast<const Tensor&, Device>(&to), "input"_a, "device"_a, "The input on another device; itself if it is there already.");
+    m.internal("to_dtype", py::overload_cast<const Tensor&, DType>(&to), "input"_a, "dtype"_a, "The input converted to dtype; itself if it has it already.");
     m.method("__dlpack__", &to_dlpack, py::kw_only(), "stream"_a = py::none(), "max_version"_a = py::none(), "dl_device"_a = py::none(),
              "copy"_a = py::none());
     m.method("__dlpack_device__", [](const Tensor& x) { return py::make_tuple(x.device().is_cpu() ? 1 : 2, int(x.device().index)); });
     m.function("from_dlpack", &from_dlpack, "x"_a, "A tensor on the memory of any array that speaks DLPack: NumPy, PyTorch, JAX, CuPy.");
-    m.function("from_buffer", [](py::handle o) {
+    m.internal("from_buffer", [](py::handle o) {
         Tensor x = from_buffer(o.ptr());
         LC_CHECK(x, TypeError, "from_numpy: ", Py_TYPE(o.ptr())->tp_name, " is no array");
         return x; }, "array"_a);

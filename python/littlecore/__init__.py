@@ -10,16 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from littlecore import _core, memory
-from littlecore._core import *  # noqa: F403  the ops, dtypes and devices, by name
-from littlecore._core import Tensor, __version__, device, dtype, num_threads, set_num_threads
+from littlecore._core import *  # noqa: F403  its __all__: the ops, dtypes and devices, by name
+from littlecore._core import Tensor, __version__, device, dtype, set_num_threads
 from littlecore.tensor import allclose, equal
-
-del set_grad_enabled  # noqa: F821  a function without a `with`: the public one is littlecore.autograd's
 
 if TYPE_CHECKING:
     from littlecore import amp, autograd, backends, cuda, data, models, nn, optim, train
 
-get_num_threads = num_threads
+get_num_threads = _core.num_threads
 tensor = _core.tensor  # the function, not the module of that name
 
 _LAZY = {
@@ -63,7 +61,8 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_FROM_AUTOGRAD, *_DTYPE_ALIASES, "autocast"})
+    here = {"allclose", "autocast", "equal", "get_num_threads", "memory", "show_config", "__version__"}
+    return sorted({*_core.__all__, *_LAZY, *_FROM_AUTOGRAD, *_DTYPE_ALIASES, *here})
 
 
 def show_config() -> str:
@@ -71,6 +70,6 @@ def show_config() -> str:
     return (
         f"littlecore {__version__}, built with {_core.__compiler__}\n"
         f"instruction set: {_core.isa()} (available: {', '.join(_core.available_isas())})\n"
-        f"threads: {num_threads()}\n"
+        f"threads: {get_num_threads()}\n"
         f"devices: cpu, {_core.cuda_device_details(0) if _core.cuda_is_available() else _core.cuda_why_not()}"
     )

@@ -11,6 +11,15 @@ from types import TracebackType
 
 from littlecore import _core
 
+__all__ = [
+    "Event", "Stream", "current_stream", "device_count", "empty_cache", "get_device_name", "is_available", "launches",
+    "memory_stats", "reset_peak", "synchronize", "why_not",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def is_available() -> bool:
     """True if tensors can live on ``"cuda"`` here."""

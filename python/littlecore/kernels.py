@@ -26,3 +26,7 @@ from littlecore import _kernels  # type: ignore[attr-defined]
 
 __all__ = sorted(name for name in vars(_kernels) if not name.startswith("_"))
 globals().update({name: getattr(_kernels, name) for name in __all__})
+
+
+def __dir__() -> list[str]:
+    return __all__

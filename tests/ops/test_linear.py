@@ -7,6 +7,7 @@ from cases import STORED_FLOATS, Case, cases
 from reference.linear import ACTIVATIONS, linear_backward, linear_forward
 
 import littlecore as lc
+from littlecore.nn import functional as F
 
 LEADS = ((), (1,), (2,), (7,), (3, 5), (65,), (2, 1, 40), (0,), (130,))
 
@@ -24,7 +25,7 @@ def draw(case: Case, values: str, terms: int = 1, grad: bool = False):
 def test_integers_are_exact(case: Case):
     case.draw_dtype(*STORED_FLOATS)
     x, w, b = draw(case, "integer")
-    y = lc.linear(x, w, b)
+    y = F.linear(x, w, b)
     want = linear_forward(check.wide(x), check.wide(w), 0 if b is None else check.wide(b))
     check.equal(y, check.rounded(want, case.dtype))
     return y
@@ -33,7 +34,7 @@ def test_integers_are_exact(case: Case):
 @cases(300)
 def test_backward_of_integers_is_exact(case: Case):
     x, w, b = draw(case, "integer", terms=600, grad=True)
-    y = lc.linear(x, w, b)
+    y = F.linear(x, w, b)
     dy = case.tensor("dy", tuple(y.shape), "integer", bound=2)
     y.backward(dy)
     want = linear_backward(check.wide(dy), check.wide(x), check.wide(w))
@@ -48,7 +49,7 @@ def test_activations(case: Case):
     case.draw_dtype(*STORED_FLOATS)
     x, w, b = draw(case, "normal")
     activation = case.pick("activation", tuple(ACTIVATIONS))
-    y = lc.linear(x, w, b, activation=activation)
+    y = F.linear(x, w, b, activation=activation)
     exact = [check.wide(x), check.wide(w), np.float64(0) if b is None else check.wide(b)]
     size = np.abs(exact[0]) @ np.abs(exact[1]).T + np.abs(exact[2])
     # |act'| <= 1.13: an error in z is carried over, the activation adds its own few units
@@ -63,7 +64,7 @@ def test_backward_of_activations(activation, dtype):
     values = [random.standard_normal(s).astype(np.float32) for s in ((70, 19), (23, 19), (23,), (70, 23))]
     x, w, b, dy = (lc.from_numpy(v).to(getattr(lc, dtype)) for v in values)
     leaves = [t.requires_grad_() for t in (x, w, b)]
-    y = lc.linear(x, w, b, activation=activation)
+    y = F.linear(x, w, b, activation=activation)
     y.backward(dy)
     exact = [check.wide(t) for t in (dy, x, w, b)]
     want = linear_backward(*exact, activation)
@@ -82,16 +83,16 @@ def test_backward_of_activations(activation, dtype):
 def test_gradients(activation, lead):
     random = np.random.default_rng(6)
     x, w, b = random.standard_normal((*lead, 4)), random.standard_normal((3, 4)), random.standard_normal(3)
-    check.gradients(lambda x, w, b: lc.linear(x, w, b, activation=activation), x, w, b)
+    check.gradients(lambda x, w, b: F.linear(x, w, b, activation=activation), x, w, b)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_row_does_not_depend_on_the_others(activation, threads):
     random = np.random.default_rng(6)
     x, w, b = (lc.from_numpy(random.standard_normal(s, np.float32)) for s in ((90, 500), (47, 500), (47,)))
-    y = lc.linear(x, w, b, activation=activation)
+    y = F.linear(x, w, b, activation=activation)
     for first, rows in ((0, 1), (5, 4), (20, 17), (8, 80)):
-        check.same_bits(lc.linear(x[first : first + rows], w, b, activation=activation), y[first : first + rows])
+        check.same_bits(F.linear(x[first : first + rows], w, b, activation=activation), y[first : first + rows])
 
 
 @pytest.mark.parametrize("threads_first, threads_then", [(1, 2), (1, 8)])
@@ -102,7 +103,7 @@ def test_gradients_have_the_same_bits_on_any_number_of_threads(threads_first, th
     def run(threads):
         lc.set_num_threads(threads)
         x, w, b = (lc.from_numpy(v).requires_grad_() for v in values[:3])
-        lc.linear(x, w, b, activation="gelu").backward(lc.from_numpy(values[3]))
+        F.linear(x, w, b, activation="gelu").backward(lc.from_numpy(values[3]))
         return x.grad, w.grad, b.grad
 
     for one, many in zip(run(threads_first), run(threads_then), strict=True):
@@ -119,12 +120,12 @@ def test_gradients_have_the_same_bits_on_any_number_of_threads(threads_first, th
 )
 def test_wrong_shapes_are_refused(x, w, b, text):
     with pytest.raises(ValueError, match=text):
-        lc.linear(lc.ones(*x), lc.ones(*w), None if b is None else lc.ones(*b))
+        F.linear(lc.ones(*x), lc.ones(*w), None if b is None else lc.ones(*b))
 
 
 def test_an_unknown_activation_is_refused():
     with pytest.raises(ValueError, match="no activation 'swish'; there are none, relu"):
-        lc.linear(lc.ones(2, 3), lc.ones(4, 3), activation="swish")
+        F.linear(lc.ones(2, 3), lc.ones(4, 3), activation="swish")
 
 
 def test_residual_and_feed_forward_are_their_parts():

@@ -14,6 +14,7 @@ from reference.pool2d import (
 )
 
 import littlecore as lc
+from littlecore.nn import functional as F
 
 SIZES = (4, 6, 7, 8, 9, 5, 16, 17, 24, 3, 33, 2, 1)
 
@@ -51,7 +52,7 @@ def as_planes(x):
 def test_max(case: Case):
     axes, shape, arguments, ((rows, _), (cols, _)) = draw(case, dilated=True)
     x = case.tensor("x", shape, ("normal", "integer", "special"), grad=True)
-    y, index = getattr(lc, f"max_pool{axes}d")(x, **arguments, return_indices=True)
+    y, index = getattr(F, f"max_pool{axes}d")(x, **arguments, return_indices=True)
     dy = case.tensor("dy", tuple(y.shape), "integer")
     y.backward(dy)
 
@@ -62,7 +63,7 @@ def test_max(case: Case):
     check.equal(y, want.reshape(tuple(y.shape)))
     check.equal(index, want_index.reshape(tuple(y.shape)))
     check.equal(x.grad, max_pool_backward(g, want_index, exact.shape).reshape(shape))
-    check.same_bits(getattr(lc, f"max_pool{axes}d")(x.detach(), **arguments), y)
+    check.same_bits(getattr(F, f"max_pool{axes}d")(x.detach(), **arguments), y)
     return y, index, x.grad
 
 
@@ -80,7 +81,7 @@ def test_avg(case: Case):
     else:
         divisors = np.outer([len(r) for r in rows], [len(c) for c in cols])
     x = case.tensor("x", shape, ("normal", "special"), grad=True)
-    y = getattr(lc, f"avg_pool{axes}d")(x, **arguments, count_include_pad=padding)
+    y = getattr(F, f"avg_pool{axes}d")(x, **arguments, count_include_pad=padding)
     dy = case.tensor("dy", tuple(y.shape))
     y.backward(dy)
     return compare_averages(x, y, dy, rows, cols, divisors, axes)
@@ -109,7 +110,7 @@ def test_adaptive_avg(case: Case):
         adaptive_windows(*v) for v in zip(shape[-axes:], size, strict=True)
     ]
     x = case.tensor("x", shape, grad=True)
-    y = getattr(lc, f"adaptive_avg_pool{axes}d")(x, size)
+    y = getattr(F, f"adaptive_avg_pool{axes}d")(x, size)
     dy = case.tensor("dy", tuple(y.shape))
     y.backward(dy)
     return compare_averages(x, y, dy, rows, cols, np.outer(r, c), axes)
@@ -124,7 +125,7 @@ def test_adaptive_max(case: Case):
         adaptive_windows(*v) for v in zip(shape[-axes:], size, strict=True)
     ]
     x = case.tensor("x", shape, ("normal", "integer"))
-    y, index = getattr(lc, f"adaptive_max_pool{axes}d")(x, size, return_indices=True)
+    y, index = getattr(F, f"adaptive_max_pool{axes}d")(x, size, return_indices=True)
     want, want_index = max_pool_forward(check.wide(x) if axes == 2 else as_planes(check.wide(x)), rows, cols)
     check.equal(y, want.reshape(tuple(y.shape)))
     check.equal(index, want_index.reshape(tuple(y.shape)))
@@ -135,7 +136,7 @@ def test_the_first_of_equals_gets_the_gradient():
     x = lc.from_numpy(
         np.array([[[1, 5, 5, 5], [5, 5, 5, 5], [np.nan, 0, 0, 7], [0, np.nan, 7, 7]]], np.float32)
     ).requires_grad_()
-    y, index = lc.max_pool2d(x, 2, return_indices=True)
+    y, index = F.max_pool2d(x, 2, return_indices=True)
     check.equal(y, np.array([[[5, 5], [np.nan, 7]]]))
     check.equal(index, np.array([[[1, 2], [8, 11]]]))
     y.backward(lc.from_numpy(np.array([[[1, 2], [3, 4]]], np.float32)))
@@ -144,15 +145,15 @@ def test_the_first_of_equals_gets_the_gradient():
 
 def test_none_keeps_a_size():
     x = np.arange(24, dtype=np.float32).reshape(1, 4, 6)
-    check.equal(lc.adaptive_max_pool2d(lc.from_numpy(x), (None, 2)), x.reshape(1, 4, 2, 3).max(axis=-1))
-    check.equal(lc.adaptive_avg_pool2d(lc.from_numpy(x), (2, None)), x.reshape(1, 2, 2, 6).mean(axis=-2))
+    check.equal(F.adaptive_max_pool2d(lc.from_numpy(x), (None, 2)), x.reshape(1, 4, 2, 3).max(axis=-1))
+    check.equal(F.adaptive_avg_pool2d(lc.from_numpy(x), (2, None)), x.reshape(1, 2, 2, 6).mean(axis=-2))
 
 
 @pytest.mark.parametrize("pool, arguments", [
-    (lc.max_pool2d, {"kernel_size": 3, "stride": 2, "padding": 1}),
-    (lc.max_pool2d, {"kernel_size": 2, "dilation": 2}),
-    (lc.avg_pool2d, {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
-    (lc.adaptive_avg_pool2d, {"output_size": (2, 3)}),
+    (F.max_pool2d, {"kernel_size": 3, "stride": 2, "padding": 1}),
+    (F.max_pool2d, {"kernel_size": 2, "dilation": 2}),
+    (F.avg_pool2d, {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
+    (F.adaptive_avg_pool2d, {"output_size": (2, 3)}),
 ])  # fmt: skip
 def test_gradients(pool, arguments):
     x = np.random.default_rng(0).permutation(35).reshape(1, 5, 7) / 8.0
@@ -160,16 +161,16 @@ def test_gradients(pool, arguments):
 
 
 REFUSED = [
-    (lc.max_pool2d, (1, 4, 4), {"kernel_size": 5}, "max_pool2d: the window is larger than the input"),
-    (lc.max_pool2d, (1, 4, 4), {"kernel_size": 2, "padding": 2}, "max_pool2d: padding must be between"),
-    (lc.max_pool2d, (1, 4, 4), {"kernel_size": 0}, "max_pool2d: kernel_size, stride and dilation must be positive"),
-    (lc.max_pool2d, (1, 4, 4), {"kernel_size": 2, "stride": 2**62}, "max_pool2d: stride .* is out of range"),
-    (lc.max_pool2d, (4, 4), {"kernel_size": 2}, r"max_pool2d: input must be \[n, c, h, w\]"),
-    (lc.avg_pool2d, (1, 4, 4), {"kernel_size": (2, 2, 2)}, "avg_pool2d: .* takes one int or two"),
-    (lc.avg_pool2d, (1, 4, 4), {"kernel_size": 2, "divisor_override": 0}, "avg_pool2d: divisor_override"),
-    (lc.avg_pool1d, (1, 0), {"kernel_size": 2}, "avg_pool1d: .* empty planes"),
+    (F.max_pool2d, (1, 4, 4), {"kernel_size": 5}, "max_pool2d: the window is larger than the input"),
+    (F.max_pool2d, (1, 4, 4), {"kernel_size": 2, "padding": 2}, "max_pool2d: padding must be between"),
+    (F.max_pool2d, (1, 4, 4), {"kernel_size": 0}, "max_pool2d: kernel_size, stride and dilation must be positive"),
+    (F.max_pool2d, (1, 4, 4), {"kernel_size": 2, "stride": 2**62}, "max_pool2d: stride .* is out of range"),
+    (F.max_pool2d, (4, 4), {"kernel_size": 2}, r"max_pool2d: input must be \[n, c, h, w\]"),
+    (F.avg_pool2d, (1, 4, 4), {"kernel_size": (2, 2, 2)}, "avg_pool2d: .* takes one int or two"),
+    (F.avg_pool2d, (1, 4, 4), {"kernel_size": 2, "divisor_override": 0}, "avg_pool2d: divisor_override"),
+    (F.avg_pool1d, (1, 0), {"kernel_size": 2}, "avg_pool1d: .* empty planes"),
     (
-        lc.adaptive_avg_pool2d,
+        F.adaptive_avg_pool2d,
         (1, 4, 4),
         {"output_size": (-2, 1)},
         "adaptive_avg_pool2d: output_size must not be negative",

@@ -7,6 +7,7 @@ from reference.quantized_linear import quantize
 
 import littlecore as lc
 from littlecore import _core, models, nn
+from littlecore.nn import functional as F
 
 SIZES = [(5, 7), (4, 32), (3, 33), (6, 64), (70, 100), (130, 513), (37, 776), (21, 1031), (9, 2050)]
 
@@ -57,7 +58,7 @@ def test_8_bits_have_the_bits_of_linear(size, threads, isa):
     x, q, dense, b = operands(size, 8)
     for rows in (1, 2, 3, 4, 7, 16, 17, 40):
         for bias in (b, None):
-            check.same_bits(_core.quantized_linear(x[:rows], *q, bias), lc.linear(x[:rows], dense, bias))
+            check.same_bits(_core.quantized_linear(x[:rows], *q, bias), F.linear(x[:rows], dense, bias))
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -74,7 +75,7 @@ def test_4_bits_are_as_exact_as_the_largest_of_a_group(size, threads, isa):
         for rows in (2, 3, 7, 16):
             check.same_bits(_core.quantized_linear(x[:rows], *q, bias), one[:rows])
         for rows in (17, 40):
-            check.same_bits(_core.quantized_linear(x[:rows], *q, bias), lc.linear(x[:rows], dense, bias))
+            check.same_bits(_core.quantized_linear(x[:rows], *q, bias), F.linear(x[:rows], dense, bias))
 
 
 @pytest.mark.parametrize("bits", [8, 4])

@@ -13,6 +13,7 @@ from reference.resample import (
 )
 
 import littlecore as lc
+from littlecore.nn import functional as F
 
 SIZES = (4, 5, 7, 3, 8, 9, 16, 2, 1)
 
@@ -35,7 +36,7 @@ def test_pad(case: Case):
         ]
     value = case.pick("value", (0, 2.5)) if mode == "constant" else 0
     x = case.tensor("x", shape, ("integer", "special"), grad=True)
-    y = lc.pad(x, padding, mode, value)
+    y = F.pad(x, padding, mode, value)
     check.equal(y, pad_forward(check.wide(x), padding, mode, value))
 
     dy = case.tensor("dy", tuple(y.shape), "integer")
@@ -50,7 +51,7 @@ def test_pad(case: Case):
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "bool", "bfloat16", "float16"])
 def test_pad_of_any_dtype(dtype):
     x = lc.from_numpy(np.array([[1, 0, 3], [4, 5, 0]], np.float32)).to(getattr(lc, dtype))
-    y = lc.pad(x, (1, 0, 0, 1), value=1)
+    y = F.pad(x, (1, 0, 0, 1), value=1)
     want = np.array([[1, 1, 0, 3], [1, 4, 5, 0], [1, 1, 1, 1]])
     check.equal(y, want.astype(bool) if dtype == "bool" else want)
 
@@ -60,7 +61,7 @@ def test_pad_of_any_dtype(dtype):
 )
 def test_pad_with_a_thin_border(padding):
     x = np.random.default_rng(0).standard_normal((30, 60, 70), np.float32)
-    y = lc.pad(lc.from_numpy(x), padding, value=2.5)
+    y = F.pad(lc.from_numpy(x), padding, value=2.5)
     pairs = [padding[i : i + 2] for i in range(0, len(padding), 2)] + [(0, 0)] * (3 - len(padding) // 2)
     want = np.pad(x, [(max(a, 0), max(b, 0)) for a, b in pairs[::-1]], constant_values=2.5)
     kept = tuple(slice(max(-a, 0), min(b, 0) or None) for a, b in pairs[::-1])
@@ -69,7 +70,7 @@ def test_pad_with_a_thin_border(padding):
 
 def test_pad_by_nothing_is_a_copy():
     x = lc.ones(2, 3)
-    y = lc.pad(x, (0, 0))
+    y = F.pad(x, (0, 0))
     assert y.data_ptr() != x.data_ptr() and tuple(y.shape) == (2, 3)
 
 
@@ -104,7 +105,7 @@ def test_interpolate(case: Case):
         out = [case.pick(f"out.{a}", (8, 1, 2, 3, 5, 16, 17)) for a in range(axes)]
         arguments["size"] = tuple(out)
     x = case.tensor("x", shape, grad=True)
-    y = lc.interpolate(x, **arguments)
+    y = F.interpolate(x, **arguments)
     dy = case.tensor("dy", tuple(y.shape))
     y.backward(dy)
 
@@ -140,7 +141,7 @@ def draw_windows(case: Case):
 def test_unfold(case: Case):
     size, *geometry = draw_windows(case)
     x = case.tensor("x", (*case.pick("batch", ((2, 3), (1, 1), (0, 2))), *size), "integer", grad=True)
-    y = lc.unfold(x, *geometry)
+    y = F.unfold(x, *geometry)
     check.equal(y, unfold_forward(check.wide(x), *geometry))
     dy = case.tensor("dy", tuple(y.shape), "integer")
     y.backward(dy)
@@ -154,7 +155,7 @@ def test_fold(case: Case):
     batch = case.pick("batch", ((2, 3), (1, 1), (0, 2)))
     rows, windows = unfold_forward(np.zeros((*batch, *size)), *geometry).shape[1:]
     y = case.tensor("y", (batch[0], rows, windows), "integer", grad=True)
-    x = lc.fold(y, size, *geometry)
+    x = F.fold(y, size, *geometry)
     check.equal(x, fold_forward(check.wide(y), size, *geometry))
     dx = case.tensor("dx", tuple(x.shape), "integer")
     x.backward(dx)
@@ -163,11 +164,11 @@ def test_fold(case: Case):
 
 
 @pytest.mark.parametrize("call", [
-    lambda x: lc.pad(x, (1, 2), "reflect"),
-    lambda x: lc.interpolate(x, scale_factor=1.5, mode="bilinear"),
-    lambda x: lc.interpolate(x, size=(3, 5), mode="bicubic", align_corners=True),
-    lambda x: lc.unfold(x, (2, 3), padding=1, stride=2),
-    lambda x: lc.fold(lc.unfold(x, 2), (3, 4), 2),
+    lambda x: F.pad(x, (1, 2), "reflect"),
+    lambda x: F.interpolate(x, scale_factor=1.5, mode="bilinear"),
+    lambda x: F.interpolate(x, size=(3, 5), mode="bicubic", align_corners=True),
+    lambda x: F.unfold(x, (2, 3), padding=1, stride=2),
+    lambda x: F.fold(F.unfold(x, 2), (3, 4), 2),
     lambda x: x.unfold(-1, 3, 1),
     lambda x: x.unfold(2, 2, 1)[:, :, 1:].unfold(3, 2, 2),
 ])  # fmt: skip
@@ -193,19 +194,19 @@ def test_windows_along_a_dim_are_a_view_and_its_adjoint(dim, size, step):
 
 
 REFUSED = [
-    (lambda: lc.pad(lc.zeros(2, 3), (3, 0), "reflect"), "pad: 3 before and 0 after a dim of size 3"),
-    (lambda: lc.pad(lc.zeros(2, 3), (0, 4), "circular"), "pad: 0 before and 4 after a dim of size 3"),
-    (lambda: lc.pad(lc.zeros(2, 3), (-2, -2)), "pad: -2 and -2 leave nothing"),
-    (lambda: lc.pad(lc.zeros(2, 3), (1, 1, 1)), "pad: takes"),
-    (lambda: lc.pad(lc.zeros(2, 3), (1, 1), "mirror"), "pad: mode is"),
-    (lambda: lc.pad(lc.zeros(2, 3), (2**62, 0)), "pad: .* leave nothing sensible"),
-    (lambda: lc.interpolate(lc.zeros(1, 1, 4), 3, mode="bilinear"), "interpolate: input of shape"),
-    (lambda: lc.interpolate(lc.zeros(1, 1, 4)), "interpolate: give either size or scale_factor"),
-    (lambda: lc.interpolate(lc.zeros(1, 1, 4), 3, 2.0), "interpolate: give either size or scale_factor"),
-    (lambda: lc.interpolate(lc.zeros(1, 1, 4), 0), "interpolate: cannot make 0 elements of 4"),
-    (lambda: lc.interpolate(lc.zeros(1, 1, 4), 3, align_corners=True), "interpolate: align_corners has no meaning"),
-    (lambda: lc.unfold(lc.zeros(1, 1, 2, 2), 3), "unfold: the kernel is larger than the input"),
-    (lambda: lc.fold(lc.zeros(1, 4, 3), (3, 3), 2), "fold: input of shape"),
+    (lambda: F.pad(lc.zeros(2, 3), (3, 0), "reflect"), "pad: 3 before and 0 after a dim of size 3"),
+    (lambda: F.pad(lc.zeros(2, 3), (0, 4), "circular"), "pad: 0 before and 4 after a dim of size 3"),
+    (lambda: F.pad(lc.zeros(2, 3), (-2, -2)), "pad: -2 and -2 leave nothing"),
+    (lambda: F.pad(lc.zeros(2, 3), (1, 1, 1)), "pad: takes"),
+    (lambda: F.pad(lc.zeros(2, 3), (1, 1), "mirror"), "pad: mode is"),
+    (lambda: F.pad(lc.zeros(2, 3), (2**62, 0)), "pad: .* leave nothing sensible"),
+    (lambda: F.interpolate(lc.zeros(1, 1, 4), 3, mode="bilinear"), "interpolate: input of shape"),
+    (lambda: F.interpolate(lc.zeros(1, 1, 4)), "interpolate: give either size or scale_factor"),
+    (lambda: F.interpolate(lc.zeros(1, 1, 4), 3, 2.0), "interpolate: give either size or scale_factor"),
+    (lambda: F.interpolate(lc.zeros(1, 1, 4), 0), "interpolate: cannot make 0 elements of 4"),
+    (lambda: F.interpolate(lc.zeros(1, 1, 4), 3, align_corners=True), "interpolate: align_corners has no meaning"),
+    (lambda: F.unfold(lc.zeros(1, 1, 2, 2), 3), "unfold: the kernel is larger than the input"),
+    (lambda: F.fold(lc.zeros(1, 4, 3), (3, 3), 2), "fold: input of shape"),
 ]
 
 

@@ -7,6 +7,7 @@ from cases import Case, cases
 from reference.rnn import gru_forward, lstm_forward, rnn_forward
 
 import littlecore as lc
+from littlecore import _core
 
 KINDS = {"rnn": (1, 1), "rnn_relu": (1, 1), "gru": (3, 1), "lstm": (4, 2), "projected": (4, 2)}  # gates, states
 PROJECTED = 3  # width of h where an lstm's is projected
@@ -15,12 +16,12 @@ PROJECTED = 3  # width of h where an lstm's is projected
 def run(kind, x, states, weights, reverse=False):
     if kind == "projected":
         *weights, projection = weights
-        return lc.lstm_layer(x, *states, *weights, weight_hr=projection, reverse=reverse)
+        return _core.lstm_layer(x, *states, *weights, weight_hr=projection, reverse=reverse)
     if kind == "lstm":
-        return lc.lstm_layer(x, *states, *weights, reverse=reverse)
+        return _core.lstm_layer(x, *states, *weights, reverse=reverse)
     if kind == "gru":
-        return lc.gru_layer(x, *states, *weights, reverse=reverse)
-    return lc.rnn_layer(x, *states, *weights, nonlinearity="relu" if kind == "rnn_relu" else "tanh", reverse=reverse)
+        return _core.gru_layer(x, *states, *weights, reverse=reverse)
+    return _core.rnn_layer(x, *states, *weights, nonlinearity="relu" if kind == "rnn_relu" else "tanh", reverse=reverse)
 
 
 def reference(kind, x, states, weights, reverse=False):
@@ -188,4 +189,4 @@ def test_wrong_shapes_are_refused(change, text):
     x_shape, state_shapes, weight_shapes = shapes("projected" if 7 in change else "lstm", 3, 2, 3, 4)
     given = [change.get(i, s) for i, s in enumerate((x_shape, *state_shapes, *weight_shapes))]
     with pytest.raises(ValueError, match=text):
-        lc.lstm_layer(*[lc.ones(*s) for s in given])
+        _core.lstm_layer(*[lc.ones(*s) for s in given])

@@ -7,6 +7,7 @@ from cases import STORED_FLOATS, Case, cases
 from reference.rotary_embedding import angles, rotary_embedding_backward, rotary_embedding_forward
 
 import littlecore as lc
+from littlecore.nn import functional as F
 
 FORMS = (False, True)
 
@@ -29,7 +30,7 @@ def test_forward_and_backward(case: Case):
     x, dy = (case.tensor(n, (*lead, positions, 2 * pairs + rest), "normal", grad=n == "x") for n in ("x", "dy"))
     cos, sin = tables(positions, pairs, dtype)
 
-    y = lc.rotary_embedding(x, cos, sin, interleaved)
+    y = F.rotary_embedding(x, cos, sin, interleaved)
     y.backward(dy)
 
     x, dy, cos, sin, grad = check.wide(x), check.wide(dy), check.wide(cos), check.wide(sin), x.grad
@@ -46,7 +47,7 @@ def test_forward_and_backward(case: Case):
 def test_gradients(interleaved):
     x = np.random.default_rng(1).standard_normal((2, 3, 7))
     cos, sin = tables(3, 3, "float64")
-    check.gradients(lambda x: lc.rotary_embedding(x, cos, sin, interleaved), x)
+    check.gradients(lambda x: F.rotary_embedding(x, cos, sin, interleaved), x)
 
 
 @pytest.mark.vacuous  # one score for every pair of a distance
@@ -55,7 +56,7 @@ def test_products_depend_on_the_distance_alone(interleaved):
     random = np.random.default_rng(2)
     q, k = (np.broadcast_to(random.standard_normal(16), (40, 16)) for _ in range(2))
     cos, sin = tables(40, 8, "float64")
-    q, k = (lc.rotary_embedding(lc.from_numpy(t.copy()), cos, sin, interleaved).numpy() for t in (q, k))
+    q, k = (F.rotary_embedding(lc.from_numpy(t.copy()), cos, sin, interleaved).numpy() for t in (q, k))
     scores = q @ k.T
     for distance in (-20, -1, 0, 1, 20):
         along = np.diagonal(scores, distance)
@@ -71,8 +72,8 @@ def test_wrong_arguments_are_refused():
     cos, sin = tables(3, 4, "float32")
     for x in (lc.zeros(8), lc.zeros(4, 8), lc.zeros(3, 7)):
         with pytest.raises(ValueError, match="rotary_embedding"):
-            lc.rotary_embedding(x, cos, sin)
+            F.rotary_embedding(x, cos, sin)
     with pytest.raises(TypeError, match="rotary_embedding"):
-        lc.rotary_embedding(lc.from_numpy(np.zeros((3, 8))), cos, sin)
+        F.rotary_embedding(lc.from_numpy(np.zeros((3, 8))), cos, sin)
     with pytest.raises(RuntimeError, match="rotary_embedding: cos"):
-        lc.rotary_embedding(lc.zeros(3, 8), cos.requires_grad_(), sin)
+        F.rotary_embedding(lc.zeros(3, 8), cos.requires_grad_(), sin)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import littlecore as lc
-from littlecore import models, nn
+from littlecore import _core, models, nn
 
 from .demo import BLACK, BLUE, GREEN, RED, Demo, plain_numbers
 
@@ -55,7 +55,7 @@ def run(demo: Demo) -> None:
 
     def rounds() -> Iterator[int]:
         for i in demo.progress(range(demo.pick(10, 100)), "timing"):
-            limits.append((lc.fma_peak(), lc.copy_bandwidth(64 << 20)))
+            limits.append((_core.fma_peak(), _core.copy_bandwidth(64 << 20)))
             yield i
 
     with lc.no_grad():

@@ -77,3 +77,7 @@ __all__ = [
     "TransformerEncoder", "TransformerEncoderLayer", "TripletMarginLoss", "Unflatten", "Unfold", "Upsample", "add_lora",
     "draw", "functional", "init", "merge_lora", "quantize", "summary", "utils",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return __all__
