@@ -93,7 +93,7 @@ void bind_autograd(Module& m) {
     m.internal("set_autocast_dtype", [](std::optional<DType> t) {
         const auto before = autocast::dtype();
         autocast::set_dtype(t);
-        return before; }, "bfloat16, float16, or None: no longer; returns the one before.", "dtype"_a);
+        return before; }, "bfloat16, float16, or None: no longer; returns the one before.", "dtype"_a = py::none());
     m.internal("backward", [](const Tensors& roots, const Tensors& dy, bool retain) { backward(roots, dy, retain); }, "tensors"_a, "grad_tensors"_a = Tensors(), "retain_graph"_a = false);
     m.internal("grad", &grad, "outputs"_a, "inputs"_a, "grad_outputs"_a = Tensors(), "retain_graph"_a = false, "allow_unused"_a = false);
 

@@ -15,6 +15,18 @@
 
 namespace lc::python {
 
+struct GivenSelf {};                                  // for pybind11: the first argument is not None, though it has no name
+
+}  // namespace lc::python
+
+template <> struct pybind11::detail::process_attribute<lc::python::GivenSelf> : process_attribute_default<lc::python::GivenSelf> {
+    static void init(const lc::python::GivenSelf&, function_record* r) {
+        if (r->args.empty()) r->args.emplace_back("self", nullptr, handle(), /*convert=*/true, /*none=*/false);
+    }
+};
+
+namespace lc::python {
+
 namespace py = pybind11;
 using namespace pybind11::literals;
 
@@ -27,12 +39,12 @@ public:
         return internal(name, std::forward<F>(f), extra...);
     }
     template <class F, class... Extra> Module& internal(const char* name, F&& f, const Extra&... extra) {
-        module.def(name, std::forward<F>(f), extra...);
+        module.def(name, std::forward<F>(f), required(extra)...);
         return *this;
     }
     template <class F, class... Extra> Module& method(const char* name, F&& f, const Extra&... extra) {
-        py::cpp_function method(std::forward<F>(f), py::name(name), py::is_method(tensor),
-                                py::sibling(py::getattr(tensor, name, py::none())), extra...);
+        py::cpp_function method(std::forward<F>(f), py::name(name), py::is_method(tensor), GivenSelf(),
+                                py::sibling(py::getattr(tensor, name, py::none())), required(extra)...);
         tensor.attr(name) = method;
         return *this;
     }
@@ -44,7 +56,7 @@ public:
     template <class Get> void property(const char* name, Get get, const char* doc) { add_property(name, getter(get), py::none(), doc); }
     template <class Get, class Set> void property(const char* name, Get get, Set set, const char* doc) { add_property(name, getter(get), getter(set), doc); }
     template <class F> Module& both(const char* name, F f, const char* doc) {      // f takes py::args
-        function(name, f, doc);
+        function(name, f, GivenSelf(), doc);
         return method(name, f, doc);
     }
 
@@ -53,7 +65,11 @@ public:
     std::set<std::string> names;                      // of littlecore
 
 private:
-    template <class F> py::cpp_function getter(F f) { return py::cpp_function(f, py::is_method(tensor)); }
+    // An argument without a default must not be None, which would be no tensor.
+    template <class E> static const E& required(const E& extra) { return extra; }
+    static py::arg required(py::arg a) { return a.none(false); }
+
+    template <class F> py::cpp_function getter(F f) { return py::cpp_function(f, py::is_method(tensor), GivenSelf()); }
     void add_property(const char* name, const py::object& get, const py::object& set, const char* doc) {
         tensor.attr(name) = py::handle(reinterpret_cast<PyObject*>(&PyProperty_Type))(get, set, py::none(), doc);
     }

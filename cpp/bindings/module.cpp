@@ -212,7 +212,7 @@ PYBIND11_MODULE(_core, m) {
     m.attr("Tensor") = make_tensor_type();
     m.attr("Tensor").attr(littlecore::kExchangeAttribute) = exchange_api();
     m.def("_raise_interrupted", [] { throw Interrupted("interrupted"); });           // what the signal handler raised
-    m.def("_wrote", [](const Tensor& x) { x.bump_version(); }, "tensor"_a);          // by a kernel that knows no versions
+    m.def("_wrote", [](const Tensor& x) { x.bump_version(); }, "tensor"_a.none(false));          // by a kernel that knows no versions
     Module module(m, m.attr("Tensor"));
     bind_autograd(module);
     bind_capture(module);

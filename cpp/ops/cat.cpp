@@ -11,6 +11,7 @@ namespace {
 
 DType promoted(const char* op, const Tensors& xs) {
     LC_CHECK(!xs.empty(), ValueError, op, ": needs at least one tensor");
+    for (size_t i = 0; i < xs.size(); ++i) LC_CHECK(xs[i], TypeError, op, ": tensor ", i, " is None");
     DType dtype = xs[0].dtype();
     for (const Tensor& x : xs) dtype = promote(dtype, x.dtype());
     return dtype;

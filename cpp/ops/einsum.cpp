@@ -213,6 +213,7 @@ Tensor einsum(const std::string& equation, const Tensors& operands) {
     int widest = 0;                                   // axes under the widest ellipsis
     std::vector<int> under(operands.size(), 0);
     for (size_t i = 0; i < operands.size(); ++i) {
+        LC_CHECK(operands[i], TypeError, "einsum: operand ", i, " is None");
         const bool ellipsis = std::find(e.inputs[i].begin(), e.inputs[i].end(), kEllipsis) != e.inputs[i].end();
         const int named = int(e.inputs[i].size()) - ellipsis, rank = operands[i].dim();
         LC_CHECK(ellipsis ? named <= rank : named == rank, ValueError, "einsum: operand ", i, " has ", rank, " axes ", operands[i].sizes(),

@@ -115,7 +115,10 @@ Tensor flip(const Tensor& x, const Dims& dims) {
 
 Tensors broadcast_tensors(const Tensors& xs) {
     Dims sizes;
-    for (const Tensor& x : xs) sizes = broadcast("broadcast_tensors", sizes, x.sizes());
+    for (const Tensor& x : xs) {
+        LC_CHECK(x, TypeError, "broadcast_tensors: an input is None");
+        sizes = broadcast("broadcast_tensors", sizes, x.sizes());
+    }
     Tensors ys;
     for (const Tensor& x : xs) ys.push_back(expand(x, sizes));
     return ys;
@@ -125,6 +128,7 @@ Tensors meshgrid(const Tensors& xs, bool xy) {
     const bool swap = xy && xs.size() > 1;
     Dims sizes;
     for (const Tensor& x : xs) {
+        LC_CHECK(x, TypeError, "meshgrid: an input is None");
         LC_CHECK(x.dim() <= 1, ValueError, "meshgrid: inputs must have at most 1 dim, got shape ", x.sizes());
         sizes.push_back(x.numel());
     }
