@@ -191,6 +191,7 @@ void binary_(BinaryOp op, const char* name_, const Tensor& a, const Tensor& b) {
     LC_CHECK(broadcast(name_, a.sizes(), b.sizes()) == a.sizes(), ValueError, name_, ": the result does not fit in place: a is ",
              a.sizes(), ", b is ", b.sizes());
     if (b.dim() > 0) check_same_device(name_, a.device(), b.device());
+    check_divisor(op, t, b);
     a.mutable_raw_on(a.device());                     // refuses read-only memory
     bool separate = t == a.dtype() && (a.storage() != b.storage() || (a.offset() == b.offset() && a.strides() == b.strides() && a.sizes() == b.sizes()));
     for (int d = 0; d < a.dim(); ++d) {

@@ -197,6 +197,10 @@ def test_integers_at_the_edge():
     for op in (lc.floor_divide, lc.remainder):
         with pytest.raises(ValueError, match="division by zero"):
             op(low, lc.tensor([1, 0]))
+    for op in (lc.Tensor.floor_divide_, lc.Tensor.remainder_):
+        for zero in (0, lc.tensor([1, 0])):
+            with pytest.raises(ValueError, match="division by zero"):
+                op(low, zero)
     with pytest.raises(ValueError, match="negative powers"):
         lc.tensor([2, 3]) ** -1
     check.equal(lc.tensor([2, -3]) ** lc.tensor([5, 3]), np.array([32, -27]))
