@@ -219,21 +219,10 @@ def test_denoising_of_images():
     agree(ours, theirs, our_loss, their_loss)
 
 
-class Perceptron(torch.nn.Module):
-    def __init__(self, times, layers):
-        super().__init__()
-        self.register_buffer("times", times)
-        self.layers = layers
-
-    def forward(self, x, step):
-        waves = [wave for k in range(4) for wave in ((2**k * x).sin(), (2**k * x).cos())]
-        return self.layers(torch.cat([x, *waves, self.times[step]], 1))
-
-
 def test_denoising_of_densities():
     torch.manual_seed(0)
     r, ours = random(), image_generation.Perceptron(2)
-    theirs = Perceptron(torch.from_numpy(ours.times.numpy().copy()), same_layers(ours.layers))
+    theirs = twins.Perceptron(torch.from_numpy(ours.times.numpy().copy()), same_layers(ours.layers))
     x, noise = r.standard_normal((2, 64, 2)).astype(np.float32)
     step = r.integers(0, image_generation.STEPS, 64)
 

@@ -314,3 +314,16 @@ class CLIP(nn.Module):
     def loss(self, logits):
         own = torch.arange(len(logits))
         return (F.cross_entropy(logits, own) + F.cross_entropy(logits.mT, own)) / 2
+
+
+class Perceptron(nn.Module):
+    """image_generation.Perceptron."""
+
+    def __init__(self, times, layers):
+        super().__init__()
+        self.register_buffer("times", times)
+        self.layers = layers
+
+    def forward(self, x, step):
+        waves = [wave for k in range(4) for wave in ((2**k * x).sin(), (2**k * x).cos())]
+        return self.layers(torch.cat([x, *waves, self.times[step]], 1))
