@@ -1,8 +1,7 @@
 #include "cpp/bindings/dlpack.h"
 #include "cpp/bindings/bind.h"
-#include "cpp/c_api/littlecore_dlpack.h"
 #include "cpp/c_api/signature.h"
-#include "cpp/core/cuda.h"
+#include "cpp/core/cuda_stream.h"
 #include "cpp/ops/copy.h"
 
 namespace lc::python {
@@ -13,14 +12,6 @@ namespace {
 constexpr int32_t kCpu = 1, kCuda = 2, kCudaHost = 3;
 
 using c_api::dlpack_type;
-
-DType dtype_from(DLDataType d) {
-    for (int i = 0; i < kDTypes; ++i) {
-        const DLDataType have = dlpack_type(DType(i));
-        if (have.code == d.code && have.bits == d.bits && d.lanes == 1) return DType(i);
-    }
-    throw TypeError(text("from_dlpack: elements of type code ", int(d.code), " with ", int(d.bits), " bits are not supported"));
-}
 
 Device device_from(DLDevice d) {
     LC_CHECK(d.device_type == kCpu || d.device_type == kCudaHost || d.device_type == kCuda, ValueError, "dlpack: device type ", d.device_type, " is neither the CPU nor CUDA");
@@ -91,6 +82,23 @@ template <class Managed> Tensor import(Managed* m, bool read_only) {
 
 }  // namespace
 
+DType dtype_from(DLDataType d) {
+    for (int i = 0; i < kDTypes; ++i) {
+        const DLDataType have = dlpack_type(DType(i));
+        if (have.code == d.code && have.bits == d.bits && d.lanes == 1) return DType(i);
+    }
+    throw TypeError(text("from_dlpack: elements of type code ", int(d.code), " with ", int(d.bits), " bits are not supported"));
+}
+
+int64_t stream_number(Device d) {
+    const cuda::Stream s = cuda::current_stream(d);
+    return s ? int64_t(reinterpret_cast<uintptr_t>(s)) : 1;
+}
+cuda::Stream stream_named(const char* op, int64_t number) {
+    LC_CHECK(number != 0, ValueError, op, ": stream 0 is ambiguous; 1 is the default stream");
+    return number == 1 ? nullptr : reinterpret_cast<cuda::Stream>(uintptr_t(number));
+}
+
 py::object to_dlpack(const Tensor& tensor, py::object stream, py::object max_version, py::object dl_device, py::object copy) {
     auto refuse = [](const char* why) { throw py::buffer_error(why); };
     refuse_recording("__dlpack__", "the memory is handed out");
@@ -99,10 +107,13 @@ py::object to_dlpack(const Tensor& tensor, py::object stream, py::object max_ver
     if (device.is_cpu() && !stream.is_none()) refuse("__dlpack__: a CPU tensor has no stream; pass stream=None");
     if (!dl_device.is_none() && dl_device.cast<std::pair<int, int>>() != std::pair(int(device.is_cpu() ? kCpu : kCuda), int(device.index)))
         refuse("__dlpack__: the tensor is on another device; use to() to move it");
-    if (!device.is_cpu() && (stream.is_none() || stream.cast<int64_t>() != -1))      // the consumer may use any stream
-        cuda::synchronize_stream(device, cuda::current_stream(device));
     const bool copied = !copy.is_none() && copy.cast<bool>();
     const Tensor x = copied ? clone(tensor) : tensor;
+    if (!device.is_cpu()) {
+        const int64_t consumer = stream.is_none() ? 0 : stream.cast<int64_t>();
+        if (stream.is_none()) cuda::synchronize_stream(device, cuda::current_stream(device));      // it may use any
+        else if (consumer != -1) cuda::order(device, cuda::current_stream(device), stream_named("__dlpack__", consumer));
+    }
 
     if (!max_version.is_none() && max_version.cast<std::pair<int, int>>().first >= 1) {
         auto* m = make_export<DLManagedTensorVersioned>(x);
@@ -116,13 +127,20 @@ py::object to_dlpack(const Tensor& tensor, py::object stream, py::object max_ver
 Tensor from_dlpack(py::object source) {
     py::object capsule = source;
     if (!PyCapsule_CheckExact(source.ptr())) {
-        if (!py::hasattr(source, "__dlpack__")) throw TypeError(text("from_dlpack: ", Py_TYPE(source.ptr())->tp_name, " has no __dlpack__"));
+        if (!py::hasattr(source, "__dlpack__")) return from_cuda_array(source);
         const py::object method = source.attr("__dlpack__");
+        py::dict asked;
+        if (py::hasattr(source, "__dlpack_device__")) {
+            const auto [type, index] = source.attr("__dlpack_device__")().cast<std::pair<int, int>>();
+            if (type == kCuda) asked["stream"] = stream_number(device_from({type, index}));
+        }
+        py::dict asked_today = asked.attr("copy")();
+        asked_today["max_version"] = py::make_tuple(1, 1);
         try {
-            capsule = method(py::arg("max_version") = py::make_tuple(1, 1));
+            capsule = method(**asked_today);
         } catch (py::error_already_set& e) {          // a producer from before DLPack 1.0
             if (!e.matches(PyExc_TypeError)) throw;
-            capsule = method();
+            capsule = method(**asked);
         }
     }
     if (PyCapsule_IsValid(capsule.ptr(), kVersionedName)) {

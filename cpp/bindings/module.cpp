@@ -109,6 +109,7 @@ void bind_cuda(py::module_& m) {
     m.def("cuda_empty_cache", [=](int d) { cuda::memory::empty_cache(at(d)); }, "device"_a);
     m.def("cuda_current_stream", [=](int d) { return number(cuda::current_stream(at(d))); }, "device"_a);
     m.def("cuda_set_stream", [=](int d, uintptr_t s) { cuda::set_current_stream(at(d), handle(s)); }, "device"_a, "stream"_a);
+    m.def("cuda_hand_back", [=](const py::object& source, int d) { hand_back(source, at(d)); }, "source"_a, "device"_a);
     m.def("cuda_make_stream", [=](int d) { return number(cuda::make_stream(at(d))); }, "device"_a);
     m.def("cuda_drop_stream", [=](int d, uintptr_t s) { cuda::drop_stream(at(d), handle(s)); }, "device"_a, "stream"_a);
     m.def("cuda_synchronize_stream", [=](int d, uintptr_t s) {

@@ -74,7 +74,8 @@ void bind_tensor(Module& m) {
     m.method("__dlpack__", &to_dlpack, py::kw_only(), "stream"_a = py::none(), "max_version"_a = py::none(), "dl_device"_a = py::none(),
              "copy"_a = py::none());
     m.method("__dlpack_device__", [](const Tensor& x) { return py::make_tuple(x.device().is_cpu() ? 1 : 2, int(x.device().index)); });
-    m.function("from_dlpack", &from_dlpack, "x"_a, "A tensor on the memory of any array that speaks DLPack: NumPy, PyTorch, JAX, CuPy.");
+    m.property("__cuda_array_interface__", &cuda_array_interface, "Where the elements lie on a GPU, as CuPy and Numba read it.");
+    m.function("from_dlpack", &from_dlpack, "x"_a, "A tensor on the memory of any array that speaks DLPack, or has __cuda_array_interface__: NumPy, PyTorch, JAX, CuPy, Numba.");
     m.internal("from_buffer", [](py::handle o) {
         Tensor x = from_buffer(o.ptr());
         LC_CHECK(x, TypeError, "from_numpy: ", Py_TYPE(o.ptr())->tp_name, " is no array");

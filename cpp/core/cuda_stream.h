@@ -4,6 +4,8 @@
 
 namespace lc::cuda {
 
+LC_API void order(Device, Stream first, Stream then);            // what `then` is given later waits for what is in `first` now
+LC_API Device device_of(const void* data);                       // whose memory it is
 LC_API void record_stream(const void* data, Device, Stream);     // uses it, too: what is released waits for the stream
 
 // While one lives, the thread's device and stream are these; then what CUDA itself says they were before.

@@ -46,6 +46,8 @@ Work work() { return {}; }
 void varies() {}
 std::unique_ptr<Graph> new_graph() { return nullptr; }
 
+void order(Device, Stream, Stream) { refuse(); }
+Device device_of(const void*) { refuse(); }
 void record_stream(const void*, Device, Stream) { refuse(); }
 OnStream::OnStream(Device, Stream) { refuse(); }
 OnStream::~OnStream() = default;

@@ -191,6 +191,29 @@ double elapsed_ms(Device d, Event begin, Event end) {
     return ms;
 }
 
+void order(Device d, Stream first, Stream then) {
+    if (first == then) return;
+    use(d);
+    struct Done {
+        ~Done() { cudaEventDestroy(event); }
+        cudaEvent_t event = nullptr;
+    } done;
+    check(cudaEventCreateWithFlags(&done.event, cudaEventDisableTiming), "stream");
+    check(cudaEventRecord(done.event, static_cast<cudaStream_t>(first)), "stream");
+    check(cudaStreamWaitEvent(static_cast<cudaStream_t>(then), done.event, 0), "stream");
+}
+
+Device device_of([[maybe_unused]] const void* data) {
+#ifdef LC_EMULATED
+    return {Device::Type::cuda, 0};                   // there is one
+#else
+    cudaPointerAttributes a;
+    check(cudaPointerGetAttributes(&a, data), "cuda");
+    LC_CHECK(a.type == cudaMemoryTypeDevice || a.type == cudaMemoryTypeManaged, ValueError, "cuda: the address is of no device's memory");
+    return {Device::Type::cuda, int8_t(a.device)};
+#endif
+}
+
 OnStream::OnStream(Device d, Stream s) : device_(d) {
     check(cudaGetDevice(&device_before_), "cuda");
     device_now = device_before_;                      // others may have set it since we did

@@ -16,7 +16,8 @@ shows its arguments with their dtypes and shapes:
   that of a.
 
 Tensors of littlecore and PyTorch that are all on one CUDA device are computed there, on the current stream of the first
-one's framework.
+one's framework. So are arrays there that speak DLPack or have ``__cuda_array_interface__``, of CuPy, JAX or Numba: on
+littlecore's current stream, which waits for the array's, and that one, or else the caller, for the kernel.
 
 Raises ValueError for a shape, an option or memory, TypeError for a dtype or a device, IndexError for an index in the
 data.

@@ -47,8 +47,9 @@ template <class... Parts> [[noreturn]] void refuse(PyObject* error, const Parts&
     throw nb::python_error();
 }
 
-nb::object call(PyObject* function, PyObject* argument = nullptr) {
-    PyObject* result = argument ? PyObject_CallOneArg(function, argument) : PyObject_CallNoArgs(function);
+nb::object call(PyObject* function, PyObject* argument = nullptr, PyObject* second = nullptr) {
+    PyObject* const arguments[] = {argument, second};
+    PyObject* result = PyObject_Vectorcall(function, arguments, size_t(argument != nullptr) + size_t(second != nullptr), nullptr);
     if (!result) throw nb::python_error();
     return nb::steal(result);
 }
@@ -77,6 +78,31 @@ const DLPackExchangeAPI* own_api() {
     return api;
 }
 
+void* current_stream(const DLPackExchangeAPI* api, DLDevice device) {
+    void* stream = nullptr;
+    if (api->current_work_stream && api->current_work_stream(device.device_type, device.device_id, &stream) != 0) throw nb::python_error();
+    return stream;
+}
+
+void view(const DLPackExchangeAPI* api, PyObject* x, DLTensor& t) {
+    if (api->dltensor_from_py_object_no_sync(x, &t) != 0) throw nb::python_error();
+}
+
+bool is_read_only(const DLPackExchangeAPI* api, PyObject* x) {
+    DLManagedTensorVersioned* managed = nullptr;
+    if (api->managed_tensor_from_py_object_no_sync(x, &managed) != 0) throw nb::python_error();
+    const bool read_only = managed->flags & kReadOnly;
+    managed->deleter(managed);
+    return read_only;
+}
+
+void borrow(PyObject* x, Array& out) {
+    static PyObject* const from_dlpack = attribute_of("littlecore", "from_dlpack");
+    out.lent = x;
+    out.lent_tensor = call(from_dlpack, x);
+    view(own_api(), out.lent_tensor.ptr(), out.tensor);
+}
+
 nb::object allocate(const DLPackExchangeAPI* api, DLDevice device, const lc_shape& shape, Array& out) {
     DLTensor wanted{nullptr, device, shape.ndim, shape.dtype, const_cast<int64_t*>(shape.shape), nullptr, 0};
     DLManagedTensorVersioned* made = nullptr;
@@ -85,7 +111,7 @@ nb::object allocate(const DLPackExchangeAPI* api, DLDevice device, const lc_shap
     void* object = nullptr;
     if (api->managed_tensor_to_py_object_no_sync(made, &object) != 0) throw nb::python_error();
     nb::object result = nb::steal(static_cast<PyObject*>(object));
-    if (api->dltensor_from_py_object_no_sync(result.ptr(), &out.tensor) != 0) throw nb::python_error();
+    view(api, result.ptr(), out.tensor);
     return result;
 }
 
@@ -129,30 +155,29 @@ void use_for_torch(const DLPackExchangeAPI* api) {
 
 void read(PyObject* x, const char* kernel, const char* argument, bool written, Array& out) {
     const Framework& f = framework_of(x);
+    const auto refuse_written = [&] { refuse(PyExc_ValueError, kernel, ": ", argument, " is written, but its memory is read-only"); };
     if (f.api) {
         if (wants_grad(x, f))
             refuse(PyExc_ValueError, kernel, ": ", argument, " requires grad, and a kernel records nothing: pass ", argument, ".detach(), or call it under no_grad()",
                    f.kind == Framework::Kind::torch ? "; littlecore.interop.torch has ops that are recorded" : "");
-        if (f.api->dltensor_from_py_object_no_sync(x, &out.tensor) != 0) throw nb::python_error();
-        if (!written || f.kind == Framework::Kind::torch) return;
-        DLManagedTensorVersioned* managed = nullptr;  // says whether the memory may be written
-        if (f.api->managed_tensor_from_py_object_no_sync(x, &managed) != 0) throw nb::python_error();
-        const bool read_only = managed->flags & kReadOnly;
-        managed->deleter(managed);
-        if (read_only) refuse(PyExc_ValueError, kernel, ": ", argument, " is written, but its memory is read-only");
+        view(f.api, x, out.tensor);
+        if (written && f.kind != Framework::Kind::torch && is_read_only(f.api, x)) refuse_written();
         return;
     }
     if (written && f.kind == Framework::Kind::jax)
         refuse(PyExc_ValueError, kernel, ": ", argument, " is written, but JAX's arrays never change; littlecore.interop.jax returns new ones");
     if (written ? nb::try_cast(nb::handle(x), out.owner, false) : nb::try_cast(nb::handle(x), out.read_only_owner, false)) {
         written ? view(out.owner, out.tensor) : view(out.read_only_owner, out.tensor);
-        if (out.tensor.device.device_type == kDLCUDA)
-            refuse(PyExc_TypeError, kernel, ": ", argument, " is a ", Py_TYPE(x)->tp_name, " on a CUDA device, whose stream is not known: its type lacks DLPack's ", kExchangeAttribute);
+        if (out.tensor.device.device_type == kDLCUDA) borrow(x, out);
         return;
     }
     PyErr_Clear();
-    if (written && nb::try_cast(nb::handle(x), out.read_only_owner, false))
-        refuse(PyExc_ValueError, kernel, ": ", argument, " is written, but its memory is read-only");
+    if (nb::hasattr(nb::handle(x), "__cuda_array_interface__")) {
+        borrow(x, out);
+        if (written && is_read_only(own_api(), out.lent_tensor.ptr())) refuse_written();
+        return;
+    }
+    if (written && nb::try_cast(nb::handle(x), out.read_only_owner, false)) refuse_written();
     PyErr_Clear();
     refuse(PyExc_TypeError, kernel, ": ", argument, " is a ", Py_TYPE(x)->tp_name, ", needs an array that speaks DLPack or the buffer protocol",
            f.kind == Framework::Kind::jax ? "; what is traced by jit, grad or vmap goes to littlecore.interop.jax" : "");
@@ -173,10 +198,14 @@ nb::object finish(PyObject* like, nb::object made) {
 }
 
 void* stream_of(PyObject* x, DLDevice device) {
-    void* stream = nullptr;
     const DLPackExchangeAPI* api = framework_of(x).api;
-    if (api && api->current_work_stream && api->current_work_stream(device.device_type, device.device_id, &stream) != 0) throw nb::python_error();
-    return stream;
+    return api ? current_stream(api, device) : own_stream(device);
+}
+void* own_stream(DLDevice device) { return current_stream(own_api(), device); }
+
+void hand_back(const Array& a) {
+    static PyObject* const done = attribute_of("littlecore._core", "cuda_hand_back");
+    call(done, a.lent, nb::int_(a.tensor.device.device_id).ptr());
 }
 
 void wrote(PyObject* x) {

@@ -30,6 +30,8 @@ struct Array {
     DLTensor tensor;
     nb::ndarray<> owner;                              // what nanobind read
     nb::ndarray<nb::ro> read_only_owner;
+    PyObject* lent = nullptr;                         // borrowed: on a device, and its type lacks the C functions
+    nb::object lent_tensor;                           // ours on its memory, behind what the lender does there
 };
 
 // The arguments of a call: as many as it has are made and destroyed.
@@ -59,8 +61,12 @@ void read(PyObject* x, const char* kernel, const char* argument, bool written, A
 nb::object make(PyObject* like, DLDevice, const lc_shape& shape, const char* kernel, Array& out);
 nb::object finish(PyObject* like, nb::object made);
 
-// The stream that the framework of a CUDA array works on now.
+// The stream that the framework of a CUDA array works on now; of one that was lent, ours.
 void* stream_of(PyObject* x, DLDevice);
+void* own_stream(DLDevice);
+
+// The lender's later work waits for ours.
+void hand_back(const Array&);
 
 // Tells the framework's autograd that the memory has changed.
 void wrote(PyObject* x);

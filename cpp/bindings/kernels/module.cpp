@@ -131,11 +131,19 @@ PyObject* wanted(const Kernel& k, PyObject* out, int i) {
     return PyTuple_GET_ITEM(out, i);
 }
 
-void run_on_stream(const Kernel& k, PyObject* first, DLDevice device, const Word* words) {
-    void* const before = lc_set_stream(stream_of(first, device));
+void run_on_stream(const Kernel& k, PyObject* first, DLDevice device, const Word* words, Arrays& arrays) {
+    void* const stream = stream_of(first, device);
+    const int total = int(k.signature.arguments.size());
+    for (int i = 0; i < total; ++i)
+        if (arrays[i].lent && stream != own_stream(device))
+            refuse(PyExc_ValueError, k.name(), ": ", k.signature.arguments[size_t(i)].name, " is a ", Py_TYPE(arrays[i].lent)->tp_name,
+                   ", which is computed on littlecore's current stream, but the first argument's is another");
+    void* const before = lc_set_stream(stream);
     const lc_status status = lc_run(k.id, words);
     lc_set_stream(before);
     check(status);
+    for (int i = 0; i < total; ++i)
+        if (arrays[i].lent) hand_back(arrays[i]);
 }
 
 nb::object call(const Kernel& k, PyObject* const* given, Py_ssize_t count, PyObject* names) {
@@ -178,7 +186,7 @@ nb::object call(const Kernel& k, PyObject* const* given, Py_ssize_t count, PyObj
             words[kHeader + s.inputs + i].tensor = &array.tensor;
         }
     }
-    if (arrays[0].tensor.device.device_type == kDLCUDA) run_on_stream(k, placed[0], arrays[0].tensor.device, words);
+    if (arrays[0].tensor.device.device_type == kDLCUDA) run_on_stream(k, placed[0], arrays[0].tensor.device, words, arrays);
     else check(lc_run(k.id, words));
 
     for (int i = 0; i < s.inputs; ++i)
