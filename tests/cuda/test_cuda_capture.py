@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from compare import close
 
 import littlecore as lc
 import littlecore.nn.functional as F
@@ -195,6 +196,36 @@ def test_inference_allocates_nothing_from_the_driver_and_follows_the_weights():
             model[0].weight.mul_(0.5)
         assert forward(x).tolist() == F.softmax(model(x), 1).tolist()
     assert lc.cuda.memory_stats()["system_allocations"] == before and forward.recorded == 1
+
+
+def test_decoding_is_one_launch_a_token():
+    """A token at a time with keys and values kept: the logits of eager decoding and of the whole sequence at once."""
+    lc.manual_seed(0)
+    model = models.gpt(vocab_size=19, block_size=10, n_layer=1, n_head=2, n_embd=16).cuda().eval()
+    tokens = lc.tensor(np.random.default_rng(0).integers(0, 19, (2, 10)).tolist()).cuda()
+
+    def decode(wrap: Callable) -> tuple[list, list]:
+        cache = model.make_cache(2, fixed=True)
+        call, logits, work = wrap(lc.no_grad()(lambda token: model(token, cache))), [], []
+        logits.append(lc.no_grad()(model)(tokens[:, :4], cache)[:, -1:].tolist())
+        for i in range(4, 10):
+            token, before = tokens[:, i : i + 1].contiguous(), lc.cuda.launches()
+            y = call(token)
+            work.append([lc.cuda.launches()[name] - before[name] for name in ("launches", "graphs", "waits")])
+            logits.append(y.tolist())
+        return logits, work
+
+    (eager, one_by_one), (captured, work) = decode(lambda step: step), decode(lc.capture)
+    assert captured == eager
+    assert one_by_one[0][0] > 20 and work[2:] == [[1, 1, 0]] * 4, "a copy of the token and the graph"
+    with lc.no_grad():
+        close(lc.tensor(np.concatenate(captured, 1)).float().cuda(), model(tokens)[:, 3:].cpu())
+
+    growing = model.make_cache(2)
+    step = lc.capture(lc.no_grad()(lambda token: model(token, growing)))
+    step(tokens[:, :1])
+    with pytest.raises(RuntimeError, match="every step makes it longer, which a captured step cannot repeat"):
+        step(tokens[:, :1])
 
 
 def test_arguments_of_another_device_have_a_plan_of_their_own():

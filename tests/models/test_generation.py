@@ -1,5 +1,6 @@
 """Sampling: cached equals uncached to the bit, filters keep what they should, frequencies follow the probabilities."""
 
+import check
 import numpy as np
 import pytest
 
@@ -27,6 +28,16 @@ def test_logits_with_a_cache_are_the_same_bits():
     assert cache.length == 24
     with pytest.raises(ValueError, match="25 tokens"):
         model(tokens[:, :1], cache)
+
+
+def test_logits_with_a_fixed_cache_are_as_good():
+    model, tokens, logits = small(), prompt(2, 24), {}
+    with lc.no_grad():
+        for fixed in (False, True):
+            cache = model.make_cache(2, fixed=fixed)
+            parts = [model(tokens[:, b:e], cache).numpy() for b, e in ((0, 5), (5, 6), (6, 7), (7, 15), (15, 24))]
+            logits[fixed] = np.concatenate(parts, axis=1)
+        check.no_worse(logits[True], model.double()(tokens).numpy(), logits[False])
 
 
 @pytest.mark.parametrize("options", [{"greedy": True}, {"temperature": 0.7}, {"top_k": 5, "top_p": 0.8}], ids=str)

@@ -31,10 +31,63 @@ class KVCache:
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write k, v [N, H, T, D] behind what is there; returns all keys and values so far [N, H, length + T, D]."""
+        if _core.recording():
+            raise RuntimeError(
+                "KVCache: every step makes it longer, which a captured step cannot repeat; use FixedKVCache"
+            )
         end = self.length + k.shape[2]
         self.keys[layer][:, :, self.length : end].copy_(k)
         self.values[layer][:, :, self.length : end].copy_(v)
         return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+
+    def positions(self, t: int) -> Tensor:
+        """Where the next t tokens stand.    int64 [T]"""
+        return _core.arange(self.length, self.length + t, device=self.keys[0].device)
+
+    def mask(self, t: int) -> Tensor | None:
+        """What the next t tokens see, where that is neither all nor causal.    bool [T, length + T]"""
+        if t == 1 or self.length == 0:
+            return None
+        seen = _core.ones((t, self.length + t), dtype=_core.bool_, device=self.keys[0].device)
+        return _core.tril(seen, self.length)  # token i stands at position length + i
+
+    def advance(self, t: int) -> None:
+        """Count t tokens, after all layers have written them."""
+        self.length += t
+
+
+class FixedKVCache(KVCache):
+    """For lc.capture, on a GPU: every step does the same. The tokens are counted there, and the attention goes over the
+    whole capacity with what is not there yet masked. That there is room is for the caller to see to."""
+
+    def __init__(self, layers: int, batch: int, heads: int, length: int, dim: int, like: Tensor) -> None:
+        super().__init__(layers, batch, heads, length, dim, like)
+        self.seen = _core.zeros((1,), dtype=_core.int64, device=like.device)
+        self._step: tuple[Tensor, Tensor] | None = None  # positions and mask, the same for all layers
+
+    def _now(self, t: int) -> tuple[Tensor, Tensor]:
+        if self._step is None:
+            at = self.seen + _core.arange(t, device=self.seen.device)  # [T]
+            seen = _core.arange(self.capacity, device=self.seen.device) <= at.unsqueeze(1)  # [T, capacity]
+            self._step = at, seen
+        return self._step
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write k, v [N, H, T, D] behind what is there; returns the whole memory [N, H, capacity, D]."""
+        at, _ = self._now(k.shape[2])
+        self.keys[layer][:, :, at] = k
+        self.values[layer][:, :, at] = v
+        return self.keys[layer], self.values[layer]
+
+    def positions(self, t: int) -> Tensor:
+        return self._now(t)[0]
+
+    def mask(self, t: int) -> Tensor:
+        return self._now(t)[1]
+
+    def advance(self, t: int) -> None:
+        self.seen.add_(t)
+        self._step = None
 
 
 class CausalSelfAttention(nn.Module):
@@ -59,11 +112,8 @@ class CausalSelfAttention(nn.Module):
         q, k, v = (z.reshape(heads).transpose(1, 2) for z in (q, k, v))  # [N, T, C] -> [N, H, T, D]
         mask = None
         if cache is not None:
-            k, v = cache.extend(layer, k, v)  # [N, H, S, D], S tokens so far
-            if 1 < t < k.shape[2]:  # query i stands at position S - T + i
-                mask = _core.tril(
-                    _core.ones((t, k.shape[2]), dtype=_core.bool_, device=x.device), k.shape[2] - t
-                )  # [T, S]
+            mask = cache.mask(t)  # [T, S], S tokens so far
+            k, v = cache.extend(layer, k, v)  # [N, H, S, D]
         causal = mask is None and t == k.shape[2]
         y = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0, causal)
         y = y.transpose(1, 2).reshape((n, t, c))  # [N, H, T, D] -> [N, T, C]
@@ -137,10 +187,11 @@ class GPT(nn.Module, Generates):
             for projection in (block.attn.c_proj, block.mlp.c_proj):
                 nn.init.normal_(projection.weight, 0.0, 0.02 / math.sqrt(2 * self.n_layer))
 
-    def make_cache(self, batch: int) -> KVCache:
-        """Room for block_size tokens of each of `batch` sequences."""
+    def make_cache(self, batch: int, fixed: bool = False) -> KVCache:
+        """Room for block_size tokens of each of `batch` sequences. fixed: a FixedKVCache."""
         weight = self.lm_head.weight
-        return KVCache(self.n_layer, batch, self.n_head, self.block_size, self.n_embd // self.n_head, weight)
+        kind = FixedKVCache if fixed else KVCache
+        return kind(self.n_layer, batch, self.n_head, self.block_size, self.n_embd // self.n_head, weight)
 
     def features(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
         """What the readout sees.    int64 [N, T] -> [N, T, n_embd]"""
@@ -148,13 +199,13 @@ class GPT(nn.Module, Generates):
         t = tokens.shape[1]
         if start + t > self.block_size:
             raise ValueError(f"gpt: {start + t} tokens are more than block_size {self.block_size}")
-        positions = _core.arange(start, start + t, device=tokens.device)  # [T]
+        positions = _core.arange(t, device=tokens.device) if cache is None else cache.positions(t)  # [T]
         x = self.transformer["wte"](tokens) + self.transformer["wpe"](positions)  # [N, T, C] + [T, C]
         x = self.transformer["drop"](x)
         for i, block in enumerate(self.transformer["h"]):
             x = block(x, cache, i)
         if cache is not None:
-            cache.length += t
+            cache.advance(t)
         return self.transformer["ln_f"](x)
 
     def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:

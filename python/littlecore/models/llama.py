@@ -48,14 +48,10 @@ class Attention(nn.Module):
             )
         )
         q, k = _core.rotary_embedding(q, *turn), _core.rotary_embedding(k, *turn)
-        mask = None
-        t = q.shape[2]
+        mask, t = None, q.shape[2]
         if cache is not None:
-            k, v = cache.extend(layer, k, v)  # [N, H, S, D], S tokens so far
-            if 1 < t < k.shape[2]:  # query i stands at position S - T + i
-                mask = _core.tril(
-                    _core.ones((t, k.shape[2]), dtype=_core.bool_, device=x.device), k.shape[2] - t
-                )  # [T, S]
+            mask = cache.mask(t)  # [T, S], S tokens so far
+            k, v = cache.extend(layer, k, v)  # [N, H, S, D]
         causal = mask is None and t == k.shape[2]
         y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, enable_gqa=self.heads != self.kv_heads)
         return self.o_proj(y.transpose(1, 2).flatten(2))  # [N, H, T, D] -> [N, T, H D] -> [N, T, C]
@@ -149,7 +145,7 @@ class Llama(nn.Module, Generates):
             raise ValueError(f"llama: {end} tokens are more than block_size {self.block_size}")
         x = self.model(tokens, (self.cos[start:end], self.sin[start:end]), cache)
         if cache is not None:
-            cache.length = end
+            cache.advance(end - start)
         return x
 
     def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
