@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 
 import littlecore as lc
+from littlecore import nn, optim
 
 DTYPES = [lc.float32, lc.float64, lc.bfloat16, lc.float16, lc.int64, lc.int32, lc.uint8, lc.bool_]
 
@@ -80,6 +83,59 @@ def test_memory():
     with pytest.raises(MemoryError):
         lc.zeros(10, device="cuda")
     lc.zeros(10, device="cuda")
+
+
+def test_fresh_memory_is_poisoned():
+    """On a GPU it is NaN; the emulated one stops at a read of what nothing wrote."""
+    assert lc.memory.poisoned()
+    if "emulated" not in lc.cuda.get_device_name():
+        assert lc.empty(1000, device="cuda").isnan().all().item()
+        return
+    with pytest.raises(RuntimeError, match="nothing wrote"):
+        (lc.empty(1000, device="cuda") + 1).tolist()
+
+
+def test_a_step_survives_every_failed_allocation():
+    """Whichever allocation fails: no leak, no parameter half updated, and the step after is as if nothing had been."""
+
+    def fresh() -> tuple[nn.Module, optim.Optimizer]:
+        lc.manual_seed(1)
+        model = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 3)).cuda()
+        return model, optim.AdamW(model.parameters(), lr=0.1)
+
+    def values(model: nn.Module) -> list:
+        return [p.tolist() for p in model.parameters()]
+
+    def step(model: nn.Module, optimizer: optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), t).backward()
+        optimizer.step()
+
+    def live() -> int:
+        gc.collect()
+        return lc.cuda.memory_stats()["live_bytes"]
+
+    x, t = lc.linspace(-1, 1, 12).reshape(3, 4).cuda(), lc.tensor([0, 2, 1]).cuda()
+    at_rest = live()
+    model, optimizer = fresh()
+    step(model, optimizer)
+    after_first, n, done = values(model), 0, False
+    while not done:
+        model, optimizer = fresh()
+        before, n = values(model), n + 1
+        lc.memory.fail_at(n)
+        try:
+            step(model, optimizer)
+            done = True
+        except MemoryError:
+            assert values(model) == before, f"allocation {n} failed and left the parameters half updated"
+            step(model, optimizer)
+        finally:
+            lc.memory.fail_at(0)
+        assert values(model) == after_first, f"the step after failed allocation {n} went another way"
+    del model, optimizer
+    assert live() == at_rest, "what failed left memory behind"
+    assert n > 20, "the switch did not reach the device's allocations"
 
 
 def test_streams_and_events():
