@@ -123,7 +123,7 @@ struct LaneWeights {
 
 // Where a fifth of conv_weight.h's columns would be empty.
 template <class T> LC_INLINE bool weights_fit_lanes(const Conv2dShape& s) {
-    return fills_lanes<T>(s.n) && s.oh * s.ow > 0 && 4 * plan_weight<T>(s).vectors * lanes<T> >= 5 * s.group_c() * s.r * s.s &&
+    return fills_lanes<T>(s.n) && s.flops() > 0 && 4 * plan_weight<T>(s).vectors * lanes<T> >= 5 * s.group_c() * s.r * s.s &&
         LaneWeights::of(s, T()).size() * int64_t(sizeof(T)) <= kLaneBytes;
 }
 

@@ -139,7 +139,8 @@ template <class T> CudaMatmulPlan plan_for(const MatmulForward<T>& f) {
     q.a = {f.a_row, f.a_depth, aligned16(f.a, f.a_depth == 1 ? f.a_row : f.a_depth, q.bytes)};
     q.b = {f.b_col, f.b_depth, aligned16(f.b, f.b_depth == 1 ? f.b_col : f.b_depth, q.bytes)};
     q.y_aligned = aligned16(f.y, f.y_row, q.bytes) && (!f.before || aligned16(f.before, f.y_row, q.bytes));
-    for (const T* beside : {f.residual, f.slope_of}) q.y_aligned = q.y_aligned && (!beside || (aligned16(beside, f.y_row, q.bytes) && f.n % 2 == 0));
+    const T* const beside[] = {f.residual, f.slope_of};
+    for (const T* p : beside) q.y_aligned = q.y_aligned && (!p || (aligned16(p, f.y_row, q.bytes) && f.n % 2 == 0));
     q.accumulate = f.add;
     q.architecture = properties().architecture;
     q.multiprocessors = properties().multiprocessors;
