@@ -24,7 +24,7 @@ template <class T> LC_INLINE bool fills_lanes(int64_t images) { return images > 
 // Where a tenth of conv_correlate.h's work would go to empty lanes or to copying windows.
 template <class T> LC_INLINE bool fits_lanes(const Correlation<T>& c) {
     const Pass& p = c.passes[0];
-    if (!fills_lanes<T>(c.images) || c.pass_count != 1 || c.planes.phases != 1 || c.in_place || c.weights_in_place()) return false;
+    if (!fills_lanes<T>(c.images) || c.pass_count != 1 || c.planes.phases != 1 || c.planes.step_h * c.planes.step_w != 1 || c.in_place || c.weights_in_place()) return false;
     const int64_t units = ceil_div(c.images, lanes<T>), threads = num_threads(), pixels = p.grid.rows * p.grid.cols;
     return 10 * registers<T>(p, 1) * lanes<T> * (c.m + (p.packed ? 8 : 0)) >= 11 * pixels * c.m &&
         (c.channels * c.planes.channel + c.m * pixels) * lanes<T> * int64_t(sizeof(T)) <= kLaneBytes &&

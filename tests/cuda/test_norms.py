@@ -34,7 +34,7 @@ def test_sum_and_norm(rows, cols, kind, dtype):
     parameters = [w, b] if kind == "layer" else [w]
     norm, fused = (F.layer_norm, lc._core.add_layer_norm) if kind == "layer" else (F.rms_norm, lc._core.add_rms_norm)
     for residual in (r, None):
-        s, y = fused(x, residual, (cols,), *parameters, eps=1e-5)
+        s, y = fused(x, (cols,), *parameters, residual=residual, eps=1e-5)
         plain = x * 1 if residual is None else x + r
         want = norm(plain, (cols,), *parameters, eps=1e-5)
         assert lc.equal(s.cpu(), plain.cpu()) and lc.equal(y.cpu(), want.cpu())

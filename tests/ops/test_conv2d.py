@@ -167,27 +167,30 @@ def test_an_image_does_not_depend_on_its_batch(c, size, k, kernel, stride, paddi
             check.same_bits(got, want[first:last])
 
 
-IN_LANES = [(1, 28, 6, 5, 2, 1), (6, 14, 16, 5, 0, 1), (4, 9, 6, 3, 1, 2), (40, 7, 9, 1, 0, 1), (2, 12, 3, 4, 3, 1)]
+IN_LANES = [  # c, size, k, kernel, padding, groups, stride, dilation
+    (1, 28, 6, 5, 2, 1, 1, 1), (6, 14, 16, 5, 0, 1, 1, 1), (4, 9, 6, 3, 1, 2, 1, 1), (40, 7, 9, 1, 0, 1, 1, 1),
+    (2, 12, 3, 4, 3, 1, 1, 1), (2, 9, 3, 3, 1, 1, 2, 2), (3, 9, 5, 1, 0, 1, 2, 1), (3, 9, 5, 3, 1, 1, 2, 1),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("n", [15, 16])
-@pytest.mark.parametrize("c, size, k, kernel, padding, groups", IN_LANES)
-def test_images_in_lanes(c, size, k, kernel, padding, groups, n):
+@pytest.mark.parametrize("c, size, k, kernel, padding, groups, stride, dilation", IN_LANES)
+def test_images_in_lanes(c, size, k, kernel, padding, groups, stride, dilation, n):
     """Batches of whole registers, the last lanes of some empty: the integers, and the bits of images alone."""
     lc.set_num_threads(1)
     random = np.random.default_rng(n)
-    out = output_size(size, kernel, 1, padding, 1)
+    out = output_size(size, kernel, stride, padding, dilation)
     shapes = (n, c, size, size), (k, c // groups, kernel, kernel), (k,), (n, k, out, out)
 
     def run(x, w, b, dy):
         leaves = [lc.from_numpy(v.copy()).requires_grad_() for v in (x, w, b)]
-        y = lc.conv2d(*leaves, padding=padding, groups=groups)
+        y = lc.conv2d(*leaves, stride=stride, padding=padding, dilation=dilation, groups=groups)
         y.backward(lc.from_numpy(dy.copy()))
         return [check.array(t) for t in (y, *[leaf.grad for leaf in leaves])]
 
     x, w, b, dy = integers = [random.integers(-2, 3, s).astype(np.float32) for s in shapes]
     y, *gradients = run(*integers)
-    how = (1, 1), (padding, padding), (1, 1), groups
+    how = (stride, stride), (padding, padding), (dilation, dilation), groups
     check.equal(y, conv2d_forward(*[v.astype(float) for v in (x, w, b)], *how))
     for got, want in zip(gradients, conv2d_backward(*[v.astype(float) for v in (dy, x, w)], *how), strict=True):
         check.equal(got, want)

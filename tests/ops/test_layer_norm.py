@@ -81,8 +81,8 @@ def test_wrong_shapes_are_refused(shape, weight):
 @pytest.mark.parametrize("with_residual", [True, False])
 def test_a_sum_and_its_norm_are_their_parts(with_residual):
     x, r, w, b = (lc.randn(*s, requires_grad=True) for s in ((3, 5, 7), (3, 5, 7), (7,), (7,)))
-    s, y = lc._core.add_layer_norm(x, r if with_residual else None, (7,), w, b)
-    t, z = lc._core.add_rms_norm(x, r if with_residual else None, (7,), w)
+    s, y = lc._core.add_layer_norm(x, (7,), w, b, r if with_residual else None)
+    t, z = lc._core.add_rms_norm(x, (7,), w, r if with_residual else None)
     total = x + r if with_residual else x
     assert lc.equal(s, total) and lc.equal(y, F.layer_norm(total, (7,), w, b))
     assert lc.equal(t, total) and lc.equal(z, F.rms_norm(total, (7,), w))

@@ -142,7 +142,7 @@ def test_saved_tensors_notice_the_step():
     x, w = lc.ones(3), lc.ones(3).requires_grad_()
     y = (w * w * x).sum()
     w.grad = lc.ones(3)
-    _core.sgd_step([w], [], None, [], 0.1, 0.0, 0.0, 0.0, False, False)
+    _core.sgd_step([w], [], lc.zeros(1), [], 0.1, 0.0, 0.0, 0.0, False, False)
     with pytest.raises(RuntimeError, match="modified"):
         y.backward()
 

@@ -97,7 +97,7 @@ def feed_forward(
     name = fused_name(activation)
     plain = all(type(layer) is Linear and is_plain(layer) for layer in (first, second))
     if plain and name is not None and not _drops(inner) and not _drops(outer):
-        layers = (first.weight, first.bias, second.weight, second.bias)
+        layers = (first.weight, second.weight, first.bias, second.bias)
         return _core.feed_forward(input, *layers, activation=name, residual=residual)
     h = linear_activation(first, activation, input)
     return linear_residual(second, h if inner is None else inner(h), residual, outer)

@@ -75,9 +75,9 @@ def add_norm(norm: Module, input: Tensor, residual: Tensor | None = None) -> tup
     """(s, norm(s)) of s = input + residual, or of the input: on CUDA one pass, and one backward for both uses of s."""
     if is_plain(norm):
         if type(norm) is LayerNorm:
-            return _core.add_layer_norm(input, residual, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+            return _core.add_layer_norm(input, norm.normalized_shape, norm.weight, norm.bias, residual, norm.eps)
         if type(norm) is RMSNorm:
-            return _core.add_rms_norm(input, residual, norm.normalized_shape, norm.weight, norm.eps)
+            return _core.add_rms_norm(input, norm.normalized_shape, norm.weight, residual, norm.eps)
     s = input if residual is None else input + residual
     return s, norm(s)
 
