@@ -57,11 +57,12 @@ def test_copies_into_another_order_of_axes(shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: d.name)
+@pytest.mark.parametrize("pitch", [48, 49])
 @pytest.mark.parametrize("begin, width", [(0, 32), (16, 16), (8, 24), (3, 16), (8, 21)])
-def test_rows_in_packs_and_not(begin, width, dtype):
+def test_rows_in_packs_and_not(begin, width, pitch, dtype):
     """Parts of rows, rows and columns that are broadcast: of a size and place to be read 16 bytes at a time, or not."""
     random = np.random.default_rng(0)
-    whole, row, column = (lc.tensor(random.integers(-9, 9, n)).to(dtype) for n in ((3, 5, 48), (48,), (3, 1, 1)))
+    whole, row, column = (lc.tensor(random.integers(-9, 9, n)).to(dtype) for n in ((3, 5, pitch), (48,), (3, 1, 1)))
 
     def f(x, row, column):
         part = slice(begin, begin + width)
