@@ -195,8 +195,10 @@ def test_list(capsys: pytest.CaptureFixture[str]):
         (["run", "9.9"], "there is no section '9.9'"),
         (["run", "1.2", "--data", "."], "basis_function_regression takes no data of yours"),
         (["run", "6.3", "--data", "nowhere"], "nowhere: no such folder"),
+        (["run", "5.3", "--data", __file__], "test_book.py: is a file, not a folder"),
+        (["run", "8.1", "--data", str(BOOK)], "vocab.txt"),  # chain_of_thought, which takes none, is left out
         (["run", "6.3", "--data", str(BOOK)], "book: has no JPEGImages of PASCAL VOC's"),
-        (["run", "1.2", "--out", __file__], "Not a directory"),
+        (["run", "1.2", "--out", __file__], "results go there, but no such folder can be made (Not a directory)"),
         (["page", "--out", "nowhere"], "nowhere holds no results"),
     ],
 )

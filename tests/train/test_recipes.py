@@ -1,5 +1,7 @@
 """Settings from text, and recipes on small generated data."""
 
+from typing import get_type_hints
+
 import folders
 import numpy as np
 import pytest
@@ -32,6 +34,17 @@ def test_settings_are_read_by_type():
 def test_wrong_settings_are_explained(setting, message):
     with pytest.raises(ValueError, match=message):
         with_settings(RECIPES["lenet"].defaults("lenet", None), [setting])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_setting_takes_any_number(name):
+    config = RECIPES[name].defaults(name, None)
+    numbers = [key for key, kind in get_type_hints(type(config)).items() if "int" in str(kind) or "float" in str(kind)]
+    assert len(numbers) > 8
+    for key in numbers:
+        for text in ("-1", "nan"):
+            with pytest.raises(ValueError, match=f"setting {key}: "):
+                with_settings(config, [f"{key}={text}"])
 
 
 @pytest.mark.parametrize("name", RECIPES)

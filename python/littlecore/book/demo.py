@@ -6,7 +6,6 @@ import importlib
 import io
 import json
 import math
-import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from littlecore import nn
-from littlecore.train.files import write_atomically
+from littlecore.data.errors import existing_folder
+from littlecore.train.files import make_folder, write_atomically
 
 T = TypeVar("T")
 
@@ -165,14 +165,19 @@ class Demo:
             write_atomically(self.folder / file, content_of_file)
 
 
+def takes_data(name: str) -> bool:
+    """Whether littlecore.book.NAME can learn from a folder of the user's: it says what it TAKES."""
+    return hasattr(importlib.import_module(f"littlecore.book.{name}"), "TAKES")
+
+
 def run_program(
     name: str, folder: Path, *, full: bool = False, seed: int = 0, console: Console | None = None,
     data: Path | None = None,
 ) -> Demo:  # fmt: skip
     """Run littlecore.book.NAME and write its results into `folder`.
 
-    ImportError names the extra for figures; ValueError where the program takes no `data`: it has no TAKES. That the
-    folder can be written is found out before the program runs.
+    ImportError names the extra for figures; ValueError where the program takes no `data`, or this is no folder. That
+    `folder` can be written is found out before the program runs.
     """
     try:
         import matplotlib
@@ -181,11 +186,11 @@ def run_program(
     import littlecore as lc
 
     program = importlib.import_module(f"littlecore.book.{name}")
-    if data is not None and not hasattr(program, "TAKES"):
-        raise ValueError(f"{name} takes no data of yours, it makes up its own")
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{folder}: results go there, but it cannot be written")
+    if data is not None:
+        if not takes_data(name):
+            raise ValueError(f"{name} takes no data of yours, it makes up its own")
+        existing_folder(data)
+    make_folder(folder)
     demo = Demo(name, folder, full=full, seed=seed, console=console, data=data)
     lc.manual_seed(seed)
     start = time.monotonic()

@@ -41,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _OK
     except FileNotFoundError as error:
         return _fail(f"no such file: {error.filename}" if error.filename else str(error))
-    except (ValueError, TypeError, ArithmeticError, OSError, ImportError, MemoryError, RuntimeError) as error:
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+    except (ValueError, TypeError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
         return _fail(" ".join(str(error).split()) or type(error).__name__)
 
 

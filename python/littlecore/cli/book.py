@@ -56,12 +56,14 @@ def run_programs(options: argparse.Namespace) -> int:
     """0 if every number is within its gate, 1 if not, 2 if a program lacks a package that it needs."""
     from rich.console import Console
 
-    from littlecore.book.demo import run_program
+    from littlecore.book.demo import run_program, takes_data
     from littlecore.book.sections import chosen
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     found = {name: section for what in options.what for name, section in chosen(what).items()}
     data = None if options.data is None else Path(options.data)
+    if data is not None:  # of a whole section those that take it
+        found = {name: section for name, section in found.items() if takes_data(name)} or found
     missed, lacking = [], []
     for name, section in found.items():
         folder = Path(options.out, name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from littlecore.train.files import write_atomically
+from littlecore.train.files import make_folder, write_atomically
 from littlecore.train.recipes import RECIPES, Recipe, as_json, from_json
 
 CONFIG = "config.json"
@@ -62,7 +62,7 @@ def write_config(folder: Path, run: Run) -> None:
             "command": sys.argv,
         },
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_atomically(folder / CONFIG, (json.dumps(content, indent=2) + "\n").encode())
 
 

@@ -51,13 +51,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _configured(options: argparse.Namespace) -> Run:
-    """The run that the arguments describe, every value checked for its type."""
+    """The run that the arguments describe, every value checked."""
     from littlecore.train.recipes import RECIPES, with_settings
 
     named = [f"{key}={value}" for key in ("epochs", "device") if (value := getattr(options, key)) is not None]
     config = with_settings(RECIPES[options.name].defaults(options.name, options.data), options.set + named)
-    if config.epochs < 1 or config.batch_size < 1:
-        raise ValueError(f"epochs {config.epochs} and batch_size {config.batch_size} must be at least 1")
     _check_device(config.device)
     return Run(options.name, config, None)
 

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import DataError
+from .errors import DataError, existing_folder
 
 _MAGIC = 0x950412DE
 
@@ -48,7 +48,7 @@ def read_catalogues(folder: str | os.PathLike[str], language: str) -> list[tuple
 
     Raises DataError as read_catalogue does, and where there is none.
     """
-    files = sorted(Path(folder).glob(f"**/{language}/LC_MESSAGES/*.mo"))
+    files = sorted(existing_folder(folder).glob(f"**/{language}/LC_MESSAGES/*.mo"))
     if not files:
         raise DataError(folder, f"holds no {language}/LC_MESSAGES/*.mo")
     found: dict[str, str] = {}

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .dataset import ImageDataset
-from .errors import DataError
+from .errors import DataError, existing_folder
 
 _SHAPE = (3, 32, 32)
 _FILES = {
@@ -48,7 +48,7 @@ def cifar(folder: str | os.PathLike[str], classes: int = 10) -> tuple[ImageDatas
     """
     if classes not in _FILES:
         raise ValueError(f"cifar: classes must be 10 or 100, got {classes}")
-    folder, parts = Path(folder), []
+    folder, parts = existing_folder(folder), []
     for names in _FILES[classes]:
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 
 class DataError(ValueError):
@@ -18,3 +19,10 @@ class DataError(ValueError):
         self.offset = offset
         where = self.path if offset is None else f"{self.path}: byte {offset}"
         super().__init__(f"{where}: {problem}")
+
+
+def existing_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder at `path`; DataError where there is none."""
+    if not (folder := Path(path)).is_dir():
+        raise DataError(path, "is a file, not a folder" if folder.exists() else "no such folder")
+    return folder

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .dataset import Dataset
-from .errors import DataError
+from .errors import DataError, existing_folder
 from .resize import resize
 
 _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".tif", ".tiff", ".webp"}
@@ -51,9 +51,7 @@ class ImageFolder(Dataset):
     """
 
     def __init__(self, root: str | os.PathLike[str], channels: int = 3, size: int | None = None) -> None:
-        root = Path(root)
-        if not root.is_dir():
-            raise DataError(root, "no such folder")
+        root = existing_folder(root)
         self.root, self.channels, self.size = root, channels, size
         self.classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
         if not self.classes:

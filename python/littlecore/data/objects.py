@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
-from .errors import DataError
+from .errors import DataError, existing_folder
 from .image_folder import read_image
 from .scenes import Scenes
 from .text import read_text
@@ -136,9 +136,7 @@ def read_photographs(folder: str | os.PathLike[str], *, masks: bool = False) -> 
 
     COCO: annotations/instances_train*.json with the images in train*, and the same of val*; without masks.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(folder, "no such folder")
+    folder = existing_folder(folder)
     if (folder / "JPEGImages").is_dir():
         return read_voc(folder, "train", masks=masks), read_voc(folder, "val", masks=masks)
     found = [sorted((folder / "annotations").glob(f"instances_{part}*.json"))[:1] for part in ("train", "val")]

@@ -6,12 +6,11 @@ import gzip
 import os
 from functools import cache
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 
 from .dataset import ImageDataset
-from .errors import DataError
+from .errors import DataError, existing_folder
 from .idx import MNIST_FILES, find_mnist_file, read_labelled
 from .resize import resize
 
@@ -66,9 +65,7 @@ def mnist(folder: str | os.PathLike[str]) -> tuple[ImageDataset, ImageDataset]:
     in torchvision's MNIST/raw below `folder`. Raises DataError, which names the file and the byte, for a file that is
     missing, truncated, swapped with another or untrue about its sizes.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(folder, "no such folder")
+    folder = existing_folder(folder)
     found = {key: find_mnist_file(folder, name) for key, name in MNIST_FILES.items()}
     missing = [MNIST_FILES[key] for key, path in found.items() if path is None]
     if missing:

@@ -17,7 +17,9 @@ Tokens = npt.NDArray[np.int64]
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """The text of a UTF-8 file. DataError names the byte that is not UTF-8."""
+    """The text of a UTF-8 file. DataError names the byte that is not UTF-8, or a folder."""
+    if Path(path).is_dir():
+        raise DataError(path, "is a folder, not a text file")
     content = Path(path).read_bytes()
     try:
         return content.decode("utf-8")

@@ -7,6 +7,16 @@ import re
 from pathlib import Path
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for results where there is none. An OSError says in one line why nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{folder}: results go there, but no such folder can be made ({error.strerror})") from None
+    if not os.access(folder, os.W_OK):
+        raise OSError(f"{folder}: results go there, but it cannot be written")
+
+
 def write_atomically(path: str | os.PathLike[str], content: bytes, previous: Path | None = None) -> None:
     """Make `content` the file at `path`: at any moment, also of a kill, `path` is the old or the new one.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -27,13 +28,22 @@ class Config:
     device: str = "cpu"
 
 
+_LEAST = {
+    **dict.fromkeys(("epochs", "batch_size", "patience", "steps", "context", "layers", "heads", "width", "hidden"), 1),
+    **dict.fromkeys(("patch_size", "image_size", "channels"), 1),
+    **dict.fromkeys(("lr", "weight_decay", "clip_norm", "workers", "seed", "sample"), 0),
+    **dict.fromkeys(("warmup", "validation", "dropout", "label_smoothing"), 0),
+    **dict.fromkeys(("shift", "degrees", "zoom", "shear", "cutout"), 0),
+}
+_MOST = dict.fromkeys(("warmup", "validation", "dropout", "label_smoothing", "shift", "zoom"), 1)
+
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
 def with_settings(config: AnyConfig, settings: Sequence[str]) -> AnyConfig:
     """`config` with `key=value` settings applied, each value read as the type of its field.
 
-    ValueError for an unknown key (the message lists the known ones) or a value of the wrong type.
+    ValueError for an unknown key (the message lists the known ones), a value of the wrong type or out of bounds.
     """
     hints = typing.get_type_hints(type(config))
     changes: dict[str, Any] = {}
@@ -44,6 +54,7 @@ def with_settings(config: AnyConfig, settings: Sequence[str]) -> AnyConfig:
         if key not in hints:
             raise ValueError(f"there is no setting {key!r}; there are {', '.join(sorted(hints))}")
         changes[key] = _parse(key, text, hints[key])
+        _check_bounds(key, changes[key])
     return dataclasses.replace(config, **changes)
 
 
@@ -63,6 +74,16 @@ def _parse(key: str, text: str, kind: Any) -> Any:
         return kind(text)
     except ValueError:
         raise ValueError(f"setting {key}: {text!r} is not a{'n' if kind is int else ''} {kind.__name__}") from None
+
+
+def _check_bounds(key: str, value: Any) -> None:
+    """ValueError for a number, or one of a tuple, that the setting cannot be."""
+    for number in value if isinstance(value, tuple) else (value,):
+        if key in _LEAST and number is not None:
+            least, most = _LEAST[key], _MOST.get(key, math.inf)
+            if not (least <= number <= most and math.isfinite(number)):
+                wanted = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+                raise ValueError(f"setting {key}: {number} is not {wanted}")
 
 
 def as_json(config: Config) -> dict[str, Any]:

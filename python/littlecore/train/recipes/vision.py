@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from littlecore import data as lcdata
+from littlecore.data.errors import existing_folder
 from littlecore.data.idx import MNIST_FILES, find_mnist_file
 
 from ..tasks import classification
@@ -123,9 +124,7 @@ def load(config: VisionConfig) -> Images:
 
 def _image_folders(config: VisionConfig) -> tuple[lcdata.Dataset, lcdata.Dataset, list[str]]:
     """(train, test, class names) from DATA/train and DATA/test (or val), or from class folders cut 4 to 1."""
-    root = Path(config.data)
-    if not root.is_dir():
-        raise lcdata.DataError(root, "no such folder")
+    root = existing_folder(config.data)
     options = {"channels": config.channels, "size": config.image_size}
     if (root / "train").is_dir():
         held_out = next((root / name for name in ("test", "val", "validation") if (root / name).is_dir()), None)
