@@ -229,6 +229,11 @@ def test_python_threads_run_during_a_long_kernel():
     assert during >= 20, f"another Python thread ran {during} times during a kernel of over 100 ms"
 
 
+def test_lists_that_no_memory_holds_are_refused():
+    with pytest.raises(MemoryError, match="tolist: no memory"):
+        lc.zeros(1).expand(2, 2**50).tolist()
+
+
 # ---- depth -------------------------------------------------------------------------------------
 
 

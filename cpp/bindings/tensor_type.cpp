@@ -112,10 +112,10 @@ bool dtype_of_format(const char* format, size_t item, DType& out) {
     }
 }
 
-template <class T> py::object number(T x) {
-    if constexpr (std::is_same_v<T, bool>) return py::bool_(x);
-    else if constexpr (std::is_integral_v<T>) return py::int_(x);
-    else return py::float_(double(to_float(x)));
+template <class T> PyObject* number(T x) {
+    if constexpr (std::is_same_v<T, bool>) return PyBool_FromLong(x);
+    else if constexpr (std::is_integral_v<T>) return PyLong_FromLongLong(x);
+    else return PyFloat_FromDouble(double(to_float(x)));
 }
 
 }  // namespace
@@ -195,10 +195,15 @@ py::object to_list(const Tensor& x) {
     refuse_recording("item", "values are read on the host");
     return visit_any(x.dtype(), [&]<class T>() -> py::object {
         const T* data = x.data<T>();
+        const auto owned = [&](PyObject* made) {
+            if (made) return py::reinterpret_steal<py::object>(made);
+            PyErr_Clear();
+            throw MemoryError(text("tolist: no memory for the numbers of a tensor of shape ", x.sizes()));
+        };
         auto level = [&](auto& self, int dim, int64_t at) -> py::object {
-            if (dim == x.dim()) return number(data[at]);
-            py::list out(size_t(x.size(dim)));
-            for (int64_t i = 0; i < x.size(dim); ++i) out[size_t(i)] = self(self, dim + 1, at + i * x.stride(dim));
+            if (dim == x.dim()) return owned(number(data[at]));
+            py::object out = owned(PyList_New(x.size(dim)));
+            for (int64_t i = 0; i < x.size(dim); ++i) PyList_SET_ITEM(out.ptr(), i, self(self, dim + 1, at + i * x.stride(dim)).release().ptr());
             return out;
         };
         return level(level, 0, 0);

@@ -1,4 +1,5 @@
 #include "cpp/c_api/checked.h"
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -36,80 +37,85 @@ void read_head(const DLTensor& t, uint64_t (&head)[2]) {
 
 }  // namespace
 
-Checked::Checked(const Call& c, const Word* words, bool options_settle) : call(c) {
-    const Signature& s = c.signature;
-    for (int i = 0; i < int(s.arguments.size()); ++i) {
-        const View& v = c.views[i];
+Checked::Checked(const Call& c, const Word* words, bool options_settle) : call(c), inputs_(c.signature.inputs), arguments_(int(c.signature.arguments.size())) {
+    for (int i = 0; i < arguments_; ++i) {
+        View& v = call.views[i];
         Tensor& t = tensors_[i];
         t.given = v.given;
         if (!v.given) continue;
-        const Dims dense = contiguous_strides(v.shape);
+        order_[given_++] = &t;
         read_head(*tensor(words, i), t.head);
-        t.written = i >= s.inputs || s.arguments[size_t(i)].in_place;
-        some_input_written_ |= t.written && i < s.inputs;
+        t.written = i >= inputs_ || c.signature.arguments[size_t(i)].in_place;
         t.empty = v.numel() == 0;
+        t.view = &v;
+        t.shape = v.shape.begin();
+        t.axes = v.shape.size();
         t.unaligned = item_size(v.dtype) - 1;
-        t.strides = tensor(words, i)->strides ? Dims(tensor(words, i)->strides, v.shape.size()) : dense;
+        const Dims dense = contiguous_strides(v.shape);
+        t.strides = tensor(words, i)->strides ? Dims(tensor(words, i)->strides, t.axes) : dense;
         t.contiguous = t.strides == dense;
         const Extent e = extent(v);
         t.low = e.begin - v.data;
         t.high = e.end - v.data;
     }
     if (!options_settle) return;
-    options_.resize(size_t(s.bytes) / sizeof(Word) - size_t(kHeaderWords) - s.arguments.size());
+    options_.resize(size_t(c.signature.bytes) / sizeof(Word) - size_t(kHeaderWords + arguments_));
     std::memcpy(options_.data(), c.options, options_.size() * sizeof(Word));
 }
 
-LC_INLINE bool Checked::same(int argument, const Word* words) const {
-    const Tensor& t = tensors_[argument];
-    const DLTensor* other = tensor(words, argument);
-    if (!other || !t.given) return !other && !t.given;
-    uint64_t head[2];
-    read_head(*other, head);
-    if (head[0] != t.head[0] || head[1] != t.head[1]) return false;
-    const Dims& shape = call.views[argument].shape;
-    for (int i = 0; i < shape.size(); ++i)
+LC_INLINE bool Checked::Tensor::same(const DLTensor* other) const {
+    if (!other || !given) return !other && !given;
+    uint64_t other_head[2];
+    read_head(*other, other_head);
+    if (other_head[0] != head[0] || other_head[1] != head[1]) return false;
+    for (int i = 0; i < axes; ++i)
         if (other->shape[i] != shape[i]) return false;
-    if (!other->strides) return t.contiguous;
-    for (int i = 0; i < shape.size(); ++i)
-        if (other->strides[i] != t.strides[i]) return false;
+    if (!other->strides) return contiguous;
+    for (int i = 0; i < axes; ++i)
+        if (other->strides[i] != strides[i]) return false;
     return true;
 }
 
-bool Checked::same_inputs(const Word* words) const {
-    for (int i = 0; i < call.signature.inputs; ++i)
-        if (!same(i, words)) return false;
-    return options_.empty() || std::memcmp(options_.data(), words + kHeaderWords + call.signature.arguments.size(), options_.size() * sizeof(Word)) == 0;
+LC_INLINE bool Checked::Tensor::take(const DLTensor& from) {
+    char* const data = from.data ? static_cast<char*>(from.data) + from.byte_offset : nullptr;
+    if ((reinterpret_cast<uintptr_t>(data) & unaligned) || (!data && !empty)) return false;
+    view->data = data;
+    begin = empty ? nullptr : data + low;
+    end = empty ? nullptr : data + high;
+    return true;
 }
 
-bool Checked::same_outputs(const Word* words) const {
-    for (int i = call.signature.inputs; i < int(call.signature.arguments.size()); ++i)
-        if (!same(i, words)) return false;
+LC_INLINE bool Checked::same_options(const Word* words) const {
+    return options_.empty() || std::memcmp(options_.data(), words + kHeaderWords + arguments_, options_.size() * sizeof(Word)) == 0;
+}
+
+bool Checked::same_inputs(const Word* words) const {
+    for (int i = 0; i < inputs_; ++i)
+        if (!tensors_[i].same(tensor(words, i))) return false;
+    return same_options(words);
+}
+
+LC_INLINE bool Checked::apart() {
+    const auto before = [](const Tensor* a, const Tensor* b) { return a->begin < b->begin; };
+    if (!std::is_sorted(order_, order_ + given_, before)) std::sort(order_, order_ + given_, before);
+    const char *end = nullptr, *end_written = nullptr; // of those passed
+    for (int i = 0; i < given_; ++i) {
+        const Tensor& t = *order_[i];
+        if (t.begin < (t.written ? end : end_written)) return false;
+        if (t.end > end) end = t.end;
+        if (t.written && t.end > end_written) end_written = t.end;
+    }
     return true;
 }
 
 bool Checked::take(const Word* words) {
-    const int n = int(call.signature.arguments.size());
-    for (int i = 0; i < n; ++i) {
-        Tensor& t = tensors_[i];
-        if (!t.given) continue;
-        View& v = call.views[i];
-        const DLTensor& given = *tensor(words, i);
-        v.data = given.data ? static_cast<char*>(given.data) + given.byte_offset : nullptr;
-        if (reinterpret_cast<uintptr_t>(v.data) & t.unaligned) return false;
-        if (!v.data && !t.empty) return false;
-        t.begin = t.empty ? nullptr : v.data + t.low;
-        t.end = t.empty ? nullptr : v.data + t.high;
+    if (running) return false;
+    for (int i = 0; i < arguments_; ++i) {
+        const DLTensor* given = tensor(words, i);
+        if (!tensors_[i].same(given) || (given && !tensors_[i].take(*given))) return false;
     }
-    for (int i = n - 1; i > 0; --i) {
-        const Tensor& t = tensors_[i];
-        if (!t.given) continue;
-        for (int j = 0; j < i && (t.written || some_input_written_); ++j) {
-            const Tensor& other = tensors_[j];
-            if ((t.written || other.written) && other.given && t.begin < other.end && other.begin < t.end) return false;
-        }
-    }
-    call.options = words + kHeaderWords + n;
+    if (!same_options(words) || !apart()) return false;
+    call.options = words + kHeaderWords + arguments_;
     return true;
 }
 
@@ -117,10 +123,7 @@ Checked* find_checked(int kernel, const Word* words, bool with_outputs) {
     if (!memory) return nullptr;
     for (const auto& known : memory->kernels[kernel].calls) {
         if (!known) return nullptr;
-        if (!known->same_inputs(words)) continue;
-        if (!with_outputs) return known.get();
-        if (!known->same_outputs(words)) continue;
-        return !known->running && known->take(words) ? known.get() : nullptr;
+        if (with_outputs ? known->take(words) : known->same_inputs(words)) return known.get();
     }
     return nullptr;
 }

@@ -10,8 +10,7 @@ public:
     Checked(const Call&, const Word* words, bool options_settle);
 
     bool same_inputs(const Word* words) const;        // in shape, dtype, layout and device
-    bool same_outputs(const Word* words) const;
-    bool take(const Word* words);                     // addresses and options; false if memory overlaps or is not aligned
+    bool take(const Word* words);                     // all as before but for addresses and options, now these; else false
 
     Call call;
     bool running = false;                             // Python's signal handlers may call a kernel inside of one
@@ -19,16 +18,24 @@ public:
 private:
     struct Tensor {
         bool given, written, empty, contiguous;
+        int axes;
         uint64_t head[2];                             // device, axes and dtype, as a DLTensor has them
+        const int64_t* shape;                         // of the call's view
+        View* view;
         uintptr_t unaligned;                          // bits that no address has
-        Dims strides;
         int64_t low, high;                            // bytes from data to the first element, and past the last
         const char *begin, *end;
-    };
-    bool same(int argument, const Word* words) const;
+        Dims strides;
 
+        bool same(const DLTensor*) const;
+        bool take(const DLTensor&);                   // false where it is not aligned, or not there
+    };
+    bool same_options(const Word* words) const;
+    bool apart();                                     // what is written overlaps nothing
+
+    int inputs_, arguments_, given_ = 0;
     Tensor tensors_[kMaxArguments];
-    bool some_input_written_ = false;
+    Tensor* order_[kMaxArguments];                    // those given, by address in the call before
     std::vector<int64_t> options_;                    // those that shapes follow from
 };
 

@@ -56,6 +56,20 @@ def test_what_is_updated_in_place_must_not_overlap_the_second_time_either():
             kernels.adamw_step(*arguments, lr=0.1, step=1)
 
 
+def test_inputs_may_lie_in_one_another_but_no_output_in_them_wherever_they_lie_the_second_time():
+    memory = random(400)
+    w = memory[210:220]  # in x, too
+    for at in (0, 100, 300):
+        x, y = memory[200:300].reshape(10, 10), memory[at : at + 100].reshape(10, 10)
+        want = kernels.layer_norm_forward(x.copy(), w.copy())[0]
+        kernels.layer_norm_forward(x, w, out=(y, None, None, None))
+        near(y, want)
+        for overlap in (250, 150, 200, 299, 101):
+            y = memory[overlap : overlap + 100].reshape(10, 10)
+            with pytest.raises(ValueError, match="y overlaps x"):
+                kernels.layer_norm_forward(x, w, out=(y, None, None, None))
+
+
 def test_strides_options_and_what_is_left_out_count():
     a, b = random(4, 4), random(4, 4, seed=1)
     x, w, bias = random(1, 2, 6, 6), random(3, 2, 3, 3, seed=1), random(3, seed=2)

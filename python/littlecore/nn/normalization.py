@@ -198,7 +198,7 @@ class GroupNorm(_Affine):
         device: Any = None, dtype: Any = None, *, bias: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
-        if num_channels % num_groups:
+        if num_groups < 1 or num_channels % num_groups:
             raise ValueError(f"num_channels {num_channels} must be divisible by num_groups {num_groups}")
         self.num_groups = num_groups
         self.num_channels = num_channels
