@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 #include "cpp/bindings/casters.h"
+#include "cpp/bindings/property.h"
 
 namespace lc::python {
 
@@ -53,8 +54,11 @@ public:
         function(name, f, doc, self, extra...);
         return method(name, f, doc, extra...);
     }
-    template <class Get> void property(const char* name, Get get, const char* doc) { add_property(name, getter(get), py::none(), doc); }
-    template <class Get, class Set> void property(const char* name, Get get, Set set, const char* doc) { add_property(name, getter(get), getter(set), doc); }
+    // property<get>("shape", doc), property<get, set>("grad", doc): functions of a tensor
+    template <auto get> void property(const char* name, const char* doc) { add_property(name, getter<get>(name, tensor), py::none(), doc); }
+    template <auto get, auto set> void property(const char* name, const char* doc) {
+        add_property(name, getter<get>(name, tensor), setter<set>(name, tensor), doc);
+    }
     template <class F> Module& both(const char* name, F f, const char* doc) {      // f takes py::args
         function(name, f, GivenSelf(), doc);
         return method(name, f, doc);
@@ -69,7 +73,6 @@ private:
     template <class E> static const E& required(const E& extra) { return extra; }
     static py::arg required(py::arg a) { return a.none(false); }
 
-    template <class F> py::cpp_function getter(F f) { return py::cpp_function(f, py::is_method(tensor), GivenSelf()); }
     void add_property(const char* name, const py::object& get, const py::object& set, const char* doc) {
         tensor.attr(name) = py::handle(reinterpret_cast<PyObject*>(&PyProperty_Type))(get, set, py::none(), doc);
     }
@@ -88,8 +91,6 @@ inline Tensor leaf(const Tensor& x, bool requires_grad) {
     if (requires_grad) x.set_requires_grad(true);
     return x;
 }
-
-void set_python_error(std::exception_ptr);            // the Python exception of a C++ one
 
 void bind_elementwise(Module&);
 void bind_random(Module&);

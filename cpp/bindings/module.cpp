@@ -14,6 +14,7 @@ namespace lc::python {
 void bind_autograd(Module&);
 void bind_capture(Module&);
 void bind_tensor(Module&);
+void bind_calls_forward(Module&);
 
 namespace {
 
@@ -218,6 +219,7 @@ PYBIND11_MODULE(_core, m) {
     bind_autograd(module);
     bind_capture(module);
     bind_tensor(module);
+    bind_calls_forward(module);
     bind_elementwise(module);
     bind_random(module);
     bind_linear(module);

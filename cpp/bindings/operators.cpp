@@ -12,15 +12,6 @@ namespace {
 using Binary = Tensor (*)(const Tensor&, const Tensor&);
 using InPlace = void (*)(const Tensor&, const Tensor&);
 
-template <class F> PyObject* guarded(F f) noexcept {
-    try {
-        return f();
-    } catch (...) {
-        set_python_error(std::current_exception());
-        return nullptr;
-    }
-}
-
 // A tensor, or a number; undefined: not ours to handle.
 Tensor operand(PyObject* o) { return is_tensor(o) ? tensor_of(o) : number_tensor(o); }
 

@@ -34,8 +34,8 @@ void bind_views(Module& m) {
         m.both(name, &transpose, "Swaps two dims.", "input"_a, "dim0"_a, "dim1"_a);
     m.both("movedim", &movedim, "Moves dims, keeping the others in order.", "input"_a, "source"_a, "destination"_a);
     m.both("t", &t, "A matrix with its dims swapped; 0-d and 1-d tensors as they are.", "input"_a);
-    m.property("T", &t, "A matrix with its dims swapped.");
-    m.property("mT", &matrix_transpose, "The last two dims swapped.");
+    m.property<&t>("T", "A matrix with its dims swapped.");
+    m.property<&matrix_transpose>("mT", "The last two dims swapped.");
 
     m.both("narrow", &narrow, "length elements of dim from start on.", "input"_a, "dim"_a, "start"_a, "length"_a);
     m.both("select", &select, "One index of dim, which is dropped.", "input"_a, "dim"_a, "index"_a);

@@ -13,31 +13,41 @@ py::object item(const Tensor& x) {
     return to_list(to(Tensor::view_of(x, {}, {}, x.offset()), Device{}));
 }
 
+void set_requires_grad(const Tensor& x, bool on) {
+    structure_changed();
+    x.set_requires_grad(on);
+}
+
+void set_data(const Tensor& x, const Tensor& y) {
+    refuse_recording("data", "the memory of a tensor is replaced");
+    structure_changed();
+    LC_CHECK(y && y.dtype() == x.dtype() && y.sizes() == x.sizes(), ValueError, "data: needs a tensor of the same shape and dtype, ",
+             x.sizes(), " and ", x.dtype());
+    x.impl()->storage = y.storage();
+    x.impl()->offset = y.offset();
+    x.impl()->strides = y.strides();
+    x.impl()->contiguous = y.is_contiguous();
+}
+
 }  // namespace
 
+PyObject* attribute::refused(PyObject* name, PyObject* value) {
+    return PyErr_Format(PyExc_TypeError, "Tensor.%U: not for a value of type %s", name, Py_TYPE(value)->tp_name);
+}
+
 void bind_tensor(Module& m) {
-    m.property("shape", [](const Tensor& x) { return x.sizes(); }, "Sizes, a tuple.");
-    m.property("ndim", &Tensor::dim, "Number of dimensions.");
-    m.property("dtype", &Tensor::dtype, "Element type.");
-    m.property("device", &Tensor::device, "Where it lives.");
-    m.property("is_leaf", &Tensor::is_leaf, "True if no recorded operation made it.");
-    m.property("grad_fn", &Tensor::grad_fn, "The step of the tape that made it, or None.");
-    m.property("itemsize", [](const Tensor& x) { return item_size(x.dtype()); }, "Bytes of an element.");
-    m.property("nbytes", [](const Tensor& x) { return x.numel() * int64_t(item_size(x.dtype())); }, "Bytes of all elements.");
-    m.property("_version", &Tensor::version, "How often its memory was changed in place.");
-    m.property("requires_grad", &Tensor::requires_grad, [](const Tensor& x, bool on) {
-        structure_changed();
-        x.set_requires_grad(on); }, "True if gradients flow to or through it.");
-    m.property("grad", &Tensor::grad, &Tensor::set_grad, "The gradient backward() accumulated, or None.");
-    m.property("data", &Tensor::detach, [](const Tensor& x, const Tensor& y) {
-        refuse_recording("data", "the memory of a tensor is replaced");
-        structure_changed();
-        LC_CHECK(y && y.dtype() == x.dtype() && y.sizes() == x.sizes(), ValueError, "data: needs a tensor of the same shape and dtype, ",
-                 x.sizes(), " and ", x.dtype());
-        x.impl()->storage = y.storage();
-        x.impl()->offset = y.offset();
-        x.impl()->strides = y.strides();
-        x.impl()->contiguous = y.is_contiguous(); }, "The same memory without history; assigning replaces the memory.");
+    m.property<[](const Tensor& x) { return x.sizes(); }>("shape", "Sizes, a tuple.");
+    m.property<&Tensor::dim>("ndim", "Number of dimensions.");
+    m.property<&Tensor::dtype>("dtype", "Element type.");
+    m.property<&Tensor::device>("device", "Where it lives.");
+    m.property<&Tensor::is_leaf>("is_leaf", "True if no recorded operation made it.");
+    m.property<&Tensor::grad_fn>("grad_fn", "The step of the tape that made it, or None.");
+    m.property<[](const Tensor& x) { return item_size(x.dtype()); }>("itemsize", "Bytes of an element.");
+    m.property<[](const Tensor& x) { return x.numel() * int64_t(item_size(x.dtype())); }>("nbytes", "Bytes of all elements.");
+    m.property<&Tensor::version>("_version", "How often its memory was changed in place.");
+    m.property<&Tensor::requires_grad, &set_requires_grad>("requires_grad", "True if gradients flow to or through it.");
+    m.property<&Tensor::grad, &Tensor::set_grad>("grad", "The gradient backward() accumulated, or None.");
+    m.property<&Tensor::detach, &set_data>("data", "The same memory without history; assigning replaces the memory.");
 
     m.method("dim", &Tensor::dim);
     m.method("numel", &Tensor::numel, "Number of elements.");
@@ -74,7 +84,7 @@ void bind_tensor(Module& m) {
     m.method("__dlpack__", &to_dlpack, py::kw_only(), "stream"_a = py::none(), "max_version"_a = py::none(), "dl_device"_a = py::none(),
              "copy"_a = py::none());
     m.method("__dlpack_device__", [](const Tensor& x) { return py::make_tuple(x.device().is_cpu() ? 1 : 2, int(x.device().index)); });
-    m.property("__cuda_array_interface__", &cuda_array_interface, "Where the elements lie on a GPU, as CuPy and Numba read it.");
+    m.property<&cuda_array_interface>("__cuda_array_interface__", "Where the elements lie on a GPU, as CuPy and Numba read it.");
     m.function("from_dlpack", &from_dlpack, "x"_a, "A tensor on the memory of any array that speaks DLPack, or has __cuda_array_interface__: NumPy, PyTorch, JAX, CuPy, Numba.");
     m.internal("from_buffer", [](py::handle o) {
         Tensor x = from_buffer(o.ptr());

@@ -49,7 +49,7 @@ class Linear(Module):
 # ---- a Linear and what follows it, in one pass over the result ------------------------------------------------------
 
 _NAMES: dict[Any, str] = {
-    ReLU: "relu", SiLU: "silu", Sigmoid: "sigmoid", Tanh: "tanh",
+    ReLU: "relu", GELU: "gelu", SiLU: "silu", Sigmoid: "sigmoid", Tanh: "tanh",
     F.relu: "relu", F.silu: "silu", F.sigmoid: "sigmoid", F.tanh: "tanh", F.gelu: "gelu",
 }  # fmt: skip
 
@@ -63,17 +63,16 @@ def fused_name(activation: Callable[[Tensor], Tensor]) -> str | None:
     """What F.linear calls this module or function, if it has it."""
     if not isinstance(activation, Module):
         return _NAMES.get(activation)
-    if not is_plain(activation):
+    name = _NAMES.get(type(activation))
+    if name is None or not is_plain(activation):
         return None
-    if type(activation) is GELU:
-        return "gelu_tanh" if activation.approximate == "tanh" else "gelu"
-    return _NAMES.get(type(activation))
+    return "gelu_tanh" if name == "gelu" and activation.approximate == "tanh" else name
 
 
 def linear_activation(linear: Module, activation: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
     """activation(linear(input)), in one pass where both are known and plain."""
     name = fused_name(activation) if type(linear) is Linear and is_plain(linear) else None
-    return activation(linear(input)) if name is None else F.linear(input, linear.weight, linear.bias, activation=name)
+    return activation(linear(input)) if name is None else F.linear(input, linear.weight, linear.bias, name)
 
 
 def _drops(dropout: Module | None) -> bool:
@@ -84,7 +83,7 @@ def _drops(dropout: Module | None) -> bool:
 def linear_residual(linear: Module, input: Tensor, residual: Tensor | None, dropout: Module | None = None) -> Tensor:
     """residual + dropout(linear(input)), in one pass on CUDA where the linear is plain and nothing is dropped."""
     if type(linear) is Linear and is_plain(linear) and not _drops(dropout):
-        return F.linear(input, linear.weight, linear.bias, residual=residual)
+        return F.linear(input, linear.weight, linear.bias, "none", residual)
     y = linear(input) if dropout is None else dropout(linear(input))
     return y if residual is None else residual + y
 
@@ -97,8 +96,7 @@ def feed_forward(
     name = fused_name(activation)
     plain = all(type(layer) is Linear and is_plain(layer) for layer in (first, second))
     if plain and name is not None and not _drops(inner) and not _drops(outer):
-        layers = (first.weight, second.weight, first.bias, second.bias)
-        return _core.feed_forward(input, *layers, activation=name, residual=residual)
+        return _core.feed_forward(input, first.weight, second.weight, first.bias, second.bias, name, residual)
     h = linear_activation(first, activation, input)
     return linear_residual(second, h if inner is None else inner(h), residual, outer)
 

@@ -17,7 +17,7 @@ from .state import IncompatibleKeys, load_state_dict
 T = TypeVar("T", bound="Module")
 
 
-class Module:
+class Module(_core.CallsForward):
     """Base class of all layers and models. Assigning a Parameter or a Module to an attribute registers it.
 
     A registered value also stands in the instance's `__dict__`, so that reading `self.weight` is an ordinary attribute
@@ -121,10 +121,12 @@ class Module:
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"Module [{type(self).__name__}] is missing the required 'forward' function")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._hooked:
-            return hooks.call(self, args, kwargs)
-        return self.forward(*args, **kwargs)
+    if TYPE_CHECKING:  # CallsForward does it
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def _call_hooked(self, *args: Any, **kwargs: Any) -> Any:
+        return hooks.call(self, args, kwargs)
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
