@@ -247,13 +247,26 @@ template <class T> void multiply_any_tile(int rows, int vecs, int64_t k, Strided
 template <class A, class T>
 void pack_columns(const T* b, int64_t depth, int64_t col, int64_t n, Depths k, A* panel, int64_t width);
 
+// Memory that is read next: rows of `length` elements. Asked for a few rows at a time beside a product, all their misses
+// are hidden.
+template <class T> struct Ahead {
+    const T* p;
+    int64_t row, rows, length;
+
+    LC_INLINE void ask(int64_t count) {
+        for (count = count < rows ? count : rows, rows -= count; count > 0; --count, p += row)
+            for (int64_t x = 0; x < length; x += 64 / int64_t(sizeof(T))) __builtin_prefetch(p + x, 0, 2);
+    }
+};
+
 // c[m, n] = a b, or c += a b, from panels of depth k; rows of c are ldc apart. b's panel stays in L1 while the panels
-// of a pass by: keep m * k within half of L2.
+// of a pass by: keep m * k within half of L2. What is ahead is asked for, if nothing is the next panel.
 template <class T> struct PanelProduct {
     const T *a, *b;
     T* c;
     int64_t ldc, m, n, k;
     bool add;
+    Ahead<T> ahead{};
 };
 template <class T> void multiply_panels(const PanelProduct<T>& p);
 

@@ -40,18 +40,19 @@ void multiply_any_tile(int rows, int vecs, int64_t k, StridedRows<T> a, const T*
 
 template <class T> void multiply_panels(const PanelProduct<T>& p) {
     constexpr int rows = kTileRows<T>, cols = kTileCols<T>;
-    const int64_t lines = p.k * cols * int64_t(sizeof(T)) / 64, tiles = p.m / rows;
+    constexpr int64_t line = 64 / int64_t(sizeof(T));
+    const int64_t tiles = p.m / rows;
     for (int64_t j = 0; j < p.n; j += cols) {
         const T* b = p.b + j * p.k;
         const int width = int(smaller(cols, p.n - j));
-        // The next panel is asked for, a few lines a tile: read from L3, it would take its first tile twice the time.
-        const char* next = reinterpret_cast<const char*>(b + cols * p.k);
-        const int64_t ahead = tiles < 8 || j + cols >= p.n ? 0 : ceil_div(lines, tiles) * 64;
+        // The next panel, read from L3, would take its first tile twice the time.
+        Ahead<T> ahead = p.ahead.rows > 0 || tiles < 8 || j + cols >= p.n ? p.ahead : Ahead<T>{b + cols * p.k, line, p.k * cols / line, line};
+        const int64_t step = tiles > 0 ? ceil_div(ahead.rows, tiles) : 0;
         int64_t i = 0;
         for (; i + rows <= p.m; i += rows) {
             T* c = p.c + i * p.ldc + j;
             for (int r = 0; r < rows; ++r) __builtin_prefetch(c + r * p.ldc);   // needed after k steps
-            for (const char* end = next + ahead; next < end; next += 64) __builtin_prefetch(next, 0, 2);
+            ahead.ask(step);
             multiply_tile<rows, 2>(p.k, PanelRows<T>{p.a + i * p.k}, b, cols, TileOut<T>{c, p.ldc, width, p.add});
         }
         if (i < p.m)
@@ -162,7 +163,7 @@ StridedRows<acc_t<T>> widen_rows(const MatmulForward<T>& p, const T* a, int64_t 
 // chains, or takes that of all. With plan.pack_a, a.p are panels.
 template <class T>
 void panel_product(const MatmulForward<T>& p, int64_t m, int64_t n, Depths k, int first, int last, const StridedRows<acc_t<T>>& a, const T* b,
-                   acc_t<T>* packed, TileOut<acc_t<T>> out) {
+                   acc_t<T>* packed, TileOut<acc_t<T>> out, const Ahead<acc_t<T>>& ahead) {
     using A = acc_t<T>;
     int vecs = int(p.plan.panel_cols / lanes<A>);
     while (!p.plan.pack_a && vecs > 1 && vecs / 2 * lanes<A> >= n) vecs /= 2;
@@ -182,7 +183,7 @@ void panel_product(const MatmulForward<T>& p, int64_t m, int64_t n, Depths k, in
             }
         if (!together && !in_place) panel += k.begin(chain) * width;
         if (p.plan.pack_a) {
-            multiply_panels(PanelProduct<A>{a.p + k.begin(chain) * packed_rows_size<A>(m, 1), panel, out.c, out.ldc, m, n, k.length(chain), out.add || chain > 0});
+            multiply_panels(PanelProduct<A>{a.p + k.begin(chain) * packed_rows_size<A>(m, 1), panel, out.c, out.ldc, m, n, k.length(chain), out.add || chain > 0, ahead});
             continue;
         }
         // Rows in tiles of even height: 4 + 4 keep more sums in flight than 6 + 2.
@@ -248,11 +249,20 @@ template <class T> void panel_task(const MatmulForward<T>& p, int64_t item, cons
             const int last = together ? first + 1 : k.chains;
             const int64_t depth = k.length(first);
             if (together) pack_b<A>(b + (kk + first) * p.b_depth, k.chains * p.b_depth, p.b_col, w.n, {depth}, packed_b);
+            // Packed next: the chain after this one, at the end the first of the columns beside these.
+            const int64_t after = kk + (last < k.chains ? last : k.count);
+            const T* next = after < p.k ? b + after * p.b_depth : b + w.n;
             StridedRows<A> here = rows;
             for (int64_t i = 0; i < w.m; i += step, here.p += step * here.row)
                 for (int64_t j = done; j < w.n; j += p.plan.panel_cols) {
                     const int64_t m = smaller(step, w.m - i), n = smaller(p.plan.panel_cols, w.n - j);
-                    panel_product(p, m, n, k, first, last, here, b + kk * p.b_depth + j * p.b_col, packed_b + (together ? j * depth : 0), result(i, j, n, kk > 0));
+                    Ahead<A> ahead{};
+                    if constexpr (!kNarrow<T>)
+                        if (together && (after < p.k || w.j + 2 * w.n <= p.n)) {
+                            const int64_t from = j * depth / w.n, to = (j + n) * depth / w.n, row = k.chains * p.b_depth;
+                            ahead = {next + from * row, row, to - from, w.n};
+                        }
+                    panel_product(p, m, n, k, first, last, here, b + kk * p.b_depth + j * p.b_col, packed_b + (together ? j * depth : 0), result(i, j, n, kk > 0), ahead);
                     if (kk + k.count >= p.k && last == k.chains) complete(i, m, j, n);
                 }
             first = last;
@@ -279,14 +289,18 @@ template <class T> void turned_task(const MatmulForward<T>& p, int64_t j, int64_
     for (int64_t t = 0, i = 0; t < tiles; ++t) {
         const int rows = int(n / tiles + (t < n % tiles));
         const T* columns = p.b + (j + i) * p.b_col;
+        Ahead<T> ahead{columns + rows * p.b_col, 64 / int64_t(sizeof(T)), t + 1 < tiles ? rows * p.k * int64_t(sizeof(T)) / 64 : 0, 1};
+        const int64_t step = ceil_div(ahead.rows, ceil_div(p.m, kTileCols<T>) * p.plan.chains * ceil_div(p.k, p.plan.k_block));
         for (int64_t row = 0; row < p.m; row += kTileCols<T>) {
             const int vecs = p.m - row > L ? 2 : 1;
             for (int64_t kk = 0; kk < p.k; kk += p.plan.k_block) {
                 const Depths k{smaller(p.plan.k_block, p.k - kk), p.plan.chains};
-                for (int chain = 0; chain < k.chains; ++chain)
+                for (int chain = 0; chain < k.chains; ++chain) {
+                    ahead.ask(step);
                     multiply_any_tile<T>(rows, vecs, k.length(chain), {columns + kk + chain, p.b_col, k.chains},
                                          a_panels + kk * all + k.begin(chain) * all + row * k.length(chain), kTileCols<T>,
                                          {sums + row * pitch + i * kTileCols<T>, kTileCols<T>, vecs * L, kk + chain > 0});
+                }
             }
         }
         i += rows;
