@@ -6,6 +6,7 @@ import pytest
 import littlecore as lc
 from littlecore import data
 from littlecore.book import (
+    breakout,
     chain_of_thought,
     human_feedback,
     image_generation,
@@ -97,6 +98,24 @@ def test_noise_all_at_once_is_noise_step_by_step():
     mean = image_generation.noised(x, step, lc.zeros(3, 2)).numpy()
     np.testing.assert_allclose(mean[:, 0], np.sqrt(kept[[0, 50, 99]]), rtol=1e-4)
     assert kept[-1] < 1e-3  # nothing is left of the sample
+
+
+def test_the_game_of_breakout():
+    game = breakout.Breakout(4, np.random.default_rng(0))
+    total, bricks = np.zeros(4), 3 * breakout.SIDE
+    for _ in range(1500):  # the paddle goes where the ball is, and no ball is lost
+        assert (game.seen()[:, :2].sum((2, 3)) == 1).all()
+        points, lost = game.step((game.x != game.paddle) * np.where(game.x < game.paddle, 1, 2))
+        assert not lost.any()
+        total += points
+    there = game.bricks.sum((1, 2))
+    assert (total > bricks).all() and ((total + there) % bricks == 0).all()
+    ever = np.zeros(4, bool)
+    for _ in range(200):  # it stays where it is
+        _, lost = game.step(np.zeros(4, np.int64))
+        assert (game.bricks[lost].sum((1, 2)) == bricks).all() and (game.y[lost] == 3).all()
+        ever |= lost
+    assert ever.all()
 
 
 def test_ties_trims_votes_and_averages():

@@ -225,13 +225,18 @@ def learn_names(demo: Demo, model: models.SSD) -> float:
 
 def show(demo: Demo, test: data.Scenes, found: Found, classes: tuple[str, ...]) -> None:
     size = test.images.shape[-1]
-    figure = demo.figure("scenes", f"Unseen scenes with the boxes of probability {SHOWN} or more.", (9.6, 5))
+    figure = demo.figure(
+        "scenes",
+        f"Unseen scenes with the boxes of probability {SHOWN} or more, the likelier where two classes claim a place.",
+        (9.6, 5),
+    )
     for panel, image, (boxes, labels, chance) in zip(figure.subplots(2, 4).flat, test.images, found, strict=False):
         panel.imshow(image.transpose(1, 2, 0), extent=(0, size, size, 0))
         panel.axis("off")
-        for box, label, p in zip(boxes.tolist(), labels.tolist(), chance.tolist(), strict=True):
-            if p >= SHOWN:
-                draw_box(panel, box, f"{classes[label]} {p:.2f}")
+        chances, shared = chance.numpy(), iou(boxes, boxes).numpy()
+        for k, (box, label) in enumerate(zip(boxes.tolist(), labels.tolist(), strict=True)):
+            if chances[k] >= SHOWN and not (shared[k] > 0.5)[chances > chances[k]].any():
+                draw_box(panel, box, f"{classes[label]} {chances[k]:.2f}")
 
 
 def draw_box(axes: Any, box: list[float], text: str) -> None:

@@ -17,11 +17,11 @@ from littlecore.nn import functional as F
 from .demo import BLUE, GREY, RED, Demo
 
 
-def pooled(x: np.ndarray, kernel: int, stride: int, padding: int, kind: str) -> np.ndarray:
-    """The definition, window by window.    [C, T] -> [C, (T + 2 padding - kernel) // stride + 1]"""
-    filler = -np.inf if kind == "max" else 0.0
+def pooled(x: np.ndarray, kernel: int, stride: int, padding: int, kind: str, dilation: int = 1) -> np.ndarray:
+    """The definition, window by window, of which every `dilation`-th element counts.    [C, T] -> [C, T']"""
+    filler, reach = -np.inf if kind == "max" else 0.0, dilation * (kernel - 1) + 1
     x = np.pad(x, ((0, 0), (padding, padding)), constant_values=filler)
-    windows = [x[:, i : i + kernel] for i in range(0, x.shape[1] - kernel + 1, stride)]
+    windows = [x[:, i : i + reach : dilation] for i in range(0, x.shape[1] - reach + 1, stride)]
     return np.stack([w.max(1) if kind == "max" else w.sum(1) / kernel for w in windows], 1)
 
 
@@ -38,11 +38,12 @@ def definition(demo: Demo) -> None:
     for kernel, stride, padding in product((1, 2, 3, 4, 8), (1, 2, 3), (0, 1, 2)):
         if padding > kernel // 2:
             continue
-        ours = F.max_pool1d(x.unsqueeze(0), kernel, stride, padding)[0].numpy()
-        wrong += not np.array_equal(ours, pooled(x.numpy(), kernel, stride, padding, "max"))
+        for dilation in (1, 2, 3):
+            ours = F.max_pool1d(x.unsqueeze(0), kernel, stride, padding, dilation)[0].numpy()
+            wrong += not np.array_equal(ours, pooled(x.numpy(), kernel, stride, padding, "max", dilation))
         ours = F.avg_pool1d(x.unsqueeze(0), kernel, stride, padding)[0].numpy()
         wrong += not np.allclose(ours, pooled(x.numpy(), kernel, stride, padding, "avg"), rtol=1e-6)
-        cases += 2
+        cases += 4
     demo.metric(f"layers unlike the definition, of {cases}", wrong, at_most=0)
 
     t = np.arange(40)

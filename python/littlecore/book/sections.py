@@ -63,7 +63,7 @@ SECTIONS = (
     Section("6.4", "Semantic segmentation", ("semantic_segmentation",)),
     Section("6.5", "Speech recognition", ("speech_recognition",)),
     Section("6.6", "Text-image representations", ("text_image_representations",)),
-    Section("6.7", "Reinforcement learning", ("reinforcement_learning", "atari")),
+    Section("6.7", "Reinforcement learning", ("reinforcement_learning", "breakout", "atari")),
     Section("7.1", "Text generation", ("text_generation", "human_feedback")),
     Section("7.2", "Image generation", ("image_generation",)),
     Section("8.1", "Prompt engineering", ("chain_of_thought", "retrieval")),

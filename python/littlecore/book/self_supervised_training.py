@@ -6,8 +6,9 @@ numbers be uncorrelated: their cross-correlation over a batch is to be the ident
 Autoencoders Are Scalable Vision Learners, CVPR 2022) hides most of an image and asks for it. What was learned is judged
 by a linear classifier on the frozen description, taught with few labels, beside the same network untrained.
 
-Twins gain some eleven points from five digits of each class. Masks are worth little to so small a network: they lose
-1.3 points in the quick form and gain 2.0 in the long one, so that no bound stands beside them.
+Twins gain some eleven points from five digits of each class, masks, which teach so small a network less, some four. How
+much is hidden has to differ from image to image: where it is always the same part, whole images are strange to the
+network, and nothing is gained.
 """
 
 from __future__ import annotations
@@ -81,9 +82,9 @@ def barlow_twins(demo: Demo, images: Tensor) -> nn.Module:
 # ---- masks -----------------------------------------------------------------------------------------------------------
 
 
-def hidden(count: int, share: float = 0.6) -> Tensor:
-    """0 where a patch is hidden, else 1.    [count, 1, SIZE, SIZE]"""
-    seen = (lc.rand(count, 1, SIDE, SIDE) >= share).float()
+def hidden(share: Tensor) -> Tensor:
+    """0 where a patch is hidden, else 1.    [N, 1, 1, 1]: the part of each image to hide -> [N, 1, SIZE, SIZE]"""
+    seen = (lc.rand(len(share), 1, SIDE, SIDE) >= share).float()
     return F.interpolate(seen, scale_factor=PATCH, mode="nearest")
 
 
@@ -95,7 +96,7 @@ def masked_training(demo: Demo, images: Tensor) -> tuple[nn.Module, nn.Module]:
 
     def loss() -> Tensor:
         x = images[lc.randint(0, len(images), (BATCH,))]
-        seen = hidden(len(x))
+        seen = hidden(0.8 * lc.rand(BATCH, 1, 1, 1))
         return ((painter(x * seen) - x).square() * (1 - seen)).sum() / (1 - seen).sum()
 
     losses = fit(demo, painter, loss, demo.pick(1500, 15000), 2e-3, "masks")
@@ -106,7 +107,7 @@ def masked_training(demo: Demo, images: Tensor) -> tuple[nn.Module, nn.Module]:
 
 def show(demo: Demo, painter: nn.Module, images: Tensor) -> None:
     x = images[:8]
-    seen = hidden(8)
+    seen = hidden(lc.full((8, 1, 1, 1), 0.6))
     with lc.no_grad():
         painted = painter(x * seen)
     figure = demo.figure("masked", "Test digits, what is left of them, and what the network makes of that.", (8, 3.2))
@@ -166,7 +167,7 @@ def probes(
     for name, by_count in reached.items():
         demo.metric(f"{name}, test accuracy from 5 digits of each class, %", by_count[5])
     demo.metric("points gained by twins, 5 of each", reached["twins"][5] - reached["random"][5], at_least=10)
-    demo.metric("points gained by masks, 5 of each", reached["masked"][5] - reached["random"][5])
+    demo.metric("points gained by masks, 5 of each", reached["masked"][5] - reached["random"][5], at_least=1)
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.set(xlabel="named digits of each class", ylabel="test accuracy (%)")
     axes.legend()
