@@ -84,14 +84,26 @@ template <int rows, int vecs, class T, class Rows> LC_NOINLINE void run_tile(con
     for (int v = 0; v < vecs; ++v) b[v] = t.b[v];
     const int64_t* offset = t.offset;
     for (int64_t kk = 0; kk < t.depth; ++kk) {
-        vec<T> column[size_t(vecs)];
-#pragma GCC unroll 4
-        for (int v = 0; v < vecs; ++v) column[v] = load(b[v] + offset[kk]);
+        if constexpr (rows < vecs) {                  // 12 sums, 3 rows, 1 column: four columns beside a row are a register too many
+            vec<T> s[size_t(rows)];
 #pragma GCC unroll 16
-        for (int i = 0; i < rows; ++i) {
-            const vec<T> s = a.at(i, kk);
+            for (int i = 0; i < rows; ++i) s[i] = a.at(i, kk);
 #pragma GCC unroll 4
-            for (int v = 0; v < vecs; ++v) acc[i][v] = fma(s, column[v], acc[i][v]);
+            for (int v = 0; v < vecs; ++v) {
+                const vec<T> column = load(b[v] + offset[kk]);
+#pragma GCC unroll 16
+                for (int i = 0; i < rows; ++i) acc[i][v] = fma(s[i], column, acc[i][v]);
+            }
+        } else {
+            vec<T> column[size_t(vecs)];
+#pragma GCC unroll 4
+            for (int v = 0; v < vecs; ++v) column[v] = load(b[v] + offset[kk]);
+#pragma GCC unroll 16
+            for (int i = 0; i < rows; ++i) {
+                const vec<T> s = a.at(i, kk);
+#pragma GCC unroll 4
+                for (int v = 0; v < vecs; ++v) acc[i][v] = fma(s, column[v], acc[i][v]);
+            }
         }
     }
 

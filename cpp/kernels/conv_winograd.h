@@ -297,27 +297,35 @@ template <class W> void correlate(const Winograd& a) {
     const int64_t tiles = a.images * tiling.per_image(), threads = num_threads(), panels = a.panels(), registers = ceil_div(a.channels, kL);
     // Many tiles: a task makes all results of some, from transformed pixels of its own. Few: a task makes some results of
     // all, from filters of its own where there are panels enough, so that most of these never leave its cache.
-    const int64_t blocks = ceil_div(tiles, kTiles), rounded = ceil_div(blocks, threads) * threads;
-    const bool many = blocks >= 2 * threads, own_filters = !many && panels >= 4 * threads;
+    const int64_t blocks = ceil_div(tiles, kTiles), rounded = ceil_div(blocks, threads) * threads, even = ceil_div(tiles, rounded);
+    const bool small = panels < 4 * threads;          // the filters
+    const bool many = blocks >= 2 * threads || (small && tiles >= kTiles / 2 * threads), own_filters = !many && !small;
+    const bool apart = many && small && rounded == threads && threads <= 2;      // each transforms all filters: writing where the other has read takes 2.5 times as long
     const bool few = own_filters && tiles <= kTileRowCount && k_block(a.channels) >= a.channels;           // sums are one chain
-    const int64_t block = many ? ceil_div(tiles, rounded * kTileRows<float>) * kTileRows<float> : kTiles, tasks = ceil_div(tiles, block);
+    const int64_t block = !many ? kTiles : apart ? even
+                                                 : ceil_div(even, int64_t(kTileRowCount)) * kTileRowCount,
+                  tasks = ceil_div(tiles, block);
     const int64_t product_size = W::points * odd_lines(block * kPanels * kPanel);
     const int64_t pixel_size = pixels_size(W::in, W::out * (tiling.cols < block ? tiling.cols : block) + 2);
     const int64_t v_points = odd_lines((many ? block : tiles) * a.pitch()), v_size = W::points * v_points;
     const int64_t panel_size = W::points * a.points_filter(), together = own_filters && tiles <= kTiles / 2 ? 1 : kPanels, parts = ceil_div(panels, together);
-    const Buffer<float> u((own_filters ? threads * together : panels) * panel_size), v((many ? threads : 1) * v_size), scratch(threads * (product_size + pixel_size));
+    const Buffer<float> u((own_filters ? threads * together : apart ? threads * panels
+                                                                    : panels) *
+                          panel_size),
+        v((many ? threads : 1) * v_size), scratch(threads * (product_size + pixel_size));
     const auto product = [&](int worker) { return scratch.data() + worker * (product_size + pixel_size); };
     const int64_t work = int64_t(a.work_ns), filter_work = panels * kPanel * a.channels * 5;
 
     for (int64_t group = 0; group < a.groups; ++group) {
-        if (!own_filters)
-            parallel_for(panels, filter_work, [&](int64_t panel, int) { transform_filters<W>(a, group, panel, 0, a.channels, u.data() + panel * panel_size, a.points_filter()); });
+        const auto transform_panel = [&](int64_t panel, float* to) { transform_filters<W>(a, group, panel, 0, a.channels, to, a.points_filter()); };
+        if (!own_filters && !apart) parallel_for(panels, filter_work, [&](int64_t panel, int) { transform_panel(panel, u.data() + panel * panel_size); });
         if (many) {
             parallel_for(tasks, work, [&](int64_t task, int worker) {
                 const int64_t first = task * block, last = first + block < tiles ? first + block : tiles;
-                float *mine = v.data() + worker * v_size, *pixels = product(worker) + product_size;
+                float *mine = v.data() + worker * v_size, *pixels = product(worker) + product_size, *filters = u.data() + (apart ? worker * panels * panel_size : 0);
+                for (int64_t panel = 0; apart && panel < panels; ++panel) transform_panel(panel, filters + panel * panel_size);
                 for (int64_t c = 0; c < a.channels; c += kL) transform_input<W>(a, tiling, group, c, first, last, mine, v_points, pixels);
-                finish_tiles<W>(a, tiling, group, first, last, 0, panels, mine, v_points, u.data(), product(worker), pixels);
+                finish_tiles<W>(a, tiling, group, first, last, 0, panels, mine, v_points, filters, product(worker), pixels);
             });
             continue;
         }
@@ -333,7 +341,7 @@ template <class W> void correlate(const Winograd& a) {
             parallel_for(parts, work + filter_work, [&](int64_t part, int worker) {
                 float* mine = u.data() + worker * together * panel_size;
                 if (few) return finish_few_tiles<W>(a, tiling, group, tiles, part, v.data(), v_points, mine, product(worker), product(worker) + product_size);
-                for (int64_t p = 0; p < together && part * together + p < panels; ++p) transform_filters<W>(a, group, part * together + p, 0, a.channels, mine + p * panel_size, a.points_filter());
+                for (int64_t p = 0; p < together && part * together + p < panels; ++p) transform_panel(part * together + p, mine + p * panel_size);
                 for (int64_t task = 0; task < tasks; ++task) finish(task, part, mine - part * together * panel_size, worker);
             });
         else
