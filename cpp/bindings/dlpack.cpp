@@ -113,6 +113,8 @@ py::object to_dlpack(const Tensor& tensor, py::object stream, py::object max_ver
         const int64_t consumer = stream.is_none() ? 0 : stream.cast<int64_t>();
         if (stream.is_none()) cuda::synchronize_stream(device, cuda::current_stream(device));      // it may use any
         else if (consumer != -1) cuda::order(device, cuda::current_stream(device), stream_named("__dlpack__", consumer));
+        // Given back while the consumer's stream still uses it, the memory waits for that stream.
+        if (consumer > 0) cuda::record_stream(x.storage()->data, device, stream_named("__dlpack__", consumer));
     }
 
     if (!max_version.is_none() && max_version.cast<std::pair<int, int>>().first >= 1) {

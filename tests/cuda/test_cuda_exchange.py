@@ -131,6 +131,20 @@ def test_consumers_name_the_stream_that_is_to_wait():
         theirs.x.__dlpack__(stream=0)
 
 
+def test_memory_given_back_waits_for_the_consumers_stream():
+    side = lc.cuda.Stream()
+    x = lc.full((1000,), 2.0, device="cuda")
+    pointer, capsule = x.data_ptr(), x.__dlpack__(stream=side.handle)
+    with side:
+        theirs = lc.from_dlpack(capsule)
+        y = theirs * 3
+    del x, theirs, capsule
+    again = lc.full((1000,), 9.0, device="cuda")
+    assert again.data_ptr() == pointer, "reused at once, by work that waits"
+    side.synchronize()
+    assert y.tolist() == [6.0] * 1000
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.name)
 def test_the_interface_there_and_back(dtype):
     x = (lc.arange(24).reshape(4, 6) % 3).to(dtype).cuda()
