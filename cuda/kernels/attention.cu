@@ -14,7 +14,6 @@ namespace lc::cuda {
 namespace {
 
 constexpr int kWarps = 8, kThreads = 32 * kWarps, kTile = 32;
-constexpr double kLog2E = 1.4426950408889634;          // scores are in units of base 2, as lse is
 
 // ---- device: shared memory ----------------------------------------------------------------------------------------------
 
@@ -102,7 +101,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void forward_kernel(At
         load_tile(t.second, a.v, at.b, hk, j, s.tk, s.dim_v);
         __syncthreads();
         const int64_t key = j + lane_id();
-        const A score = A(kLog2E) * masked<T>(s, a.mask, at.b, at.h, at.row, key, A(s.scale) * dot(t.row, t.first, s.dim));
+        const A score = masked<T>(s, a.mask, at.b, at.h, at.row, key, A(s.scale * kLog2E) * dot(t.row, t.first, s.dim));
         const A larger = warp_reduce(score > max ? score : max, [](A x, A y) { return x > y ? x : y; });
         const A shift = larger == A(-INFINITY) ? A(0) : larger, shrink = ::exp2(max - shift);
         const A p = ::exp2(score - shift);
@@ -142,7 +141,7 @@ template <class T> __global__ __launch_bounds__(kThreads) void query_kernel(Atte
         load_tile(t.second, a.v, at.b, hk, j, s.tk, s.dim_v);
         __syncthreads();
         const int64_t key = j + lane_id();
-        const A score = A(kLog2E) * masked<T>(s, a.mask, at.b, at.h, at.row, key, A(s.scale) * dot(t.row, t.first, s.dim));
+        const A score = masked<T>(s, a.mask, at.b, at.h, at.row, key, A(s.scale * kLog2E) * dot(t.row, t.first, s.dim));
         const A p = ::exp2(score - lse), up = dot(t.other, t.second, s.dim_v);
         const A ds = key < s.tk ? p * (kept<A>(s, a.dropout, at.b, at.h, at.row, key) * up - own_delta) : A(0);
         if (ds_out && at.valid && key < s.tk) ds_out[row * s.tk + key] = ds;
@@ -173,10 +172,10 @@ template <class T> __global__ __launch_bounds__(kThreads) void key_kernel(Attent
             load_tile(t.second, a.d_o, at.b, h, i, s.tq, s.dim_v);
             __syncthreads();
             const int64_t query = i + lane_id(), row = (at.b * s.heads + h) * s.tq + query;
-            const A score = A(s.scale) * dot(t.row, t.first, s.dim), up = dot(t.other, t.second, s.dim_v);
+            const A score = A(s.scale * kLog2E) * dot(t.row, t.first, s.dim), up = dot(t.other, t.second, s.dim_v);
             A p = 0, z = 0, ds = 0;
             if (query < s.tq) {
-                p = ::exp2(A(kLog2E) * masked<T>(s, a.mask, at.b, h, query, at.row, score) - a.lse[row]);
+                p = ::exp2(masked<T>(s, a.mask, at.b, h, query, at.row, score) - a.lse[row]);
                 z = kept<A>(s, a.dropout, at.b, h, query, at.row);
                 ds = p * (z * up - delta[row]);
             }
@@ -248,17 +247,22 @@ template <class T> void attention_forward(const AttentionForward<T>& a) {
 template <class T> void attention_backward(const AttentionBackward<T>& a) {
     using A = acc_t<T>;
     const AttentionShape& s = a.shape;
-    const int shared = shared_for<A>(s);
     const int64_t queries = s.batch * s.heads * s.tq;
     const CudaAttentionPlan p = plan_for(a, int(sizeof(T)));
-    if constexpr (sizeof(T) == 2) {
-        if (p.kernel == CudaAttentionPlan::Kernel::hopper && s.tq > 0 && s.tk > 0) return attention_hopper_backward(a, p, Scratch<float>(queries).data());
-        if (p.kernel != CudaAttentionPlan::Kernel::scalar && p.width == 64) return attention_tensor_backward(a, Scratch<float>(queries).data());
-    }
     const Scratch<A> delta(queries), ds(a.dmask.data ? queries * s.tk : 0);
     if (a.dmask.data) fill_bytes(ds.data(), 0, size_t(queries * s.tk) * sizeof(A), here());
-    if (queries > 0) launch("attention_backward", query_kernel<T>, {grid_of(s.tq, s.batch, s.heads), dim3(kThreads), shared}, a, delta.data(), a.dmask.data ? ds.data() : nullptr);
-    if (s.batch * s.kv_heads * s.tk > 0) launch("attention_backward", key_kernel<T>, {grid_of(s.tk, s.batch, s.kv_heads), dim3(kThreads), shared}, a, delta.data());
+    const auto scalar = [&] {
+        const int shared = shared_for<A>(s);
+        if (queries > 0) launch("attention_backward", query_kernel<T>, {grid_of(s.tq, s.batch, s.heads), dim3(kThreads), shared}, a, delta.data(), a.dmask.data ? ds.data() : nullptr);
+        if (s.batch * s.kv_heads * s.tk > 0) launch("attention_backward", key_kernel<T>, {grid_of(s.tk, s.batch, s.kv_heads), dim3(kThreads), shared}, a, delta.data());
+    };
+    if constexpr (sizeof(T) == 2) {
+        if (p.kernel == CudaAttentionPlan::Kernel::hopper && s.tq > 0 && s.tk > 0) attention_hopper_backward(a, p, delta.data());
+        else if (p.kernel != CudaAttentionPlan::Kernel::scalar) attention_tensor_backward(a, p, delta.data(), a.dmask.data ? ds.data() : nullptr);
+        else scalar();
+    } else {
+        scalar();
+    }
     if (const int64_t n = a.dmask.data ? a.dmask.batch * a.dmask.heads * a.dmask.rows * a.dmask.cols : 0)
         launch("attention_backward", mask_kernel<T>, thread_each(n, kThreads), s, ds.data(), a.dmask);
 }

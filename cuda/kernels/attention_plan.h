@@ -18,20 +18,22 @@ struct CudaAttentionPlan {
                                   tensor,             // mma.sync and cp.async
                                   scalar } kernel;    // multiply-adds in float or double
     int width;                                        // hopper, tensor: of a row in shared memory, zero from dim on
+    bool plain;                                       // tensor: neither mask nor dropout
 };
 
 // A tile of scores, forward. A thread's registers hold 64 x 4 sums and scores of heads of 64; of heads of 128, with fewer keys.
-constexpr int kAttentionQueries = 128;
-constexpr int attention_keys(int width) { return width == 64 ? 64 : 32; }
+// Masks and dropout need room too: half as many queries, of whose keys 64 share their random numbers.
+constexpr int attention_queries(bool plain) { return plain ? 128 : 64; }
+constexpr int attention_keys(int width, bool plain) { return width == 64 || !plain ? 64 : 32; }
 
 constexpr CudaAttentionPlan cuda_attention_plan(const AttentionQuestion& q) {
     const int64_t widest = q.dim > q.dim_v ? q.dim : q.dim_v;
     // The largest score is found before it is scaled: that asks for a positive scale.
-    const bool tensor = q.bytes == 2 && widest <= 128 && q.scale > 0 && !q.mask && !q.dropout;
-    const bool hopper = tensor && q.architecture == 90 && q.dim % 8 == 0 && q.dim_v % 8 == 0;      // rows of whole 16 bytes
+    const bool tensor = q.bytes == 2 && widest <= 128 && q.scale > 0, plain = !q.mask && !q.dropout;
+    const bool hopper = tensor && plain && q.architecture == 90 && q.dim % 8 == 0 && q.dim_v % 8 == 0;      // rows of whole 16 bytes
     return {hopper ? CudaAttentionPlan::Kernel::hopper : tensor ? CudaAttentionPlan::Kernel::tensor
                                                                 : CudaAttentionPlan::Kernel::scalar,
-            widest <= 64 ? 64 : 128};
+            widest <= 64 ? 64 : 128, plain};
 }
 
 // Tiles of `keys` keys, from key 0 on, that some query before `queries_end` sees.

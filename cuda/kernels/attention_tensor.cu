@@ -3,29 +3,29 @@
 // A block has 128 queries, 32 for each of 4 warps, so that a fragment of keys or values serves twice; tiles of keys and of
 // their values pass by in a ring of three: two are under way while one is used. Scores, probabilities and the sums of o stay
 // in registers; a probability is rounded to 16 bits where it becomes an operand. Compute bound: 128 * width products for 2
-// bytes from L2. 40 or 56 KB of shared memory, and half of the registers: two blocks a multiprocessor.
+// bytes from L2. 40 or 56 KB of shared memory, and half of the registers: two blocks a multiprocessor. With a mask or dropout
+// a warp has 16 queries: the registers of the others hold the mask's elements, on their way during the product.
 #include <math.h>
 #include "cuda/core/launch.h"
 #include "cuda/kernels/attention_kernels.h"
+#include "cuda/kernels/attention_scores.cuh"
 #include "cuda/kernels/attention_tile.cuh"
 
 namespace lc::cuda {
 namespace {
 
-constexpr int kThreads = 128, kQueries = kAttentionQueries, kRing = 3;
-constexpr int kWarpRows = kQueries / (kThreads / 32), kHalves = kWarpRows / 16;       // of 16 rows, what a fragment has
-constexpr double kLog2E = 1.4426950408889634;          // scores are in units of base 2, as lse is
+constexpr int kThreads = 128, kRing = 3;
 
-template <class T, int width> struct Shared {
-    AttentionTile<T, kQueries, width> q;
-    AttentionTile<T, attention_keys(width), width> ring[kRing];      // keys and values in turn
+template <class T, int width, bool plain> struct Shared {
+    AttentionTile<T, attention_queries(plain), width> q;
+    AttentionTile<T, attention_keys(width, plain), width> ring[kRing];      // keys and values in turn
+    uint64_t keep[plain ? 1 : attention_queries(plain)];                    // dropout: a bit a key, of one tile
 };
 
 // ---- device -----------------------------------------------------------------------------------------------------------
 
 // A warp's state of its rows: a lane holds rows g and g + 8 of each half.
-template <int width> struct Rows {
-    static constexpr int kKeys = attention_keys(width);
+template <int width, int kHalves, int kKeys> struct Rows {
     float o[kHalves][width / 8][4], max[kHalves][2], sum[kHalves][2];       // max before scaling; sum over the lane's columns
 
     // Scores become probabilities under the largest score so far, and what was summed under the last one shrinks.
@@ -62,9 +62,10 @@ template <int width> struct Rows {
     static __device__ __forceinline__ float scaled_shift(float largest, float scale) { return largest == -INFINITY ? 0.0f : largest * scale; }
 };
 
-template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void attention_tensor_kernel(AttentionForward<T> a) {
-    constexpr int kKeys = attention_keys(width);
-    auto& shared = shared_memory<Shared<T, width>>();
+template <class T, int width, bool plain> __global__ __launch_bounds__(kThreads, 2) void attention_tensor_kernel(AttentionForward<T> a) {
+    constexpr int kQueries = attention_queries(plain), kKeys = attention_keys(width, plain);
+    constexpr int kWarpRows = kQueries / (kThreads / 32), kHalves = kWarpRows / 16;           // of 16 rows, what a fragment has
+    auto& shared = shared_memory<Shared<T, width, plain>>();
     const AttentionShape& s = a.shape;
     // Heads in two axes: the tile and the head of one number would take registers that heads of 128 do not have.
     const unsigned head = blockIdx.z * gridDim.y + blockIdx.y;
@@ -74,7 +75,12 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
     const HeadRows<const T> keys = head_rows(a.k, b, hk, s.tk, s.dim), values = head_rows(a.v, b, hk, s.tk, s.dim_v);
     const int64_t steps = 2 * key_tiles(row0 + kQueries < s.tq ? row0 + kQueries : s.tq, s.tk, s.causal, kKeys);
     const auto start = [&](int64_t step, const HeadRows<const T>& x) {
-        if (step < steps) fill<kThreads>(shared.ring[step % kRing], x, step / 2 * kKeys);
+        if (step < steps) {
+            fill<kThreads>(shared.ring[step % kRing], x, step / 2 * kKeys);
+            // With the values: all have done with the last tile's scores, and the next ones are two barriers away.
+            if constexpr (!plain)
+                if (step % 2 == 1 && a.dropout.probability > 0) draw_kept<kQueries>(shared.keep, s, a.dropout, (b * s.heads + h) * s.tq + row0, step / 2 * kKeys);
+        }
         copy_async_commit();                          // also an empty group: the wait counts them
     };
     // The tile of this step, once it is complete for all and all have done with the one before, whose place is filled anew.
@@ -90,7 +96,7 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
 
     const int g = lane_id() / 4, t = lane_id() % 4, own = warp_id() * kWarpRows;
     const float scale = float(s.scale * kLog2E);
-    Rows<width> rows;
+    Rows<width, kHalves, kKeys> rows;
 #pragma unroll
     for (int m = 0; m < kHalves; ++m) {
 #pragma unroll
@@ -105,6 +111,11 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
     }
     for (int64_t step = 0; step < steps; step += 2) {
         auto& k = next(step, keys);
+        const int64_t key0 = step / 2 * kKeys;
+        MaskFragment<kKeys / 8> mask;
+        if constexpr (!plain)
+            if (a.mask.data)
+                mask.template load<T>(a.mask, b * a.mask.batch + h * a.mask.head + (row0 + own) * a.mask.row + key0 * a.mask.col, a.mask.row, a.mask.col, s.tq - row0 - own, s.tk - key0);
         float p[kHalves][kKeys / 8][4] = {};
 #pragma unroll
         for (int d = 0; d < width; d += 16) {
@@ -122,7 +133,15 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
                 }
             }
         }
-        const int64_t key0 = step / 2 * kKeys;
+        if constexpr (!plain) {                       // one half: its scores are scaled before the largest is found
+#pragma unroll
+            for (int c = 0; c < kKeys / 8; ++c)
+#pragma unroll
+                for (int e = 0; e < 4; ++e) {
+                    p[0][c][e] *= scale;
+                    if (a.mask.data) p[0][c][e] = mask.template apply<T>(a.mask, c, e / 2, e % 2, p[0][c][e]);
+                }
+        }
         if (key0 + kKeys > s.tk || (s.causal && key0 + kKeys > row0 + own + 1)) {
 #pragma unroll
             for (int m = 0; m < kHalves; ++m)
@@ -134,7 +153,19 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
                         if (key >= s.tk || (s.causal && key > row)) p[m][c][e] = -INFINITY;
                     }
         }
-        rows.take(p, scale);
+        rows.take(p, plain ? scale : 1.0f);
+        if constexpr (!plain)
+            if (a.dropout.probability > 0) {
+#pragma unroll
+                for (int e = 0; e < 2; ++e) {
+                    const uint64_t keep = shared.keep[own + g + 8 * e] >> 2 * t;
+#pragma unroll
+                    for (int c = 0; c < kKeys / 8; ++c)
+#pragma unroll
+                        for (int i = 0; i < 2; ++i)
+                            if (!(keep >> (8 * c + i) & 1)) p[0][c][2 * e + i] = 0;
+                }
+            }
 
         auto& v = next(step + 1, values);
 #pragma unroll
@@ -165,7 +196,8 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
             float sum = rows.sum[m][e];
             sum += __shfl_xor_sync(kAllLanes, sum, 1);
             sum += __shfl_xor_sync(kAllLanes, sum, 2);
-            const float factor = sum == 0.0f ? 0.0f : 1.0f / sum;            // nothing seen: o = 0
+            float factor = sum == 0.0f ? 0.0f : 1.0f / sum;                  // nothing seen: o = 0
+            if constexpr (!plain) factor *= float(1 / (1 - a.dropout.probability));
 #pragma unroll
             for (int d = 0; d < width / 8; ++d) {
                 rows.o[m][d][2 * e] *= factor;
@@ -173,22 +205,26 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
             }
             const int64_t row = row0 + own + 16 * m + g + 8 * e;
             if (t == 0 && row < s.tq)
-                a.lse[(b * s.heads + h) * s.tq + row] = sum == 0.0f ? INFINITY : Rows<width>::scaled_shift(rows.max[m][e], scale) + log2f(sum);
+                a.lse[(b * s.heads + h) * s.tq + row] = sum == 0.0f ? INFINITY : rows.scaled_shift(rows.max[m][e], plain ? scale : 1.0f) + log2f(sum);
         }
         store_rows(shared.q, own + 16 * m, rows.o[m], y, row0);
     }
 }
 
-}  // namespace
-
 // ---- host ---------------------------------------------------------------------------------------------------------------
 
-template <class T> void attention_tensor_forward(const AttentionForward<T>& a, const CudaAttentionPlan& p) {
+template <class T, int width, bool plain> void forward(const AttentionForward<T>& a) {
     const AttentionShape& s = a.shape;
     const int64_t heads = s.batch * s.heads, z = div_up(heads, 65535);
-    const Blocks blocks(div_up(s.tq, kQueries), div_up(heads, z), z);
-    if (p.width == 64) launch("attention", attention_tensor_kernel<T, 64>, {blocks, dim3(kThreads), shared_bytes<Shared<T, 64>>}, a);
-    else launch("attention", attention_tensor_kernel<T, 128>, {blocks, dim3(kThreads), shared_bytes<Shared<T, 128>>}, a);
+    launch("attention", attention_tensor_kernel<T, width, plain>,
+           {Blocks(div_up(s.tq, attention_queries(plain)), div_up(heads, z), z), dim3(kThreads), shared_bytes<Shared<T, width, plain>>}, a);
+}
+
+}  // namespace
+
+template <class T> void attention_tensor_forward(const AttentionForward<T>& a, const CudaAttentionPlan& p) {
+    if (p.width == 64) p.plain ? forward<T, 64, true>(a) : forward<T, 64, false>(a);
+    else p.plain ? forward<T, 128, true>(a) : forward<T, 128, false>(a);
 }
 
 template void attention_tensor_forward(const AttentionForward<bfloat16>&, const CudaAttentionPlan&);

@@ -3,23 +3,24 @@
 // Probabilities are made anew from lse, twice: by blocks of 64 queries, which find delta and dq, and by blocks of 64 keys,
 // which find dk and dv. So a sum has one owner that adds in order, at the price of 7 products where 5 would do. The block of
 // keys computes transposed scores: they leave the product as what the next one takes, without a way through shared memory.
-// Compute bound; two blocks a multiprocessor. Heads to 64 wide.
+// Compute bound; two blocks a multiprocessor. With a mask or dropout the same in kernels of their own, which need the registers.
 #include <math.h>
 #include "cuda/core/launch.h"
 #include "cuda/kernels/attention_kernels.h"
+#include "cuda/kernels/attention_scores.cuh"
 #include "cuda/kernels/attention_tile.cuh"
 
 namespace lc::cuda {
 namespace {
 
 constexpr int kThreads = 128, kOwn = 64;               // rows of a block, 16 for each of 4 warps
-constexpr double kLog2E = 1.4426950408889634;
 constexpr int passing(int width) { return width == 64 ? 64 : 32; }          // rows of a tile that passes by
 
 template <class T, int width> struct Shared {
     AttentionTile<T, kOwn, width> own[2];              // q and do, or k and v
     AttentionTile<T, passing(width), width> ring[2][2];
     float lse[2][passing(width)], delta[2][passing(width)], own_delta[kOwn];
+    uint64_t keep[2][kOwn];                            // dropout: which of 64 keys each query keeps
 };
 static_assert(sizeof(Shared<bfloat16, 128>) <= 99 << 10, "what a block of sm_86 and sm_89 may have");
 
@@ -28,7 +29,7 @@ static_assert(sizeof(Shared<bfloat16, 128>) <= 99 << 10, "what a block of sm_86 
 // x += 16 rows of a, from `row` on, times rows of b.
 template <class T, int n, int rows_a, int rows_b, int width>
 __device__ __forceinline__ void add_products(float (&x)[n][4], AttentionTile<T, rows_a, width>& a, int row, AttentionTile<T, rows_b, width>& b) {
-#pragma unroll
+#pragma unroll(width == 64 ? 4 : 2)                  // of heads of 128, all eight at once: 150 bytes of spills
     for (int d = 0; d < width; d += 16) {
         uint32_t fa[4];
         load_a(fa, a, row, d);
@@ -63,9 +64,9 @@ template <int n> __device__ __forceinline__ void times(float (&x)[n][4], float f
         for (int e = 0; e < 4; ++e) x[i][e] *= factor;
 }
 
-// delta, and dq. A warp has 16 queries.
-template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void attention_tensor_query_kernel(AttentionBackward<T> a, float* delta) {
-    constexpr int kKeys = passing(width);
+// delta, and dq; ds, for the mask's gradient. A warp has 16 queries.
+template <class T, int width, bool plain> __global__ __launch_bounds__(kThreads, 2) void attention_tensor_query_kernel(AttentionBackward<T> a, float* delta, float* ds_out) {
+    constexpr int kKeys = passing(width), kDrawn = 64 / kKeys;               // tiles that share their random numbers
     auto& shared = shared_memory<Shared<T, width>>();
     const AttentionShape& s = a.shape;
     const AttentionBlock at = attention_block(blockIdx.x, s.tq, kOwn);
@@ -77,6 +78,8 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
         if (n < tiles) {
             fill<kThreads>(shared.ring[n % 2][0], keys, n * kKeys);
             fill<kThreads>(shared.ring[n % 2][1], values, n * kKeys);
+            if constexpr (!plain)
+                if (a.dropout.probability > 0 && n % kDrawn == 0) draw_kept<kOwn>(shared.keep[n / kDrawn % 2], s, a.dropout, saved + row0, n * kKeys);
         }
         copy_async_commit();
     };
@@ -104,22 +107,39 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
         lse[e] = row < s.tq ? a.lse[saved + row] : INFINITY;                 // a row too many: probabilities of 0
         own_delta[e] = shared.own_delta[own + g + 8 * e];
     }
-    const float scale = float(s.scale * kLog2E);
+    const float scale = float(s.scale * kLog2E), larger = float(1 / (1 - a.dropout.probability));
     for (int64_t n = 0; n < tiles; ++n) {
         copy_async_wait<0>();
         __syncthreads();                              // tile n is complete for all, and all have done with tile n - 1
         start(n + 1);
         auto &k = shared.ring[n % 2][0], &v = shared.ring[n % 2][1];
+        MaskFragment<kKeys / 8> mask;
+        if constexpr (!plain)
+            if (a.mask.data)
+                mask.template load<T>(a.mask, b * a.mask.batch + h * a.mask.head + (row0 + own) * a.mask.row + n * kKeys * a.mask.col, a.mask.row, a.mask.col, s.tq - row0 - own, s.tk - n * kKeys);
         float p[kKeys / 8][4] = {}, ds[kKeys / 8][4] = {};
         add_products(p, q, own, k);
         add_products(ds, d_o, own, v);
+        uint64_t keep[2] = {~uint64_t{0}, ~uint64_t{0}};
+        if constexpr (!plain)
+            if (a.dropout.probability > 0) {
+#pragma unroll
+                for (int e = 0; e < 2; ++e) keep[e] = shared.keep[n / kDrawn % 2][own + g + 8 * e] >> (n % kDrawn * kKeys + 2 * t);
+            }
 #pragma unroll
         for (int c = 0; c < kKeys / 8; ++c)
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
                 const int64_t row = row0 + own + g + e / 2 * 8, key = n * kKeys + 8 * c + 2 * t + e % 2;
                 const bool seen = key < s.tk && !(s.causal && key > row);
-                ds[c][e] = seen ? fast_exp2(fmaf(p[c][e], scale, -lse[e / 2])) * (ds[c][e] - own_delta[e / 2]) : 0.0f;
+                float score = p[c][e] * scale, up = ds[c][e];
+                if constexpr (!plain) {
+                    if (a.mask.data) score = mask.template apply<T>(a.mask, c, e / 2, e % 2, score);
+                    up = keep[e / 2] >> (8 * c + e % 2) & 1 ? up * larger : 0.0f;
+                }
+                ds[c][e] = seen ? fast_exp2(score - lse[e / 2]) * (up - own_delta[e / 2]) : 0.0f;
+                if constexpr (!plain)
+                    if (ds_out && row < s.tq && key < s.tk) ds_out[(saved + row) * s.tk + key] = ds[c][e];
             }
         add_rows(dq, ds, k);
     }
@@ -130,7 +150,7 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
 }
 
 // dk and dv: query heads of the group in order, queries in order. A warp has 16 keys.
-template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void attention_tensor_key_kernel(AttentionBackward<T> a, const float* delta) {
+template <class T, int width, bool plain> __global__ __launch_bounds__(kThreads, 2) void attention_tensor_key_kernel(AttentionBackward<T> a, const float* delta) {
     constexpr int kQueries = passing(width);
     auto& shared = shared_memory<Shared<T, width>>();
     const AttentionShape& s = a.shape;
@@ -148,6 +168,8 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
                 shared.lse[n % 2][threadIdx.x] = row < s.tq ? a.lse[saved] : INFINITY;       // a row too many: probabilities of 0
                 shared.delta[n % 2][threadIdx.x] = row < s.tq ? delta[saved] : 0.0f;
             }
+            if constexpr (!plain)
+                if (a.dropout.probability > 0) draw_kept<kQueries>(shared.keep[n % 2], s, a.dropout, (b * s.heads + h) * s.tq + i, key0);
         }
         copy_async_commit();
     };
@@ -157,7 +179,7 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
     start(0);
 
     const int g = lane_id() / 4, t = lane_id() % 4, own = warp_id() * 16;
-    const float scale = float(s.scale * kLog2E);
+    const float scale = float(s.scale * kLog2E), larger = float(1 / (1 - a.dropout.probability));
     float dk[width / 8][4] = {}, dv[width / 8][4] = {};
     for (int n = 0; n < items; ++n) {
         copy_async_wait<0>();
@@ -165,6 +187,11 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
         start(n + 1);
         auto &q = shared.ring[n % 2][0], &d_o = shared.ring[n % 2][1];
         const int64_t row0 = (first + n % tiles) * kQueries;
+        MaskFragment<kQueries / 8> mask;
+        if constexpr (!plain)
+            if (a.mask.data)
+                mask.template load<T>(a.mask, b * a.mask.batch + (hk * group + n / tiles) * a.mask.head + row0 * a.mask.row + (key0 + own) * a.mask.col, a.mask.col, a.mask.row,
+                                      s.tk - key0 - own, s.tq - row0);
         float p[kQueries / 8][4] = {}, ds[kQueries / 8][4] = {};
         add_products(p, k, own, q);
         add_products(ds, v, own, d_o);
@@ -174,8 +201,16 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
             for (int e = 0; e < 4; ++e) {
                 const int query = 8 * c + 2 * t + e % 2;
                 const bool seen = !(s.causal && key0 + own + g + e / 2 * 8 > row0 + query);
-                p[c][e] = seen ? fast_exp2(fmaf(p[c][e], scale, -shared.lse[n % 2][query])) : 0.0f;
-                ds[c][e] = p[c][e] * (ds[c][e] - shared.delta[n % 2][query]);
+                float score = p[c][e] * scale, up = ds[c][e];
+                bool kept = true;
+                if constexpr (!plain) {
+                    if (a.mask.data) score = mask.template apply<T>(a.mask, c, e / 2, e % 2, score);
+                    if (a.dropout.probability > 0) kept = shared.keep[n % 2][query] >> (own + g + e / 2 * 8) & 1;
+                    up = kept ? up * larger : 0.0f;
+                }
+                const float probability = seen ? fast_exp2(score - shared.lse[n % 2][query]) : 0.0f;
+                p[c][e] = kept ? probability : 0.0f;
+                ds[c][e] = probability * (up - shared.delta[n % 2][query]);
             }
         add_rows(dv, p, d_o);
         add_rows(dk, ds, q);
@@ -183,25 +218,30 @@ template <class T, int width> __global__ __launch_bounds__(kThreads, 2) void att
     copy_async_wait<0>();
     __syncthreads();
     times(dk, float(s.scale));
+    if constexpr (!plain) times(dv, larger);
     store_rows(k, own, dk, head_rows(a.dk, b, hk, s.tk, s.dim), key0);
     store_rows(v, own, dv, head_rows(a.dv, b, hk, s.tk, s.dim_v), key0);
 }
 
 // ---- host ---------------------------------------------------------------------------------------------------------------
 
-}  // namespace
-
-// Heads to 64 wide: of wider ones, the kernel of queries would not fit into the registers.
-template <class T> void attention_tensor_backward(const AttentionBackward<T>& a, float* delta) {
+template <class T, int width, bool plain> void backward(const AttentionBackward<T>& a, float* delta, float* ds) {
     const AttentionShape& s = a.shape;
-    constexpr int bytes = shared_bytes<Shared<T, 64>>;
+    constexpr int bytes = shared_bytes<Shared<T, width>>;
     if (s.batch * s.heads * s.tq > 0)
-        launch("attention_backward", attention_tensor_query_kernel<T, 64>, {Blocks(div_up(s.tq, kOwn) * s.batch * s.heads), dim3(kThreads), bytes}, a, delta);
+        launch("attention_backward", attention_tensor_query_kernel<T, width, plain>, {Blocks(div_up(s.tq, kOwn) * s.batch * s.heads), dim3(kThreads), bytes}, a, delta, ds);
     if (s.batch * s.kv_heads * s.tk > 0)
-        launch("attention_backward", attention_tensor_key_kernel<T, 64>, {Blocks(div_up(s.tk, kOwn) * s.batch * s.kv_heads), dim3(kThreads), bytes}, a, delta);
+        launch("attention_backward", attention_tensor_key_kernel<T, width, plain>, {Blocks(div_up(s.tk, kOwn) * s.batch * s.kv_heads), dim3(kThreads), bytes}, a, delta);
 }
 
-template void attention_tensor_backward(const AttentionBackward<bfloat16>&, float*);
-template void attention_tensor_backward(const AttentionBackward<float16>&, float*);
+}  // namespace
+
+template <class T> void attention_tensor_backward(const AttentionBackward<T>& a, const CudaAttentionPlan& p, float* delta, float* ds) {
+    if (p.width == 64) p.plain ? backward<T, 64, true>(a, delta, ds) : backward<T, 64, false>(a, delta, ds);
+    else p.plain ? backward<T, 128, true>(a, delta, ds) : backward<T, 128, false>(a, delta, ds);
+}
+
+template void attention_tensor_backward(const AttentionBackward<bfloat16>&, const CudaAttentionPlan&, float*, float*);
+template void attention_tensor_backward(const AttentionBackward<float16>&, const CudaAttentionPlan&, float*, float*);
 
 }  // namespace lc::cuda

@@ -88,7 +88,7 @@ using Attention = CudaAttentionPlan::Kernel;
 static_assert(heads_of(64, 64).kernel == Attention::hopper && heads_of(8, 128).kernel == Attention::hopper);
 static_assert(heads_of(64, 64, 0.125, 2, false, false, 80).kernel == Attention::tensor && heads_of(1, 128).kernel == Attention::tensor && heads_of(64, 63).kernel == Attention::tensor);
 static_assert(heads_of(64, 136).kernel == Attention::scalar && heads_of(64, 64, 0.125, 4).kernel == Attention::scalar && heads_of(64, 64, -0.125).kernel == Attention::scalar);
-static_assert(heads_of(64, 64, 0.125, 2, true).kernel == Attention::scalar && heads_of(64, 64, 0.125, 2, false, true).kernel == Attention::scalar);
+static_assert(heads_of(64, 64, 0.125, 2, true).kernel == Attention::tensor && heads_of(64, 64, 0.125, 2, false, true).kernel == Attention::tensor);
 static_assert(heads_of(64, 8).width == 64 && heads_of(64, 65).width == 128);
 
 // Persistent blocks take every tile of every head once, and of a group's heads the last rows first.
@@ -109,15 +109,15 @@ static_assert(attention_item(0, 5, 7, 3).row_tile == 4 && attention_item(3, 5, 7
 static_assert(attention_group(1024, 64, 1, 768) == 128 && attention_group(1 << 20, 128, 4, 32) == 4 && attention_group(10, 64, 1, 12) == 12);
 
 // Every key that a query sees lies in a tile that its block visits, and no tile is visited for nothing.
-constexpr bool visits_what_is_seen(int64_t tq, int64_t tk, bool causal, int keys) {
-    for (int64_t begin = 0; begin < tq; begin += kAttentionQueries) {
-        const int64_t end = begin + kAttentionQueries < tq ? begin + kAttentionQueries : tq, tiles = key_tiles(end, tk, causal, keys);
+constexpr bool visits_what_is_seen(int64_t tq, int64_t tk, bool causal, int keys, int queries = attention_queries(true)) {
+    for (int64_t begin = 0; begin < tq; begin += queries) {
+        const int64_t end = begin + queries < tq ? begin + queries : tq, tiles = key_tiles(end, tk, causal, keys);
         const int64_t seen = causal && end < tk ? end : tk;                  // of the block's last query
         if (tiles * keys < seen || (tiles > 0 && (tiles - 1) * keys >= seen)) return false;
     }
     return true;
 }
-static_assert(visits_what_is_seen(300, 300, true, 64) && visits_what_is_seen(1, 300, true, 64) && visits_what_is_seen(300, 65, true, 32) && visits_what_is_seen(129, 1000, false, 64));
+static_assert(visits_what_is_seen(300, 300, true, 64) && visits_what_is_seen(1, 300, true, 64) && visits_what_is_seen(300, 65, true, 32) && visits_what_is_seen(129, 1000, false, 64) && visits_what_is_seen(129, 1000, true, 64, attention_queries(false)));
 static_assert(key_tiles(128, 4096, true, 64) == 2 && key_tiles(128, 4096, false, 64) == 64 && key_tiles(128, 0, true, 64) == 0);
 
 // Elsewhere every tile of every head is one block's, of any number of heads.

@@ -75,25 +75,92 @@ TENSOR_CASES = [  # as above: around tiles of 128 or 192 queries and 32 to 128 k
 ]
 
 
-@pytest.mark.parametrize("dtype", [lc.bfloat16, lc.float16], ids=lambda d: d.name)
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("case", TENSOR_CASES, ids=str)
-def test_tensor_cores(case, causal, dtype):
+def beside_the_formula(case, dtype, added=0, keep=1, mask=None, **options):
     """Beside the formula in float64. A probability becomes 16 bits before it is multiplied."""
     q, k, v = (x.detach().cuda().requires_grad_() for x in operands(case, dtype))
-    o = F.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=True)
+    there = None if mask is None else mask.detach().cuda().requires_grad_(mask.requires_grad)
+    o = F.scaled_dot_product_attention(q, k, v, there, enable_gqa=True, **options)
     do = normal(o.shape, dtype, 4, grad=False)
     o.backward(do.cuda())
 
     exact = [check.wide(x.detach().cpu()) for x in (do, q, k, v)]
-    tq, tk, scale = case[3], case[4], case[5] ** -0.5
-    mask = causal_mask(tq, tk) if causal else np.zeros((tq, tk))
+    scale = case[5] ** -0.5
     units = check.UNIT[dtype.name] / check.UNIT["float32"]
-    size = attention_forward(*exact[1:3], np.abs(exact[3]), scale, mask)
-    check.bounded(o.cpu(), attention_forward(*exact[1:], scale, mask), size, 1.5 * units)
-    want, sizes = attention_backward(*exact, scale, mask), attention_backward_size(*exact, scale, mask)
-    for x, a, s in zip((q, k, v), want, sizes, strict=False):
+    size = attention_forward(*exact[1:3], np.abs(exact[3]), scale, added, keep)
+    check.bounded(o.cpu(), attention_forward(*exact[1:], scale, added, keep), size, 1.5 * units)
+    want, sizes = attention_backward(*exact, scale, added, keep), attention_backward_size(*exact, scale, added, keep)
+    given = [q, k, v] if there is None or not there.requires_grad else [q, k, v, there]
+    for x, a, s in zip(given, want, sizes, strict=False):
+        over = tuple(i for i, n in enumerate((1,) * (4 - len(x.shape)) + tuple(x.shape)) if n != a.shape[i])
+        a, s = (y.sum(axis=over, keepdims=True).reshape(x.shape) for y in (a, s))
         check.bounded(x.grad.cpu(), a, s, 3 * units)
+
+
+@pytest.mark.parametrize("dtype", [lc.bfloat16, lc.float16], ids=lambda d: d.name)
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("case", TENSOR_CASES, ids=str)
+def test_tensor_cores(case, causal, dtype):
+    beside_the_formula(case, dtype, causal_mask(*case[3:5]) if causal else 0, is_causal=causal)
+
+
+MASKED_CASES = [  # around tiles of 64 queries and keys
+    (1, 1, 1, 2, 3, 8, 8),
+    (2, 2, 1, 65, 130, 64, 40),
+    (1, 2, 1, 130, 63, 128, 72),
+    (1, 1, 1, 40, 200, 13, 16),
+]
+
+
+@pytest.mark.parametrize("shape", ["k", "qk", "hqk", "b1qk", "bhq1", "across", "odd"])
+@pytest.mark.parametrize("case", MASKED_CASES, ids=str)
+def test_tensor_cores_masked(case, shape):
+    dtype = lc.float16 if shape in ("qk", "odd") else lc.bfloat16
+    batch, heads, _, tq, tk = case[:5]
+    sizes = {
+        "k": [tk],
+        "qk": [tq, tk],
+        "hqk": [heads, tq, tk],
+        "b1qk": [batch, 1, tq, tk],
+        "bhq1": [batch, heads, tq, 1],
+    }
+    mask = normal(tuple(sizes.get(shape, [tq, tk])), dtype, 5)
+    if shape == "across":
+        mask = normal((tk, tq), dtype, 5, grad=False).T.requires_grad_()
+    elif shape == "odd":  # pairs that begin at odd places
+        mask = normal((tq, tk + 2), dtype, 5, grad=False)[:, 1:-1].requires_grad_()
+    added = check.wide(mask.detach())
+    beside_the_formula(case, dtype, added, mask=mask)
+    seen = mask.detach() > -0.7
+    beside_the_formula(
+        case, dtype, np.where(added > -0.7, 0, -np.inf), mask=seen.T.contiguous().T if shape == "across" else seen
+    )
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("case", MASKED_CASES, ids=str)
+def test_tensor_cores_drop_what_the_cpu_drops(case, causal):
+    batch, heads, _, tq, tk = case[:5]
+    even = lc.zeros(batch, heads, tq, 1), lc.zeros(batch, heads, tk, 1), lc.eye(tk).expand(batch, heads, tk, tk)
+    lc.manual_seed(5)
+    keep = np.where(F.scaled_dot_product_attention(*even, dropout_p=0.3).numpy() > 0, 1 / 0.7, 0)
+    mask = None if causal else normal((tq, tk), lc.bfloat16, 5, grad=False)
+    added = causal_mask(tq, tk) if causal else check.wide(mask)
+    lc.manual_seed(5)
+    beside_the_formula(case, lc.bfloat16, added, keep, mask, dropout_p=0.3, is_causal=causal)
+
+
+@pytest.mark.parametrize("dtype", [lc.float32, lc.bfloat16, lc.float16], ids=lambda d: d.name)
+def test_rows_masked_throughout(dtype):
+    """Nothing seen gives 0; the lowest number there is everywhere, the mean of the values."""
+    q, k, v = operands((1, 2, 2, 5, 70, 16, 8), dtype)
+    seen = lc.ones(5, 70, dtype=lc.bool)
+    seen[1] = False
+    both(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, seen.to(q.device)), q, k, v, units=3)
+    for lowest in (float(np.finfo(np.float16).min), -float("inf")) if dtype is lc.float16 else (-3.3e38, -float("inf")):
+        mask = lc.zeros(5, 70, dtype=dtype)
+        mask[1] = lowest
+        mask[2, 3:] = lowest
+        both(lambda q, k, v, m=mask: F.scaled_dot_product_attention(q, k, v, m.to(q.device)), q, k, v, units=3)
 
 
 @pytest.mark.parametrize("dtype", [lc.bfloat16, lc.float16], ids=lambda d: d.name)
