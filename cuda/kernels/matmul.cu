@@ -7,6 +7,7 @@
 #include "cpp/core/exact.h"
 #include "cpp/core/log.h"
 #include "cpp/core/precision.h"
+#include "cpp/ops/copy.h"
 #include "cuda/arch/shared.cuh"
 #include "cuda/core/launch.h"
 #include "cuda/kernels/matmul_epilogue.cuh"
@@ -160,6 +161,14 @@ const int64_t* on_device(const int64_t* offsets, const Scratch<int64_t>& scratch
     return scratch.data();
 }
 
+// b with its depth adjacent, in rows of whole 16 bytes.
+template <class T> int64_t turned_row(const MatmulForward<T>& f) { return div_up(f.k, 16 / int(sizeof(T))) * (16 / int(sizeof(T))); }
+template <class T> void turn_b(MatmulForward<T>& f, T* to) {
+    const int64_t row = turned_row(f);
+    copy_forward(CopyForward<T>{f.b, to, dtype_of<T>, {f.n * f.k, 2, {f.n, f.k}, {{row, 1}, {f.b_col, f.b_depth}}}});
+    f.b = to, f.b_col = row, f.b_depth = 1;
+}
+
 }  // namespace
 
 template <class T> void matmul_scalar(const MatmulForward<T>& f, const CudaMatmulPlan& p) {
@@ -179,8 +188,10 @@ template <class T> void matmul_forward(const MatmulForward<T>& args) {
         constexpr const char* kNames[] = {"wgmma", "mma", "scalar"};
         log(text("[matmul] cuda ", kNames[int(p.kernel)], " ", p.tile_m, "x", p.tile_n, " ", name(dtype_of<T>), " batch=", f.batch, " m=", f.m, " n=", f.n, " k=", f.k,
                  ": ", p.tiles_m * p.tiles_n * f.batch, " tiles", p.parts > 1 ? text(" in ", p.parts, " parts") : "",
-                 p.cluster > 1 ? ", clusters of 2" : ""));
+                 p.cluster > 1 ? ", clusters of 2" : "", p.turns_b ? ", b turned" : ""));
     }
+    const Scratch<T> turned(p.turns_b ? f.n * turned_row(f) : 0);
+    if (p.turns_b) turn_b(f, turned.data());
     if constexpr (sizeof(T) == 8) {
         return matmul_scalar(f, p);
     } else {

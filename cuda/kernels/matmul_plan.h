@@ -39,6 +39,7 @@ struct CudaMatmulPlan {
     int64_t parts, part_k;                            // k in parts of this depth, each a sum of its own, added in order
     int64_t blocks;                                   // hopper: blocks launched, each takes every blocks-th tile of a part
     int group;                                        // hopper: rows of tiles walked together, so that b stays in L2
+    bool turns_b;                                     // hopper, float32: b is copied first, to lie along the depth
 };
 
 constexpr int kTensorTile = 128, kTensorStages = 3;
@@ -75,15 +76,24 @@ constexpr void cut_depth(const MatmulQuestion& q, CudaMatmulPlan& p) {
     if (slices > 0) p.parts = tiles_of(q.k, p.part_k);                       // none is empty
 }
 
+// Whether wgmma can read an operand. Floats only along the depth; b may be turned: the weights of an input's gradient, whose copy
+// takes 3 to 9 % of the product for 1024 rows or more, where mma.sync takes 1.3 to 1.8 times as long, and few rows leave most
+// of the chip idle either way. Not a: of a weight's gradient both would be, for what is gained.
+constexpr bool fits_hopper(const MatmulOperand& x, int bytes, bool may_turn) {
+    const Layout lies = layout_of(x);
+    return lies == Layout::along || (lies == Layout::across && bytes == 2) ? x.aligned : lies == Layout::across && may_turn;
+}
+
 constexpr CudaMatmulPlan cuda_matmul_plan(const MatmulQuestion& q) {
     CudaMatmulPlan p{};
     p.group = 8;
     if (q.bytes == 8 || (q.bytes == 4 && !q.tf32)) {
         p.kernel = CudaMatmulPlan::Kernel::scalar;
         p.tile_m = p.tile_n = q.bytes == 4 ? 128 : 64;
-    } else if ((q.bytes == 2 || (layout_of(q.a) == Layout::along && layout_of(q.b) == Layout::along)) && q.architecture == 90 && q.batch == 1 && q.k > 0 && q.a.aligned && q.b.aligned && q.y_aligned && !q.accumulate &&
-               layout_of(q.a) != Layout::loose && layout_of(q.b) != Layout::loose && q.m < kMostOfHopper && q.n < kMostOfHopper && q.k < kMostOfHopper) {
+    } else if (q.architecture == 90 && q.batch == 1 && q.k > 0 && fits_hopper(q.a, q.bytes, false) && fits_hopper(q.b, q.bytes, true) && q.y_aligned && !q.accumulate && q.m < kMostOfHopper &&
+               q.n < kMostOfHopper && q.k < kMostOfHopper) {
         p.kernel = CudaMatmulPlan::Kernel::hopper;
+        p.turns_b = q.bytes == 4 && layout_of(q.b) == Layout::across;
         p.tile_m = 128;
         // 256 columns load the fewest bytes per product, 128 fill the multiprocessors of a small one
         const int64_t wide = tiles_of(q.m, 128) * tiles_of(q.n, 256), narrow = tiles_of(q.m, 128) * tiles_of(q.n, 128);

@@ -29,7 +29,7 @@ constexpr MatmulQuestion across(MatmulQuestion q) {
     return q;
 }
 static_assert(cuda_matmul_plan(tf32(linear(4096, 4096, 4096, 4, 80))).kernel == Kernel::tensor && cuda_matmul_plan(tf32(linear(1, 1, 0, 4))).kernel == Kernel::tensor);
-static_assert(cuda_matmul_plan(tf32(linear(4096, 4096, 4096, 4))).kernel == Kernel::hopper && cuda_matmul_plan(across(tf32(linear(64, 64, 64, 4)))).kernel == Kernel::tensor, "wgmma takes floats along the depth");
+static_assert(cuda_matmul_plan(tf32(linear(4096, 4096, 4096, 4))).kernel == Kernel::hopper && cuda_matmul_plan(across(tf32(linear(64, 64, 64, 4)))).turns_b && !cuda_matmul_plan(across(linear(64, 64, 64))).turns_b, "wgmma takes floats along the depth");
 static_assert(cuda_matmul_plan(tf32(linear(64, 64, 64, 8))).kernel == Kernel::scalar && cuda_matmul_plan(tf32(linear(64, 64, 64))).kernel == Kernel::hopper, "only float32 changes");
 static_assert(plan(64, 64, 0).kernel == Kernel::tensor, "no product at all is no work for a pipeline");
 
@@ -58,6 +58,7 @@ constexpr MatmulQuestion float_gradient(int64_t m, int64_t n, int64_t k) {
     q.bytes = 4;
     return q;
 }
+static_assert(cuda_matmul_plan(float_gradient(4096, 4096, 4096)).kernel == Kernel::tensor && !cuda_matmul_plan(float_gradient(4096, 4096, 4096)).turns_b, "two operands to turn");
 static_assert(parts_cover(float_gradient(768, 768, 65536), true) && parts_cover(float_gradient(4096, 4096, 4096), false));
 static_assert(cuda_matmul_plan(gradient(768, 768, 65536)).blocks > 120, "18 tiles of 132 multiprocessors without parts");
 
