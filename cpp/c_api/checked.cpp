@@ -67,7 +67,7 @@ LC_INLINE bool Checked::Tensor::same(const DLTensor* other) const {
     if (!other || !given) return !other && !given;
     uint64_t other_head[2];
     read_head(*other, other_head);
-    if (other_head[0] != head[0] || other_head[1] != head[1]) return false;
+    if (other_head[0] != head[0] || other_head[1] != head[1] || (!other->shape && axes)) return false;
     for (int i = 0; i < axes; ++i)
         if (other->shape[i] != shape[i]) return false;
     if (!other->strides) return contiguous;

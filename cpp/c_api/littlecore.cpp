@@ -50,6 +50,8 @@ constexpr auto settle_of(int kernel) -> void (*)(Call&) {
     switch (kernel) {
         case LC_CONV2D_FORWARD:
         case LC_CONV2D_BACKWARD: return settle_conv2d;
+        case LC_CONV_TRANSPOSE2D_FORWARD:
+        case LC_CONV_TRANSPOSE2D_BACKWARD: return settle_conv_transpose2d;
         case LC_MAX_POOL2D_FORWARD:
         case LC_MAX_POOL2D_BACKWARD: return settle_max_pool2d;
         case LC_AVG_POOL2D_FORWARD:
@@ -183,7 +185,11 @@ void run(int kernel, const Call& c, const Words& w) {
     const size_t shift = (kAlignment - reinterpret_cast<uintptr_t>(fields.workspace) % kAlignment) % kAlignment;
     Workspace workspace{static_cast<char*>(fields.workspace) + shift, fields.workspace_size > shift ? fields.workspace_size - shift : 0};
     const UseWorkspace use(workspace);
-    kKernels[kernel].run(c);
+    try {
+        kKernels[kernel].run(c);
+    } catch (const MemoryError& e) {                  // says how much is needed, not who needs it
+        throw MemoryError(text(c.name(), ": ", e.what()));
+    }
 }
 
 void run(int kernel, const void* args) {

@@ -49,7 +49,7 @@ extern "C" {
 
 // Programs run with any library of the same major number, whose minor number is not below that they were compiled with.
 #define LC_ABI_MAJOR 1
-#define LC_ABI_MINOR 3
+#define LC_ABI_MINOR 4
 
 typedef enum lc_status {
     LC_OK = 0,

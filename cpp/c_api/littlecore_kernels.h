@@ -56,6 +56,20 @@ typedef enum lc_kernel_id {
     LC_AVG_POOL2D_FORWARD = 51,
     LC_AVG_POOL2D_BACKWARD = 52,
     LC_SGD_STEP = 53,
+    LC_CONV_TRANSPOSE2D_FORWARD = 54,
+    LC_CONV_TRANSPOSE2D_BACKWARD = 55,
+    LC_MSE_LOSS_FORWARD = 56,
+    LC_MSE_LOSS_BACKWARD = 57,
+    LC_SMOOTH_L1_LOSS_FORWARD = 58,
+    LC_SMOOTH_L1_LOSS_BACKWARD = 59,
+    LC_HUBER_LOSS_FORWARD = 60,
+    LC_HUBER_LOSS_BACKWARD = 61,
+    LC_BINARY_CROSS_ENTROPY_WITH_LOGITS_FORWARD = 62,
+    LC_BINARY_CROSS_ENTROPY_WITH_LOGITS_BACKWARD = 63,
+    LC_KL_DIV_FORWARD = 64,
+    LC_KL_DIV_BACKWARD = 65,
+    LC_ADAM_STEP = 66,
+    LC_RMSPROP_STEP = 67,
 } lc_kernel_id;
 
 // y = a b over the last two axes; the others broadcast
@@ -649,6 +663,167 @@ typedef struct lc_sgd_step_args {
     int64_t nesterov;             // bool usually 0
 } lc_sgd_step_args;
 
+// y = conv2d_backward's dx of x with the filters w, + b per channel
+typedef struct lc_conv_transpose2d_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     real[n,k,h,w]
+    const DLTensor* w;            // in     T[k,group_c,r,s]
+    const DLTensor* b;            // in     T[c], or NULL
+    DLTensor* y;                  // out    T[n,c,out_h,out_w]
+    int64_t stride[2];            // int2 usually 1
+    int64_t padding[2];           // int2 usually 0
+    int64_t output_padding[2];    // int2 usually 0
+    int64_t dilation[2];          // int2 usually 1
+    int64_t groups;               // usually 1
+} lc_conv_transpose2d_forward_args;
+
+// the gradients of conv_transpose2d_forward
+typedef struct lc_conv_transpose2d_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dy;           // in     real[n,c,out_h,out_w]
+    const DLTensor* x;            // in     T[n,k,h,w]
+    const DLTensor* w;            // in     T[k,group_c,r,s]
+    DLTensor* dx;                 // out    T[n,k,h,w], or NULL
+    DLTensor* dw;                 // out    T[k,group_c,r,s], or NULL
+    DLTensor* db;                 // out    T[c], or NULL
+    int64_t stride[2];            // int2 usually 1
+    int64_t padding[2];           // int2 usually 0
+    int64_t output_padding[2];    // int2 usually 0
+    int64_t dilation[2];          // int2 usually 1
+    int64_t groups;               // usually 1
+} lc_conv_transpose2d_backward_args;
+
+// loss = (x - target)^2, a number for each element
+typedef struct lc_mse_loss_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     real[*]
+    const DLTensor* target;       // in     T[*]
+    DLTensor* loss;               // out    T[*]
+} lc_mse_loss_forward_args;
+
+// the gradients of mse_loss_forward
+typedef struct lc_mse_loss_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dloss;        // in     real~[*]
+    const DLTensor* x;            // in     T[*]
+    const DLTensor* target;       // in     T[*]
+    DLTensor* dx;                 // out    T[*], or NULL
+    DLTensor* dtarget;            // out    T[*], or NULL
+} lc_mse_loss_backward_args;
+
+// loss = d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2; with beta 0 |x - target|
+typedef struct lc_smooth_l1_loss_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     real[*]
+    const DLTensor* target;       // in     T[*]
+    DLTensor* loss;               // out    T[*]
+    double beta;                  // usually 1
+} lc_smooth_l1_loss_forward_args;
+
+// the gradients of smooth_l1_loss_forward
+typedef struct lc_smooth_l1_loss_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dloss;        // in     real~[*]
+    const DLTensor* x;            // in     T[*]
+    const DLTensor* target;       // in     T[*]
+    DLTensor* dx;                 // out    T[*], or NULL
+    DLTensor* dtarget;            // out    T[*], or NULL
+    double beta;                  // usually 1
+} lc_smooth_l1_loss_backward_args;
+
+// loss = d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2)
+typedef struct lc_huber_loss_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     real[*]
+    const DLTensor* target;       // in     T[*]
+    DLTensor* loss;               // out    T[*]
+    double delta;                 // usually 1
+} lc_huber_loss_forward_args;
+
+// the gradients of huber_loss_forward
+typedef struct lc_huber_loss_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dloss;        // in     real~[*]
+    const DLTensor* x;            // in     T[*]
+    const DLTensor* target;       // in     T[*]
+    DLTensor* dx;                 // out    T[*], or NULL
+    DLTensor* dtarget;            // out    T[*], or NULL
+    double delta;                 // usually 1
+} lc_huber_loss_backward_args;
+
+// loss = weight ((1 - target) x + (1 + (pos_weight - 1) target) log(1 + exp(-x)))
+typedef struct lc_binary_cross_entropy_with_logits_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     real[*]
+    const DLTensor* target;       // in     T[*]
+    const DLTensor* weight;       // in     T[*], or NULL
+    const DLTensor* pos_weight;   // in     T[*], or NULL
+    DLTensor* loss;               // out    T[*]
+} lc_binary_cross_entropy_with_logits_forward_args;
+
+// the gradients of binary_cross_entropy_with_logits_forward
+typedef struct lc_binary_cross_entropy_with_logits_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dloss;        // in     real~[*]
+    const DLTensor* x;            // in     T[*]
+    const DLTensor* target;       // in     T[*]
+    const DLTensor* weight;       // in     T[*], or NULL
+    const DLTensor* pos_weight;   // in     T[*], or NULL
+    DLTensor* dx;                 // out    T[*], or NULL
+    DLTensor* dtarget;            // out    T[*], or NULL
+} lc_binary_cross_entropy_with_logits_backward_args;
+
+// loss = target (log target - x), 0 where target is; of a logarithm exp(target) (target - x)
+typedef struct lc_kl_div_forward_args {
+    LC_CALL_FIELDS
+    const DLTensor* x;            // in     real[*]
+    const DLTensor* target;       // in     T[*]
+    DLTensor* loss;               // out    T[*]
+    int64_t log_target;           // bool usually 0
+} lc_kl_div_forward_args;
+
+// the gradients of kl_div_forward
+typedef struct lc_kl_div_backward_args {
+    LC_CALL_FIELDS
+    const DLTensor* dloss;        // in     real~[*]
+    const DLTensor* x;            // in     T[*]
+    const DLTensor* target;       // in     T[*]
+    DLTensor* dx;                 // out    T[*], or NULL
+    DLTensor* dtarget;            // out    T[*], or NULL
+    int64_t log_target;           // bool usually 0
+} lc_kl_div_backward_args;
+
+// adamw_step with weight_decay p added to the gradient instead
+typedef struct lc_adam_step_args {
+    LC_CALL_FIELDS
+    DLTensor* p;                  // in/out float[*]
+    const DLTensor* g;            // in     T[*]
+    DLTensor* m;                  // in/out acc[*]
+    DLTensor* v;                  // in/out acc[*]
+    DLTensor* top;                // in/out acc[*], or NULL
+    double lr;
+    int64_t step;
+    double beta1;                 // usually 0.9
+    double beta2;                 // usually 0.999
+    double eps;                   // usually 1e-8
+    double weight_decay;          // usually 0
+} lc_adam_step_args;
+
+// p, its mean square v, momentum b, which is needed with momentum and only then, and with a, the mean gradient, v centered
+typedef struct lc_rmsprop_step_args {
+    LC_CALL_FIELDS
+    DLTensor* p;                  // in/out float[*]
+    const DLTensor* g;            // in     T[*]
+    DLTensor* v;                  // in/out acc[*]
+    DLTensor* b;                  // in/out acc[*], or NULL
+    DLTensor* a;                  // in/out acc[*], or NULL
+    double lr;
+    double alpha;                 // usually 0.99
+    double eps;                   // usually 1e-8
+    double weight_decay;          // usually 0
+    double momentum;              // usually 0
+} lc_rmsprop_step_args;
+
 static inline lc_status lc_matmul_forward(const lc_matmul_forward_args* args) { return lc_run(LC_MATMUL_FORWARD, args); }
 static inline lc_status lc_matmul_backward(const lc_matmul_backward_args* args) { return lc_run(LC_MATMUL_BACKWARD, args); }
 static inline lc_status lc_linear_forward(const lc_linear_forward_args* args) { return lc_run(LC_LINEAR_FORWARD, args); }
@@ -703,6 +878,20 @@ static inline lc_status lc_embedding_backward(const lc_embedding_backward_args* 
 static inline lc_status lc_avg_pool2d_forward(const lc_avg_pool2d_forward_args* args) { return lc_run(LC_AVG_POOL2D_FORWARD, args); }
 static inline lc_status lc_avg_pool2d_backward(const lc_avg_pool2d_backward_args* args) { return lc_run(LC_AVG_POOL2D_BACKWARD, args); }
 static inline lc_status lc_sgd_step(const lc_sgd_step_args* args) { return lc_run(LC_SGD_STEP, args); }
+static inline lc_status lc_conv_transpose2d_forward(const lc_conv_transpose2d_forward_args* args) { return lc_run(LC_CONV_TRANSPOSE2D_FORWARD, args); }
+static inline lc_status lc_conv_transpose2d_backward(const lc_conv_transpose2d_backward_args* args) { return lc_run(LC_CONV_TRANSPOSE2D_BACKWARD, args); }
+static inline lc_status lc_mse_loss_forward(const lc_mse_loss_forward_args* args) { return lc_run(LC_MSE_LOSS_FORWARD, args); }
+static inline lc_status lc_mse_loss_backward(const lc_mse_loss_backward_args* args) { return lc_run(LC_MSE_LOSS_BACKWARD, args); }
+static inline lc_status lc_smooth_l1_loss_forward(const lc_smooth_l1_loss_forward_args* args) { return lc_run(LC_SMOOTH_L1_LOSS_FORWARD, args); }
+static inline lc_status lc_smooth_l1_loss_backward(const lc_smooth_l1_loss_backward_args* args) { return lc_run(LC_SMOOTH_L1_LOSS_BACKWARD, args); }
+static inline lc_status lc_huber_loss_forward(const lc_huber_loss_forward_args* args) { return lc_run(LC_HUBER_LOSS_FORWARD, args); }
+static inline lc_status lc_huber_loss_backward(const lc_huber_loss_backward_args* args) { return lc_run(LC_HUBER_LOSS_BACKWARD, args); }
+static inline lc_status lc_binary_cross_entropy_with_logits_forward(const lc_binary_cross_entropy_with_logits_forward_args* args) { return lc_run(LC_BINARY_CROSS_ENTROPY_WITH_LOGITS_FORWARD, args); }
+static inline lc_status lc_binary_cross_entropy_with_logits_backward(const lc_binary_cross_entropy_with_logits_backward_args* args) { return lc_run(LC_BINARY_CROSS_ENTROPY_WITH_LOGITS_BACKWARD, args); }
+static inline lc_status lc_kl_div_forward(const lc_kl_div_forward_args* args) { return lc_run(LC_KL_DIV_FORWARD, args); }
+static inline lc_status lc_kl_div_backward(const lc_kl_div_backward_args* args) { return lc_run(LC_KL_DIV_BACKWARD, args); }
+static inline lc_status lc_adam_step(const lc_adam_step_args* args) { return lc_run(LC_ADAM_STEP, args); }
+static inline lc_status lc_rmsprop_step(const lc_rmsprop_step_args* args) { return lc_run(LC_RMSPROP_STEP, args); }
 
 // For what is made of every kernel: littlecore.hpp's functions.
-#define LC_EACH_KERNEL(X) X(matmul_forward, LC_MATMUL_FORWARD) X(matmul_backward, LC_MATMUL_BACKWARD) X(linear_forward, LC_LINEAR_FORWARD) X(linear_backward, LC_LINEAR_BACKWARD) X(conv2d_forward, LC_CONV2D_FORWARD) X(conv2d_backward, LC_CONV2D_BACKWARD) X(softmax_forward, LC_SOFTMAX_FORWARD) X(softmax_backward, LC_SOFTMAX_BACKWARD) X(layer_norm_forward, LC_LAYER_NORM_FORWARD) X(layer_norm_backward, LC_LAYER_NORM_BACKWARD) X(rms_norm_forward, LC_RMS_NORM_FORWARD) X(rms_norm_backward, LC_RMS_NORM_BACKWARD) X(attention_forward, LC_ATTENTION_FORWARD) X(attention_backward, LC_ATTENTION_BACKWARD) X(cross_entropy_forward, LC_CROSS_ENTROPY_FORWARD) X(cross_entropy_backward, LC_CROSS_ENTROPY_BACKWARD) X(gelu_forward, LC_GELU_FORWARD) X(gelu_backward, LC_GELU_BACKWARD) X(relu_forward, LC_RELU_FORWARD) X(relu_backward, LC_RELU_BACKWARD) X(adamw_step, LC_ADAMW_STEP) X(silu_forward, LC_SILU_FORWARD) X(silu_backward, LC_SILU_BACKWARD) X(sigmoid_forward, LC_SIGMOID_FORWARD) X(sigmoid_backward, LC_SIGMOID_BACKWARD) X(tanh_forward, LC_TANH_FORWARD) X(tanh_backward, LC_TANH_BACKWARD) X(batch_norm_forward, LC_BATCH_NORM_FORWARD) X(batch_norm_backward, LC_BATCH_NORM_BACKWARD) X(max_pool2d_forward, LC_MAX_POOL2D_FORWARD) X(max_pool2d_backward, LC_MAX_POOL2D_BACKWARD) X(dropout_forward, LC_DROPOUT_FORWARD) X(dropout_backward, LC_DROPOUT_BACKWARD) X(linear_relu_forward, LC_LINEAR_RELU_FORWARD) X(linear_relu_backward, LC_LINEAR_RELU_BACKWARD) X(linear_gelu_forward, LC_LINEAR_GELU_FORWARD) X(linear_gelu_backward, LC_LINEAR_GELU_BACKWARD) X(linear_silu_forward, LC_LINEAR_SILU_FORWARD) X(linear_silu_backward, LC_LINEAR_SILU_BACKWARD) X(leaky_relu_forward, LC_LEAKY_RELU_FORWARD) X(leaky_relu_backward, LC_LEAKY_RELU_BACKWARD) X(elu_forward, LC_ELU_FORWARD) X(elu_backward, LC_ELU_BACKWARD) X(softplus_forward, LC_SOFTPLUS_FORWARD) X(softplus_backward, LC_SOFTPLUS_BACKWARD) X(group_norm_forward, LC_GROUP_NORM_FORWARD) X(group_norm_backward, LC_GROUP_NORM_BACKWARD) X(rotary_embedding_forward, LC_ROTARY_EMBEDDING_FORWARD) X(rotary_embedding_backward, LC_ROTARY_EMBEDDING_BACKWARD) X(embedding_forward, LC_EMBEDDING_FORWARD) X(embedding_backward, LC_EMBEDDING_BACKWARD) X(avg_pool2d_forward, LC_AVG_POOL2D_FORWARD) X(avg_pool2d_backward, LC_AVG_POOL2D_BACKWARD) X(sgd_step, LC_SGD_STEP)
+#define LC_EACH_KERNEL(X) X(matmul_forward, LC_MATMUL_FORWARD) X(matmul_backward, LC_MATMUL_BACKWARD) X(linear_forward, LC_LINEAR_FORWARD) X(linear_backward, LC_LINEAR_BACKWARD) X(conv2d_forward, LC_CONV2D_FORWARD) X(conv2d_backward, LC_CONV2D_BACKWARD) X(softmax_forward, LC_SOFTMAX_FORWARD) X(softmax_backward, LC_SOFTMAX_BACKWARD) X(layer_norm_forward, LC_LAYER_NORM_FORWARD) X(layer_norm_backward, LC_LAYER_NORM_BACKWARD) X(rms_norm_forward, LC_RMS_NORM_FORWARD) X(rms_norm_backward, LC_RMS_NORM_BACKWARD) X(attention_forward, LC_ATTENTION_FORWARD) X(attention_backward, LC_ATTENTION_BACKWARD) X(cross_entropy_forward, LC_CROSS_ENTROPY_FORWARD) X(cross_entropy_backward, LC_CROSS_ENTROPY_BACKWARD) X(gelu_forward, LC_GELU_FORWARD) X(gelu_backward, LC_GELU_BACKWARD) X(relu_forward, LC_RELU_FORWARD) X(relu_backward, LC_RELU_BACKWARD) X(adamw_step, LC_ADAMW_STEP) X(silu_forward, LC_SILU_FORWARD) X(silu_backward, LC_SILU_BACKWARD) X(sigmoid_forward, LC_SIGMOID_FORWARD) X(sigmoid_backward, LC_SIGMOID_BACKWARD) X(tanh_forward, LC_TANH_FORWARD) X(tanh_backward, LC_TANH_BACKWARD) X(batch_norm_forward, LC_BATCH_NORM_FORWARD) X(batch_norm_backward, LC_BATCH_NORM_BACKWARD) X(max_pool2d_forward, LC_MAX_POOL2D_FORWARD) X(max_pool2d_backward, LC_MAX_POOL2D_BACKWARD) X(dropout_forward, LC_DROPOUT_FORWARD) X(dropout_backward, LC_DROPOUT_BACKWARD) X(linear_relu_forward, LC_LINEAR_RELU_FORWARD) X(linear_relu_backward, LC_LINEAR_RELU_BACKWARD) X(linear_gelu_forward, LC_LINEAR_GELU_FORWARD) X(linear_gelu_backward, LC_LINEAR_GELU_BACKWARD) X(linear_silu_forward, LC_LINEAR_SILU_FORWARD) X(linear_silu_backward, LC_LINEAR_SILU_BACKWARD) X(leaky_relu_forward, LC_LEAKY_RELU_FORWARD) X(leaky_relu_backward, LC_LEAKY_RELU_BACKWARD) X(elu_forward, LC_ELU_FORWARD) X(elu_backward, LC_ELU_BACKWARD) X(softplus_forward, LC_SOFTPLUS_FORWARD) X(softplus_backward, LC_SOFTPLUS_BACKWARD) X(group_norm_forward, LC_GROUP_NORM_FORWARD) X(group_norm_backward, LC_GROUP_NORM_BACKWARD) X(rotary_embedding_forward, LC_ROTARY_EMBEDDING_FORWARD) X(rotary_embedding_backward, LC_ROTARY_EMBEDDING_BACKWARD) X(embedding_forward, LC_EMBEDDING_FORWARD) X(embedding_backward, LC_EMBEDDING_BACKWARD) X(avg_pool2d_forward, LC_AVG_POOL2D_FORWARD) X(avg_pool2d_backward, LC_AVG_POOL2D_BACKWARD) X(sgd_step, LC_SGD_STEP) X(conv_transpose2d_forward, LC_CONV_TRANSPOSE2D_FORWARD) X(conv_transpose2d_backward, LC_CONV_TRANSPOSE2D_BACKWARD) X(mse_loss_forward, LC_MSE_LOSS_FORWARD) X(mse_loss_backward, LC_MSE_LOSS_BACKWARD) X(smooth_l1_loss_forward, LC_SMOOTH_L1_LOSS_FORWARD) X(smooth_l1_loss_backward, LC_SMOOTH_L1_LOSS_BACKWARD) X(huber_loss_forward, LC_HUBER_LOSS_FORWARD) X(huber_loss_backward, LC_HUBER_LOSS_BACKWARD) X(binary_cross_entropy_with_logits_forward, LC_BINARY_CROSS_ENTROPY_WITH_LOGITS_FORWARD) X(binary_cross_entropy_with_logits_backward, LC_BINARY_CROSS_ENTROPY_WITH_LOGITS_BACKWARD) X(kl_div_forward, LC_KL_DIV_FORWARD) X(kl_div_backward, LC_KL_DIV_BACKWARD) X(adam_step, LC_ADAM_STEP) X(rmsprop_step, LC_RMSPROP_STEP)

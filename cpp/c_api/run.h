@@ -20,6 +20,7 @@ constexpr int kCount = 0
 
 // What follows from the options and sizes: further sizes, outputs that make no sense; and what a shape cannot say.
 void settle_conv2d(Call&);
+void settle_conv_transpose2d(Call&);
 void settle_attention_forward(Call&);
 void settle_attention_backward(Call&);
 void settle_max_pool2d(Call&);

@@ -55,6 +55,21 @@ int64_t chunk_size(const Call& c) { return c.device.is_cpu() ? kChunk : c[0].num
 
 void check_step(const Call& c, int64_t step) { LC_CHECK(step >= 1, ValueError, c.name(), ": step counts from 1, is ", step); }
 
+void adam(const Call& c, bool decoupled) {
+    const double lr = c.real(0), beta1 = c.real(2), beta2 = c.real(3), eps = c.real(4), decay = c.real(5);
+    const int64_t step = c.integer(1), n = c[0].numel(), size = chunk_size(c);
+    check_step(c, step);
+    LC_CHECK(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1, ValueError, c.name(), ": beta1 and beta2 must lie in [0, 1), are ", beta1, " and ", beta2);
+    if (n == 0) return;
+    visit_float_storage(c.dtype, c.name(), [&]<class T>() {
+        using A = acc_t<T>;
+        const int64_t chunks = (n + size - 1) / size;
+        const Buffer<OptimChunk<T>> list(chunks);
+        fill(list, chunks, size, c[0], c[1], {c[2], c[3], c[4]}, lr / (1 - std::pow(beta1, double(step))), std::sqrt(1 - std::pow(beta2, double(step))));
+        on::adam_step<T>(c.device, {{list.data(), chunks, n}, A(lr), A(1 - beta1), A(beta2), A(1 - beta2), A(eps), A(decay), decoupled, false});
+    });
+}
+
 }  // namespace
 
 void gelu_forward(const Call& c) { forward(c, c.integer(0) ? UnaryOp::gelu_tanh : UnaryOp::gelu); }
@@ -78,20 +93,8 @@ void softplus_backward(const Call& c) { backward(c, UnaryOp::softplus, c.real(0)
 void dropout_forward(const Call& c) { drop(c); }
 void dropout_backward(const Call& c) { drop(c); }
 
-void adamw_step(const Call& c) {
-    const double lr = c.real(0), beta1 = c.real(2), beta2 = c.real(3), eps = c.real(4), decay = c.real(5);
-    const int64_t step = c.integer(1), n = c[0].numel(), size = chunk_size(c);
-    check_step(c, step);
-    LC_CHECK(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1, ValueError, c.name(), ": beta1 and beta2 must lie in [0, 1), are ", beta1, " and ", beta2);
-    if (n == 0) return;
-    visit_float_storage(c.dtype, c.name(), [&]<class T>() {
-        using A = acc_t<T>;
-        const int64_t chunks = (n + size - 1) / size;
-        const Buffer<OptimChunk<T>> list(chunks);
-        fill(list, chunks, size, c[0], c[1], {c[2], c[3], c[4]}, lr / (1 - std::pow(beta1, double(step))), std::sqrt(1 - std::pow(beta2, double(step))));
-        on::adam_step<T>(c.device, {{list.data(), chunks, n}, A(lr), A(1 - beta1), A(beta2), A(1 - beta2), A(eps), A(decay), true, false});
-    });
-}
+void adamw_step(const Call& c) { adam(c, true); }
+void adam_step(const Call& c) { adam(c, false); }
 
 void sgd_step(const Call& c) {
     const double lr = c.real(0), momentum = c.real(2), dampening = c.real(3), decay = c.real(4);
@@ -108,6 +111,21 @@ void sgd_step(const Call& c) {
         const Buffer<OptimChunk<T>> list(chunks);
         fill(list, chunks, size, c[0], c[1], {c[2]}, momentum, step == 1 ? 1 : 1 - dampening);
         on::sgd_step<T>(c.device, {{list.data(), chunks, n}, A(lr), A(momentum), A(decay), nesterov, false});
+    });
+}
+
+void rmsprop_step(const Call& c) {
+    const double lr = c.real(0), alpha = c.real(1), eps = c.real(2), decay = c.real(3), momentum = c.real(4);
+    const int64_t n = c[0].numel(), size = chunk_size(c);
+    LC_CHECK(alpha >= 0 && alpha <= 1, ValueError, c.name(), ": alpha must lie in [0, 1], is ", alpha);
+    LC_CHECK(momentum >= 0 && c[3].given == (momentum != 0), ValueError, c.name(), ": b is needed with momentum, and only then; momentum is ", momentum);
+    if (n == 0) return;
+    visit_float_storage(c.dtype, c.name(), [&]<class T>() {
+        using A = acc_t<T>;
+        const int64_t chunks = (n + size - 1) / size;
+        const Buffer<OptimChunk<T>> list(chunks);
+        fill(list, chunks, size, c[0], c[1], {c[2], c[3], c[4]}, 0, 0);
+        on::rmsprop_step<T>(c.device, {{list.data(), chunks, n}, A(lr), A(alpha), A(1 - alpha), A(eps), A(momentum), A(decay), false});
     });
 }
 

@@ -178,20 +178,29 @@ void linear_silu_backward(const Call& c) { linear_gradients(c, Activation::silu)
 
 namespace {
 
-// The options of either direction: stride, padding, dilation (two words each), groups.
+// Pairs of options, one after the other, and groups: what each must be at least.
+void check_options(const Call& c) {
+    int at = 0;
+    for (const Option& o : c.signature.options)
+        for (int i = 0; i < o.count; ++i, ++at) {
+            const int least = o.name == "padding" || o.name == "output_padding" ? 0 : 1;
+            LC_CHECK(c.integer(at) >= least && c.integer(at) <= INT32_MAX, ValueError, c.name(), ": ", o.name, " ", c.integer(at), " is out of range, needs at least ", least);
+        }
+}
+
+void check_filters(const Call& c, const View& x, const View& w, int64_t channels_of_w) {
+    const int64_t groups = c.integer(int(c.signature.options.size()) * 2 - 2);
+    LC_CHECK(x.size(1) % groups == 0 && w.size(0) % groups == 0 && x.size(1) == channels_of_w, ValueError, c.name(), ": ", groups, " groups of filters ", w.shape,
+             " do not fit the ", x.size(1), " channels of x ", x.shape);
+    LC_CHECK(w.size(2) > 0 && w.size(3) > 0 && w.size(2) <= INT32_MAX && w.size(3) <= INT32_MAX, ValueError, c.name(), ": filters of shape ", w.shape, " have no taps");
+}
+
+// Options: stride, padding, dilation (two words each), groups.
 Conv2dShape shape_of(const Call& c, const View& x, const View& w) {
+    check_options(c);
     Conv2dShape s{x.size(0), x.size(1), x.size(2), x.size(3), w.size(0), w.size(2), w.size(3), 0, 0,
                   c.integer(0), c.integer(1), c.integer(2), c.integer(3), c.integer(4), c.integer(5), c.integer(6)};
-    for (int i = 0; i < 7; ++i) {
-        const bool padding = i == 2 || i == 3;
-        LC_CHECK(c.integer(i) >= (padding ? 0 : 1) && c.integer(i) <= INT32_MAX, ValueError, c.name(), ": ", i < 2 ? "stride" : padding ? "padding"
-                     : i < 6                                                                                                            ? "dilation"
-                                                                                                                                        : "groups",
-                 " ", c.integer(i), " is out of range, needs at least ", padding ? 0 : 1);
-    }
-    LC_CHECK(s.c % s.groups == 0 && s.k % s.groups == 0 && s.group_c() == w.size(1), ValueError, c.name(), ": ", s.groups, " groups of filters ", w.shape,
-             " do not fit the ", s.c, " channels of x ", x.shape);
-    LC_CHECK(s.r > 0 && s.s > 0 && s.r <= INT32_MAX && s.s <= INT32_MAX, ValueError, c.name(), ": filters of shape ", w.shape, " have no taps");
+    check_filters(c, x, w, w.size(1) * s.groups);
     const int64_t high = s.h + 2 * s.pad_h - s.dilation_h * (s.r - 1) - 1, wide = s.w + 2 * s.pad_w - s.dilation_w * (s.s - 1) - 1;
     LC_CHECK(high >= 0 && wide >= 0, ValueError, c.name(), ": filters of shape ", w.shape, " are larger than x ", x.shape, " with its padding");
     s.oh = high / s.stride_h + 1;
@@ -223,6 +232,57 @@ void conv2d_backward(const Call& c) {
         if (dx.given) on::conv2d_backward_data<T>(c.device, {s, conv2d_scheme(s, sizeof(T), exact()), dy.at<T>(), w.at<T>(), nullptr, dx.at<T>()});
         if (dw.given || db.given)
             on::conv2d_backward_weight<T>(c.device, {s, conv2d_weight_scheme(s, sizeof(T), exact()), dy.at<T>(), x.at<T>(), dw.at<T>(), db.at<T>()});
+    });
+}
+
+// ---- conv_transpose2d -----------------------------------------------------------------------------------------------
+
+namespace {
+
+// The convolution this is the adjoint of. Options: stride, padding, output_padding, dilation (two words each), groups.
+Conv2dShape adjoint_of(const Call& c, const View& x, const View& w) {
+    check_options(c);
+    const int64_t groups = c.integer(8);
+    check_filters(c, x, w, w.size(0));
+    const auto along = [&](int i) {
+        const int64_t size = x.size(2 + i), stride = c.integer(i), extra = c.integer(4 + i), dilation = c.integer(6 + i);
+        LC_CHECK(extra < std::max(stride, dilation), ValueError, c.name(), ": output_padding ", extra, " must be smaller than stride or dilation");
+        LC_CHECK(size > 0 && size <= INT32_MAX, ValueError, c.name(), ": x of shape ", x.shape, " has planes of no elements, or too many");
+        const int64_t out = (size - 1) * stride - 2 * c.integer(2 + i) + dilation * (w.size(2 + i) - 1) + extra + 1;
+        LC_CHECK(out > 0, ValueError, c.name(), ": x of shape ", x.shape, " and filters ", w.shape, " leave a plane of ", out, " elements");
+        return out;
+    };
+    return {x.size(0), w.size(1) * groups, along(0), along(1), x.size(1), w.size(2), w.size(3), x.size(2), x.size(3),
+            c.integer(0), c.integer(1), c.integer(2), c.integer(3), c.integer(6), c.integer(7), groups};
+}
+
+}  // namespace
+
+void settle_conv_transpose2d(Call& c) {
+    const Conv2dShape s = backward(c) ? adjoint_of(c, c[1], c[2]) : adjoint_of(c, c[0], c[1]);
+    c.bind("c", s.c);
+    c.bind("out_h", s.h);
+    c.bind("out_w", s.w);
+}
+
+void conv_transpose2d_forward(const Call& c) {
+    const Conv2dShape s = adjoint_of(c, c[0], c[1]);
+    visit_float(c.dtype, "conv_transpose2d", [&]<class T>() {
+        on::conv2d_backward_data<T>(c.device, {s, conv2d_scheme(s, sizeof(T), exact()), c[0].at<T>(), c[1].at<T>(), c[2].at<T>(), c[3].at<T>()});
+    });
+}
+
+void conv_transpose2d_backward(const Call& c) {
+    const View &dy = c[0], &x = c[1], &w = c[2], &dx = c[3], &dw = c[4], &db = c[5];
+    const Conv2dShape s = adjoint_of(c, x, w);
+    Conv2dShape out = s;                              // of a convolution whose result is y: its bias gradient
+    out.k = s.c;
+    out.oh = s.h;
+    out.ow = s.w;
+    visit_float(c.dtype, "conv_transpose2d", [&]<class T>() {
+        if (dx.given) on::conv2d_forward<T>(c.device, {s, conv2d_scheme(s, sizeof(T), exact()), dy.at<T>(), w.at<T>(), nullptr, dx.at<T>()});
+        if (dw.given) on::conv2d_backward_weight<T>(c.device, {s, conv2d_weight_scheme(s, sizeof(T), exact()), x.at<T>(), dy.at<T>(), dw.at<T>(), nullptr});
+        if (db.given) on::conv2d_backward_weight<T>(c.device, {out, conv2d_weight_scheme(out, sizeof(T), exact()), dy.at<T>(), dy.at<T>(), nullptr, db.at<T>()});
     });
 }
 

@@ -1,9 +1,10 @@
-// softmax, the norms, attention and cross_entropy on the memory of a call.
+// softmax, the norms, attention and the losses on the memory of a call.
 #include <cmath>
 #include "cpp/c_api/run.h"
 #include "cpp/ops/attention.h"
 #include "cpp/ops/cross_entropy.h"
 #include "cpp/ops/layer_norm.h"
+#include "cpp/ops/pointwise_loss.h"
 #include "cpp/ops/reduction.h"
 #include "cpp/ops/rms_norm.h"
 #include "cpp/ops/softmax.h"
@@ -161,5 +162,56 @@ void cross_entropy_backward(const Call& c) {
         on::cross_entropy_backward<T>(c.device, {problem<T>(c, c[1], c[2], c[3]), c[4].at<T>(), c[5].at<T>(), c[0].at<T>(), gradient_stride(c, c[0]), c[6].at<T>(), nullptr});
     });
 }
+
+// ---- losses of one element against one ------------------------------------------------------------------------------
+
+namespace {
+
+// Weights stand behind x and target.
+void loss(const Call& c, PointwiseLoss kind, double beta = 0) {
+    const bool weighted = c.signature.inputs == 4;
+    const View none{}, &w = weighted ? c[2] : none, &pos_weight = weighted ? c[3] : none, &y = c[c.signature.inputs];
+    if (y.numel() == 0) return;
+    visit_float(c.dtype, c.name(), [&]<class T>() {
+        on::pointwise_loss_forward<T>(c.device, {kind, y.numel(), T(beta), c[0].at<T>(), c[1].at<T>(), w.at<T>(), pos_weight.at<T>(), y.at<T>(), nullptr});
+    });
+}
+
+void loss_gradients(const Call& c, PointwiseLoss kind, double beta = 0) {
+    const bool weighted = c.signature.inputs == 5;
+    const View none{}, &dloss = c[0], &w = weighted ? c[3] : none, &pos_weight = weighted ? c[4] : none, &dx = c[c.signature.inputs], &dt = c[c.signature.inputs + 1];
+    const int64_t stride = gradient_stride(c, dloss);
+    if (dloss.numel() == 0 || !(dx.given || dt.given)) return;
+    visit_float(c.dtype, c.name(), [&]<class T>() {
+        on::pointwise_loss_backward<T>(c.device, {kind, dloss.numel(), T(beta), c[1].at<T>(), c[2].at<T>(), w.at<T>(), pos_weight.at<T>(), dloss.at<T>(), stride, dx.at<T>(), dt.at<T>()});
+    });
+}
+
+double beta_of(const Call& c) {
+    const double beta = c.real(0);
+    LC_CHECK(beta >= 0, ValueError, c.name(), ": beta must not be negative, is ", beta);
+    return beta;
+}
+
+double delta_of(const Call& c) {
+    const double delta = c.real(0);
+    LC_CHECK(delta > 0, ValueError, c.name(), ": delta must be positive, is ", delta);
+    return delta;
+}
+
+PointwiseLoss divergence(const Call& c) { return c.integer(0) ? PointwiseLoss::kl_div_log_target : PointwiseLoss::kl_div; }
+
+}  // namespace
+
+void mse_loss_forward(const Call& c) { loss(c, PointwiseLoss::mse); }
+void mse_loss_backward(const Call& c) { loss_gradients(c, PointwiseLoss::mse); }
+void smooth_l1_loss_forward(const Call& c) { loss(c, PointwiseLoss::smooth_l1, beta_of(c)); }
+void smooth_l1_loss_backward(const Call& c) { loss_gradients(c, PointwiseLoss::smooth_l1, beta_of(c)); }
+void huber_loss_forward(const Call& c) { loss(c, PointwiseLoss::huber, delta_of(c)); }
+void huber_loss_backward(const Call& c) { loss_gradients(c, PointwiseLoss::huber, delta_of(c)); }
+void binary_cross_entropy_with_logits_forward(const Call& c) { loss(c, PointwiseLoss::binary_cross_entropy_with_logits); }
+void binary_cross_entropy_with_logits_backward(const Call& c) { loss_gradients(c, PointwiseLoss::binary_cross_entropy_with_logits); }
+void kl_div_forward(const Call& c) { loss(c, divergence(c)); }
+void kl_div_backward(const Call& c) { loss_gradients(c, divergence(c)); }
 
 }  // namespace lc::c_api

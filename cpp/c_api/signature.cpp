@@ -1,5 +1,6 @@
 #include "cpp/c_api/signature.h"
 #include <algorithm>
+#include <cmath>
 #include <string_view>
 #include "cpp/core/cuda.h"
 
@@ -136,6 +137,21 @@ bool contiguous(const DLTensor& t) {
 
 Dims strides_of(const DLTensor& t) { return t.strides ? Dims(t.strides, t.ndim) : contiguous_strides(Dims(t.shape, t.ndim)); }
 
+int64_t count(const Call& c, const Argument& a, const Dims& shape) {
+    try {
+        return element_count(shape);
+    } catch (const ValueError&) {
+        throw ValueError(text(c.name(), ": ", a.name, " has shape ", shape, ", which is negative or has more elements than memory can hold"));
+    }
+}
+
+// From the first element to the last is less than any memory.
+bool within_reach(const View& v) {
+    double reach = 0;
+    for (int i = 0; i < v.strides.size(); ++i) reach += std::abs(double(v.strides[i])) * double(v.shape[i]);
+    return reach < 0x1p58;
+}
+
 void read(Call& c, int index, const DLTensor* given) {
     const Argument& a = c.signature.arguments[size_t(index)];
     View& v = c.views[index];
@@ -147,11 +163,12 @@ void read(Call& c, int index, const DLTensor* given) {
     const Device device = device_of(c, a, t.device);
     if (index == 0) c.device = device;
     LC_CHECK(device == c.device, TypeError, c.name(), ": ", a.name, " is on ", device, ", but ", c.signature.arguments[0].name, " on ", c.device, "; a call is on one device");
-    LC_CHECK(t.ndim >= 0 && t.ndim <= kMaxDims && (t.ndim == 0 || t.shape), ValueError, c.name(), ": ", a.name, " has ", t.ndim, " axes, at most ", kMaxDims, " are allowed");
+    LC_CHECK(t.ndim >= 0 && t.ndim <= kMaxDims, ValueError, c.name(), ": ", a.name, " has ", t.ndim, " axes, at most ", kMaxDims, " are allowed");
+    LC_CHECK(t.ndim == 0 || t.shape, ValueError, c.name(), ": ", a.name, " has ", t.ndim, " axes, but its shape is NULL");
     v.given = true;
     v.dtype = dtype_of(c, a, t.dtype);
     v.shape = Dims(t.shape, t.ndim);
-    v.elements = element_count(v.shape);              // refuses what is negative or too much
+    v.elements = count(c, a, v.shape);
     v.data = t.data ? static_cast<char*>(t.data) + t.byte_offset : nullptr;
     LC_CHECK(reinterpret_cast<uintptr_t>(v.data) % item_size(v.dtype) == 0, ValueError, c.name(), ": ", a.name, " is not aligned to its elements of ", v.dtype);
 
@@ -161,6 +178,7 @@ void read(Call& c, int index, const DLTensor* given) {
         v.strides = strides_of(t);
         LC_CHECK(a.layout == Layout::any || t.ndim == 0 || v.size(-1) <= 1 || v.stride(-1) == 1, ValueError, c.name(), ": ", a.name, " of shape ", v.shape,
                  " has strides ", v.strides, ", its last axis must be dense");
+        LC_CHECK(within_reach(v), ValueError, c.name(), ": ", a.name, " of shape ", v.shape, " has strides ", v.strides, ", which lead out of any memory");
     }
 }
 

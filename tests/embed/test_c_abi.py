@@ -190,7 +190,8 @@ def test_a_workspace_of_the_size_asked_for_is_enough_and_one_byte_less_is_not(ab
     assert abi.lc_run(matmul, words(tensor(a), tensor(b), tensor(same))) == 0
     assert np.array_equal(y, same)
     short = words(tensor(a), tensor(b), tensor(y), workspace=start - start % 64 + 64, workspace_size=size.value - 65)
-    assert abi.lc_run(matmul, short) == 4 and b"workspace" in abi.lc_last_error()
+    assert abi.lc_run(matmul, short) == 4
+    assert abi.lc_last_error().startswith(b"matmul_forward: workspace: ")
 
 
 def test_a_call_inside_of_the_same_call_leaves_it_alone(abi: c.CDLL):
@@ -269,9 +270,12 @@ def test_the_stream_is_the_threads(abi: c.CDLL):
     assert seen == [None] and abi.lc_set_stream(None) == 16
 
 
-def test_data_are_checked_before_they_are_used(abi: c.CDLL):
+@pytest.mark.parametrize("after_one_that_was_right", [False, True])
+def test_data_are_checked_before_they_are_used(abi: c.CDLL, after_one_that_was_right: bool):
     x, y = np.ones((2, 3), np.float32), np.empty((2, 3), np.float32)
     relu = kernel_id(abi, "relu_forward")
+    if after_one_that_was_right:
+        assert abi.lc_run(relu, words(tensor(x), tensor(y))) == 0
     for wrong, status, says in (
         (dict(device=(c.c_int32 * 2)(3, 0)), 2, b"device"),
         (dict(device=(c.c_int32 * 2)(2, 0)), 2, lc.cuda.why_not().encode() or b"y is on cpu, but x on cuda:0"),
@@ -280,7 +284,9 @@ def test_data_are_checked_before_they_are_used(abi: c.CDLL):
         (dict(data=None), 1, b"no data"),
         (dict(ndim=17), 1, b"17 axes"),
         (dict(strides=(c.c_int64 * 2)(1, 2)), 1, b"contiguous"),
-        (dict(shape=(c.c_int64 * 2)(-1, 3)), 1, b""),
+        (dict(shape=(c.c_int64 * 2)(-1, 3)), 1, b"relu_forward: x has shape [-1, 3]"),
+        (dict(shape=(c.c_int64 * 2)(2**62, 3)), 1, b"relu_forward: x has shape [4611686018427387904, 3]"),
+        (dict(shape=None), 1, b"its shape is NULL"),
         (dict(data=y.ctypes.data), 1, b"overlaps"),
     ):
         t = tensor(x)
@@ -289,4 +295,9 @@ def test_data_are_checked_before_they_are_used(abi: c.CDLL):
         assert abi.lc_run(relu, words(t, tensor(y))) == status, wrong
         assert says in abi.lc_last_error()
     assert abi.lc_run(relu, words(tensor(x), None)) == 1 and b"y is missing" in abi.lc_last_error()
+    far = tensor(x)
+    far.strides = c.cast((c.c_int64 * 2)(2**62, 1), c.POINTER(c.c_int64))
+    matmul = kernel_id(abi, "matmul_forward")
+    assert abi.lc_run(matmul, words(far, tensor(np.ones((3, 3), np.float32)), tensor(y))) == 1
+    assert b"matmul_forward: a of shape" in abi.lc_last_error() and b"out of any memory" in abi.lc_last_error()
     assert abi.lc_run(relu, None) == 1

@@ -159,6 +159,27 @@ CASES: dict[str, tuple[Any, Any, tuple[Any, ...]]] = {  # ours, JAX's, arguments
         lambda x: rotary_embedding_forward(x, ANGLES),
         (random(2, 5, 4),),
     ),
+    "conv_transpose2d": (
+        lambda *a: lcj.conv_transpose2d(*a, stride=2),
+        lambda x, w, b: (
+            jax.lax.conv_transpose(
+                x, w, (2, 2), "VALID", dimension_numbers=("NCHW", "OIHW", "NCHW"), transpose_kernel=True
+            )
+            + b[:, None, None]
+        ),
+        (random(2, 4, 3, 5), random(4, 3, 3, 2), random(3)),
+    ),
+    "mse_loss": (lcj.mse_loss, lambda x, t: (x - t) ** 2, (random(3, 4), random(3, 4, seed=1))),
+    "huber_loss": (
+        lambda *a: lcj.huber_loss(*a, delta=0.7),
+        lambda x, t: jnp.where(abs(x - t) <= 0.7, (x - t) ** 2 / 2, 0.7 * (abs(x - t) - 0.35)),
+        (random(3, 4), random(3, 4, seed=1)),
+    ),
+    "binary_cross_entropy_with_logits": (
+        lcj.binary_cross_entropy_with_logits,
+        lambda x, t: (1 - t) * x + jax.nn.softplus(-x),
+        (random(3, 4), random(3, 4, seed=1)),
+    ),
     "embedding": (lambda w: lcj.embedding(w, ROWS), lambda w: w[ROWS], (random(6, 3),)),
 }
 

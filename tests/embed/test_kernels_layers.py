@@ -1,4 +1,5 @@
-"""littlecore.kernels: linear with its activation, dropout, group_norm, embeddings, avg_pool2d, SGD's step."""
+"""littlecore.kernels: linear with its activation, dropout, group_norm, embeddings, avg_pool2d, conv_transpose2d,
+losses, optimizers."""
 
 from __future__ import annotations
 
@@ -132,3 +133,116 @@ def test_sgd(writable, how: dict[str, Any]):
     near(p, t.detach().numpy())
     with pytest.raises(ValueError, match="b is needed with momentum"):
         kernels.sgd_step(writable(p), writable(g), lr=0.1, step=1, momentum=0.5)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"stride": (2, 3), "padding": 1, "output_padding": (1, 2), "groups": 2},
+        {"stride": 2, "dilation": (1, 3), "output_padding": (0, 2)},
+    ],
+)
+def test_conv_transpose2d(array, how: dict[str, Any]):
+    x, w, b = random(2, 4, 5, 3), random(4, 6 // how.get("groups", 1), 3, 2, seed=1), random(6, seed=2)
+    ts = [torch.tensor(a, requires_grad=True) for a in (x, w, b)]
+    want = torch.nn.functional.conv_transpose2d(*ts, **how)
+    dy = random(*want.shape, seed=3)
+    want.backward(torch.from_numpy(dy))
+    near(kernels.conv_transpose2d_forward(*map(array, (x, w, b)), **how), want.detach().numpy())
+    got = kernels.conv_transpose2d_backward(*map(array, (dy, x, w)), **how)
+    for g, t in zip(got, ts, strict=True):
+        near(g, t.grad.numpy())
+    dx, dw, none = kernels.conv_transpose2d_backward(*map(array, (dy, x, w)), **how, out=(False, None, False))
+    assert dx is None and none is None
+    near(dw, ts[1].grad.numpy())
+
+
+@pytest.mark.parametrize(
+    "how, says",
+    [
+        ({"output_padding": 1}, "output_padding 1 must be smaller"),
+        ({"padding": 9}, "leave a plane of -11 elements"),
+        ({"groups": 3}, "3 groups of filters"),
+        ({"stride": 0}, "stride 0 is out of range"),
+        ({"b": random(7)}, "c is 7, but the other arguments make it 6"),
+    ],
+)
+def test_conv_transpose2d_refuses(how: dict[str, Any], says: str):
+    with pytest.raises(ValueError, match=f"conv_transpose2d_forward: .*{says}"):
+        kernels.conv_transpose2d_forward(random(2, 4, 5, 3), random(4, 6, 3, 2), **how)
+
+
+LOSSES: dict[str, Any] = {
+    "mse_loss": {},
+    "smooth_l1_loss": {"beta": 0.7},
+    "huber_loss": {"delta": 0.7},
+    "binary_cross_entropy_with_logits": {},
+    "kl_div": {"log_target": True},
+}
+
+
+@pytest.mark.parametrize("expanded", [False, True])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(array, name: str, expanded: bool):
+    x, target, dloss = random(3, 50), random(3, 50, seed=1), random(3, 50, seed=2)
+    if expanded:  # one number for all, as of a sum
+        dloss = np.lib.stride_tricks.as_strided(dloss, (3, 50), (0, 0))
+    forward, backward = (getattr(kernels, f"{name}_{way}") for way in ("forward", "backward"))
+    ts = [torch.tensor(a, requires_grad=True) for a in (x, target)]
+    want = getattr(torch.nn.functional, name)(*ts, reduction="none", **LOSSES[name])
+    want.backward(torch.tensor(dloss))
+    near(forward(array(x), array(target), **LOSSES[name]), want.detach().numpy())
+    for g, t in zip(backward(*map(array, (dloss, x, target)), **LOSSES[name]), ts, strict=True):
+        near(g, t.grad.numpy())
+    dx, none = backward(*map(array, (dloss, x, target)), **LOSSES[name], out=(None, False))
+    assert none is None
+    near(dx, ts[0].grad.numpy())
+
+
+def test_losses_have_weights_and_probabilities(array):
+    x, target, weight, of_ones = (np.abs(random(3, 5, seed=i)) for i in range(4))
+    tx, *others = (torch.tensor(a, requires_grad=not i) for i, a in enumerate((x, target, weight, of_ones)))
+    want = torch.nn.functional.binary_cross_entropy_with_logits(tx, *others[:2], pos_weight=others[2], reduction="none")
+    want.sum().backward()
+    given = [array(a) for a in (x, target, weight, of_ones)]
+    near(kernels.binary_cross_entropy_with_logits_forward(*given), want.detach().numpy())
+    dx, _ = kernels.binary_cross_entropy_with_logits_backward(array(np.ones_like(x)), *given)
+    near(dx, tx.grad.numpy())
+    target[0, 0] = 0
+    exact = torch.nn.functional.kl_div(torch.tensor(x), torch.tensor(target), reduction="none")
+    near(kernels.kl_div_forward(array(x), array(target)), exact.numpy())
+    for name, option in (("smooth_l1_loss", "beta"), ("huber_loss", "delta")):
+        with pytest.raises(ValueError, match=f"{name}_forward: {option} must"):
+            getattr(kernels, f"{name}_forward")(array(x), array(target), **{option: -1.0})
+
+
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_adam(writable, amsgrad: bool):
+    p, m, v, top = random(40, 1000), *(np.zeros((40, 1000)) for _ in range(3))
+    t = torch.nn.Parameter(torch.tensor(p))
+    optimizer = torch.optim.Adam([t], lr=0.1, betas=(0.8, 0.9), eps=1e-6, weight_decay=0.2, amsgrad=amsgrad)
+    for step in (1, 2, 3):
+        g = random(40, 1000, seed=step) / step**3
+        t.grad = torch.from_numpy(g)
+        optimizer.step()
+        state = [writable(a) for a in (p, g, m, v)] + ([writable(top)] if amsgrad else [])
+        kernels.adam_step(*state, lr=0.1, step=step, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.2)
+    near(p, t.detach().numpy())
+
+
+@pytest.mark.parametrize("momentum, centered", [(0.0, False), (0.9, False), (0.5, True)])
+def test_rmsprop(writable, momentum: float, centered: bool):
+    p, v, b, a = random(40, 1000), *(np.zeros((40, 1000)) for _ in range(3))
+    t = torch.nn.Parameter(torch.tensor(p))
+    how = {"lr": 0.1, "alpha": 0.9, "eps": 1e-6, "weight_decay": 0.2, "momentum": momentum}
+    optimizer = torch.optim.RMSprop([t], centered=centered, **how)
+    for step in (1, 2, 3):
+        g = random(40, 1000, seed=step)
+        t.grad = torch.from_numpy(g)
+        optimizer.step()
+        state = [writable(p), writable(g), writable(v), writable(b) if momentum else None]
+        kernels.rmsprop_step(*state, writable(a) if centered else None, **how)
+    near(p, t.detach().numpy())
+    with pytest.raises(ValueError, match="b is needed with momentum"):
+        kernels.rmsprop_step(writable(p), writable(g), writable(v), lr=0.1, momentum=0.5)

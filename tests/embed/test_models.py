@@ -92,6 +92,22 @@ def test_transformers(make: Any, replaced: dict[str, int]):
     assert dict(report.replaced) == {**replaced, "cross_entropy": 1} and not report.kept, report
 
 
+def test_a_decoder():
+    nn = torch.nn
+    torch.manual_seed(0)
+    up = nn.ConvTranspose2d(6, 8, 3, stride=2, padding=1, output_padding=1, groups=2)
+    pools = [nn.AvgPool2d(2), nn.AvgPool2d(3, 1, 1, count_include_pad=False)]
+    model = nn.Sequential(up, nn.GroupNorm(4, 8), nn.LeakyReLU(0.2), *pools)
+
+    def run(model: Any) -> tuple[Any, Any]:
+        y = model(torch.linspace(-1, 1, 2 * 6 * 5 * 7).reshape(2, 6, 5, 7).sin())
+        return y, y.square().sum()
+
+    report = compare(model, run)
+    counts = {"conv_transpose2d": 1, "group_norm": 1, "leaky_relu": 1, "avg_pool2d": 2}
+    assert dict(report.replaced) == counts and not report.kept
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_timm():
     timm = pytest.importorskip("timm")

@@ -72,6 +72,18 @@ CASES = {
     "softplus": (ops.softplus_forward, lambda: (t(3, 4), 2.0)),
     "group_norm": (ops.group_norm_forward, lambda: (t(2, 6, 3), t(6), t(6, seed=1), 3, 1e-3)),
     "rotary_embedding": (ops.rotary_embedding_forward, lambda: (t(2, 3, 5, 6), *rotation(), True)),
+    "conv_transpose2d": (
+        ops.conv_transpose2d_forward,
+        lambda: (t(2, 4, 3, 5), t(4, 2, 3, 2), t(4), [2, 1], [1, 0], [1, 0], [1, 2], 2),
+    ),
+    "mse_loss": (ops.mse_loss_forward, lambda: (t(3, 4), t(3, 4, seed=1))),
+    "smooth_l1_loss": (ops.smooth_l1_loss_forward, lambda: (t(3, 4), t(3, 4, seed=1), 0.7)),
+    "huber_loss": (ops.huber_loss_forward, lambda: (t(3, 4), t(3, 4, grad=False, seed=1), 0.7)),
+    "binary_cross_entropy_with_logits": (
+        ops.binary_cross_entropy_with_logits_forward,
+        lambda: (t(3, 4), t(3, 4, seed=1), t(3, 4, grad=False).abs(), t(3, 4, grad=False, seed=2).abs()),
+    ),
+    "kl_div": (ops.kl_div_forward, lambda: (t(3, 4), t(3, 4, seed=1), True)),
     "embedding": (ops.embedding_forward, lambda: (t(4, 3), torch.tensor([[0, 3], [3, 1]]))),
 }
 
@@ -127,6 +139,26 @@ def test_cuda_has_the_same_ops():
     assert (y.shape, y.dtype, y.device) == ((3, 5), torch.bfloat16, torch.device("cuda", 0))
     assert (dx.shape, dw.shape, db.shape) == ((3, 4), (0,), (5,)) and dx.device == dw.device == y.device
     assert mean.dtype == torch.float32 and mean.device == y.device
+
+
+@pytest.mark.parametrize(
+    "name, arguments, says",
+    [
+        ("layer_norm_backward", lambda x: (x, x, None, x[0], x[0], x[0], [True]), "needs has 1 entries, there are 3"),
+        ("matmul_forward", lambda x: (x, x[0]), r"b has shape \[3\], needs \["),
+        ("linear_forward", lambda x: (x, x, x), r"b has shape \[3, 3\], needs \["),
+        (
+            "conv2d_forward",
+            lambda x: (x[None, None], x[None, None, :, :1], None, [1, 1], [0, 0], [9, 9]),
+            "(larger|leave)",
+        ),
+        ("conv2d_forward", lambda x: (x[None, None], x[None, None], None, [1]), "takes two integers"),
+    ],
+)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_what_is_wrong_is_said(name: str, arguments: Any, says: str, device: str):
+    with pytest.raises(ValueError, match=f"{name}: .*{says}"):
+        getattr(ops, name)(*arguments(torch.ones(3, 3, device=device)))
 
 
 def test_second_derivatives_are_refused():

@@ -63,6 +63,8 @@ class Signature:
             star = next((i for i, axis in enumerate(a.axes) if axis[0] == "*"), None)
             fixed = list(a.axes)
             rest = list(shape)
+            if len(shape) < len(fixed) - (star is not None) or (star is None and len(shape) > len(fixed)):
+                raise ValueError(f"{self.name}: {a.name} has shape {list(shape)}, needs [{', '.join(fixed)}]")
             if star is not None:
                 count = len(shape) - len(a.axes) + 1
                 lead = broadcast(lead, tuple(rest[star : star + count]))
@@ -74,6 +76,11 @@ class Signature:
             (sh, sw), (ph, pw), (dh, dw), _ = options
             sizes["out_h"] = (sizes["h"] + 2 * ph - dh * (sizes["r"] - 1) - 1) // sh + 1
             sizes["out_w"] = (sizes["w"] + 2 * pw - dw * (sizes["s"] - 1) - 1) // sw + 1
+        if self.name == "conv_transpose2d_forward":
+            (sh, sw), (ph, pw), (eh, ew), (dh, dw), groups = options
+            sizes["c"] = sizes["group_c"] * groups
+            sizes["out_h"] = (sizes["h"] - 1) * sh - 2 * ph + dh * (sizes["r"] - 1) + eh + 1
+            sizes["out_w"] = (sizes["w"] - 1) * sw - 2 * pw + dw * (sizes["s"] - 1) + ew + 1
         if self.name in ("max_pool2d_forward", "avg_pool2d_forward"):
             named = {"dilation": (1, 1)} | {o.name: value for o, value in zip(self.options, options, strict=True)}
             windows = (named[name] for name in ("kernel", "stride", "padding", "dilation"))

@@ -38,8 +38,13 @@ def _split(s: Signature, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[
     n, m = len(s.inputs), len(s.options)
     usual = (None,) * n + tuple(o.usual for o in s.options) + (None,)
     args += usual[len(args) :]
-    needs = args[n + m]
-    return args[:n], args[n : n + m], list(needs) if needs is not None else [True] * len(s.outputs)
+    needs = [True] * len(s.outputs) if args[n + m] is None else list(args[n + m])
+    if len(needs) != len(s.outputs):
+        raise ValueError(f"{s.name}: needs has {len(needs)} entries, there are {len(s.outputs)} outputs")
+    for o, value in zip(s.options, args[n : n + m], strict=True):
+        if o.kind == "int2" and len(value) != 2:
+            raise ValueError(f"{s.name}: {o.name} takes two integers, is {list(value)}")
+    return args[:n], args[n : n + m], needs
 
 
 def _laid_out(a: Argument, x: torch.Tensor | None) -> torch.Tensor | None:
@@ -70,6 +75,8 @@ def _fake(s: Signature, *args: Any) -> Any:
     shapes = s.output_shapes([None if x is None else tuple(x.shape) for x in tensors], options)
     made = []
     for a, shape, need in zip(s.outputs, shapes, needs, strict=True):
+        if any(isinstance(size, int) and size < 0 for size in shape or ()):
+            raise ValueError(f"{s.name}: these arguments leave {a.name} of shape {list(shape or ())}")
         skipped = a.optional and (not need or shape is None or _is_gradient_of_bool(s, a, tensors))
         dtype = {"acc": wide, "int64": torch.int64}.get(a.dtype, first.dtype)
         made.append(first.new_empty(0 if skipped or shape is None else shape, dtype=first.dtype if skipped else dtype))

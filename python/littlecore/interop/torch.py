@@ -202,6 +202,48 @@ def _max_pool2d(
     return ops.max_pool2d_forward(input, _pair(kernel_size), stride, _pair(padding), _pair(dilation), ceil_mode)[0]
 
 
+def _avg_pool2d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    _ready(input, wide=True)
+    _need(input.dim() == 4, "no batch")
+    windows = (_pair(kernel_size), _pair(stride) if stride else [0, 0], _pair(padding))
+    return ops.avg_pool2d_forward(input, *windows, ceil_mode, count_include_pad, divisor_override or 0)
+
+
+def _conv_transpose2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Any:
+    _ready(input, weight, bias, wide=True)
+    _need(input.dim() == 4, "no batch")
+    pairs = map(_pair, (stride, padding, output_padding, dilation))
+    return ops.conv_transpose2d_forward(input, weight, bias, *pairs, groups)
+
+
+def _group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    _ready(input, weight, bias, wide=True)
+    return ops.group_norm_forward(input, weight, bias, num_groups, eps)[0]
+
+
+def _leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
+    _ready(input)
+    _need(not inplace, "in place")
+    return ops.leaky_relu_forward(input, negative_slope)
+
+
 def _addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     _ready(input, mat1, mat2)
     _need(beta == alpha == 1, "factors")
@@ -231,6 +273,10 @@ _REPLACED: dict[Any, Callable[..., Any]] = {
     F.cross_entropy: _cross_entropy,
     F.gelu: _gelu,
     F.batch_norm: _batch_norm,
+    F.avg_pool2d: _avg_pool2d,
+    F.conv_transpose2d: _conv_transpose2d,
+    F.group_norm: _group_norm,
+    F.leaky_relu: _leaky_relu,
     **dict.fromkeys((F.max_pool2d, F.max_pool2d_with_indices, torch.max_pool2d), _max_pool2d),
     **dict.fromkeys((F.relu, torch.relu, torch.Tensor.relu), _elementwise("relu")),
     **dict.fromkeys((F.silu,), _elementwise("silu")),

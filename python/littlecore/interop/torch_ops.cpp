@@ -109,12 +109,12 @@ union Word {
     int64_t integer;
 };
 
-void read_option(char kind, const c10::IValue& value, Word*& to) {
+void read_option(const Kernel& k, char kind, const c10::IValue& value, Word*& to) {
     if (kind == 'd') return void((to++)->real = value.toDouble());
     if (kind == 'i') return void((to++)->integer = value.toInt());
     if (kind == 'b') return void((to++)->integer = value.toBool());
     const auto pair = value.toIntVector();
-    TORCH_CHECK_VALUE(pair.size() == 2, "littlecore: an option takes two integers, got ", pair);
+    TORCH_CHECK_VALUE(pair.size() == 2, k.name, ": an option takes two integers, got ", pair);
     for (const int64_t n : pair) (to++)->integer = n;
 }
 
@@ -134,12 +134,12 @@ void run(const Kernel& k, int id, Stack* stack) {
         views[i] = view(fits ? x : kept[i]);
         tensors[i].tensor = views + i;
     }
-    for (size_t i = 0; i < k.options.size(); ++i) read_option(k.options[i], args[inputs + i], option);
+    for (size_t i = 0; i < k.options.size(); ++i) read_option(k, k.options[i], args[inputs + i], option);
     words[0].integer = reinterpret_cast<char*>(option) - reinterpret_cast<char*>(words);
 
     const bool choose = k.takes_needs() && !args[k.arguments() - 1].isNone();
     const c10::List<bool> needs = choose ? args[k.arguments() - 1].toBoolList() : c10::List<bool>();
-    TORCH_CHECK_VALUE(!choose || needs.size() == outputs, "littlecore: needs has ", needs.size(), " entries, the op ", outputs, " outputs");
+    TORCH_CHECK_VALUE(!choose || needs.size() == outputs, k.name, ": needs has ", needs.size(), " entries, there are ", outputs, " outputs");
     const at::Tensor& first = args[0].toTensor();
     lc_shape shapes[kMaxArguments];
     if (outputs) check(lc_output_shapes(id, words, shapes));
