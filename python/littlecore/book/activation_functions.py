@@ -41,7 +41,7 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Array], Array
 
 def run(demo: Demo) -> None:
     figure = demo.figure(
-        "activations", "The activation functions (blue) and their derivatives (orange, dashed).", (9.6, 2.8)
+        "activations", "The activation functions (blue) and their derivatives (red, dashed).", (9.6, 2.8)
     )
     x = lc.linspace(-4, 4, 2001)
     exact_x = x.numpy().astype(np.float64)

@@ -75,9 +75,7 @@ def linear_attention(demo: Demo) -> None:
 
     matrix = matrix.tril()
     quadratic = matrix @ v / matrix.sum(-1, keepdim=True)
-    state = (k.unsqueeze(-1) * v.unsqueeze(-2)).cumsum(
-        0
-    )  # [T, D, Dv]: after every step what a recurrent net would keep
+    state = (k.unsqueeze(-1) * v.unsqueeze(-2)).cumsum(0)  # [T, D, Dv]: what a recurrent net would keep
     linear = (q.unsqueeze(-2) @ state).squeeze(-2) / (q * k.cumsum(0)).sum(-1, keepdim=True)
     demo.metric("the same, causal, as a recurrence", distance(linear, quadratic), at_most=1e-12)
 

@@ -60,9 +60,7 @@ def run(demo: Demo) -> None:
     demo.metric("test MSE, median of 200 draws", np.median(test), within=(4e-3, 8e-3))
 
     grid = lc.linspace(-1, 1, 400, dtype=lc.float64)
-    figure = demo.figure(
-        "fit", "50 noisy points (black), the six weighted Gaussian kernels (blue), their sum (orange)."
-    )
+    figure = demo.figure("fit", "50 noisy points (black), the six weighted Gaussian kernels (blue), their sum (red).")
     axes = figure.subplots()
     axes.plot(x.numpy(), y.numpy(), "o", color=BLACK, markersize=3.5, label="training points")
     for k, bump in enumerate((gaussians(grid, kernels) * w).unbind(-1)):

@@ -7,8 +7,6 @@ Weight decay adds a multiple of |w|^2 and so trades the error on the training se
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 import littlecore as lc
@@ -16,19 +14,15 @@ from littlecore import Tensor, data, nn, optim
 from littlecore.nn import functional as F
 
 from .demo import BLUE, COLOURS, RED, Demo
+from .training_protocols import flat
 
 
 def run(demo: Demo) -> None:
     cross_entropy(demo)
-    (images, labels), (test_images, test_labels) = (_flat(part) for part in data.digits(8))
+    (images, labels), (test_images, test_labels) = (flat(part) for part in data.digits(8))
+    images, test_images = images.flatten(1), test_images.flatten(1)
     triplets(demo, images, labels, test_images, test_labels)
     weight_decay(demo, images[:100], labels[:100], test_images, test_labels)
-
-
-def _flat(part: Any) -> tuple[Tensor, Tensor]:
-    """All images as rows of pixels, and their classes."""
-    images, labels = part.batch(np.arange(len(part)), data.SampleRandom(0, 0, np.arange(len(part))))
-    return lc.from_numpy(np.ascontiguousarray(images)).flatten(1), lc.from_numpy(labels)
 
 
 # ---- cross-entropy ---------------------------------------------------------------------------------------------------

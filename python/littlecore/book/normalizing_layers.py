@@ -18,6 +18,7 @@ from littlecore import Tensor, data, nn, optim
 from littlecore.nn import functional as F
 
 from .demo import BLUE, GREEN, RED, Demo
+from .training_protocols import flat
 
 LAYERS, WIDTH = 20, 64
 SMALL = 1e-12  # an epsilon that cannot be seen
@@ -121,7 +122,8 @@ def deep(norm: str) -> nn.Sequential:
 
 
 def deep_network(demo: Demo) -> None:
-    (x, label), (test_x, test_label) = (_flat(part) for part in data.digits(8))
+    (x, label), (test_x, test_label) = (flat(part) for part in data.digits(8))
+    x, test_x = x.flatten(1), test_x.flatten(1)
     curves: dict[str, list[float]] = {}
     expected: dict[str, dict[str, Any]] = {
         "none": {}, "batch norm": {"at_most": 0.8}, "layer norm": {"at_least": 0.9}
@@ -157,9 +159,3 @@ def deep_network(demo: Demo) -> None:
     axes.axhline(np.log(10), color="black", linestyle=":", linewidth=1, label="chance")
     axes.set(xlabel="step", ylabel="cross-entropy (nats)", ylim=(0, 5))
     axes.legend()
-
-
-def _flat(part: Any) -> tuple[Tensor, Tensor]:
-    """All images as rows of pixels, and their classes."""
-    images, labels = part.batch(np.arange(len(part)), data.SampleRandom(0, 0, np.arange(len(part))))
-    return lc.from_numpy(np.ascontiguousarray(images)).flatten(1), lc.from_numpy(labels)

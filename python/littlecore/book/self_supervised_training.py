@@ -6,9 +6,9 @@ numbers be uncorrelated: their cross-correlation over a batch is to be the ident
 Autoencoders Are Scalable Vision Learners, CVPR 2022) hides most of an image and asks for it. What was learned is judged
 by a linear classifier on the frozen description, taught with few labels, beside the same network untrained.
 
-Twins gain some eleven points from five digits of each class, masks, which teach so small a network less, some four. How
-much is hidden has to differ from image to image: where it is always the same part, whole images are strange to the
-network, and nothing is gained.
+Twins gain some eleven points from five digits of each class. Masks gain two on average, but from seed to seed between
+one less and four more, so that no bound stands beside them. How much is hidden differs from image to image: where it is
+always the same part, whole images are strange to the network, and nothing is gained.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def probes(
     for name, by_count in reached.items():
         demo.metric(f"{name}, test accuracy from 5 digits of each class, %", by_count[5])
     demo.metric("points gained by twins, 5 of each", reached["twins"][5] - reached["random"][5], at_least=10)
-    demo.metric("points gained by masks, 5 of each", reached["masked"][5] - reached["random"][5], at_least=1)
+    demo.metric("points gained by masks, 5 of each", reached["masked"][5] - reached["random"][5])
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.set(xlabel="named digits of each class", ylabel="test accuracy (%)")
     axes.legend()

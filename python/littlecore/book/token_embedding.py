@@ -85,7 +85,7 @@ def letters(demo: Demo) -> None:
     demo.metric("vowels whose nearest letter is a vowel, of 5", sum(nearest[v] in vowels for v in vowels), at_least=3)
 
     figure = demo.figure(
-        "letters", "The table's two numbers for every letter (vowels orange, _ the space), learned by predicting the "
+        "letters", "The table's two numbers for every letter (vowels red, _ the space), learned by predicting the "
         "next letter.", (6.0, 5.2)
     )  # fmt: skip
     axes = figure.subplots()
