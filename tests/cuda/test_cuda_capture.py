@@ -228,6 +228,33 @@ def test_decoding_is_one_launch_a_token():
         step(tokens[:, :1])
 
 
+@pytest.mark.parametrize("kind", ["gpt", "llama"])
+def test_generation_captures_its_steps(kind):
+    """Until the context is full; and not where a hook would not be called."""
+    lc.manual_seed(0)
+    if kind == "gpt":
+        model = models.gpt(vocab_size=19, block_size=10, n_layer=1, n_head=2, n_embd=16).eval()
+    else:
+        model = models.llama(vocab_size=19, block_size=10, width=16, layers=2, heads=2, kv_heads=1, hidden=24).eval()
+    prompt = lc.tensor([[1, 2, 3], [4, 5, 6]])
+    want = [t.tolist() for t in model.stream(prompt, 10, greedy=True)]
+    model.cuda()
+
+    def generated() -> tuple[list, list]:
+        tokens, graphs, before = [], [], lc.cuda.launches()["graphs"]
+        for token in model.stream(prompt.cuda(), 10, greedy=True):
+            tokens.append(token.tolist())
+            graphs.append(lc.cuda.launches()["graphs"] - before)
+            before += graphs[-1]
+        return tokens, graphs
+
+    tokens, graphs = generated()
+    assert tokens == want and sum(graphs[:2]) == 0 and graphs[3:8] == [1] * 5 and graphs[8:] == [0, 0]
+    calls = []
+    model.lm_head.register_forward_hook(lambda *_: calls.append(1))
+    assert generated() == (want, [0] * 10) and len(calls) == 10
+
+
 def test_arguments_of_another_device_have_a_plan_of_their_own():
     double = lc.capture(lambda x: (x * 2 + 1).relu())
     for _ in range(2):

@@ -8,8 +8,9 @@ from typing import Any
 
 from .. import _core
 from .._core import Tensor
-from ..autograd import no_grad
+from ..autograd import capture, no_grad
 from ..nn import functional as F
+from ..nn.linear import is_plain
 
 
 def filtered(logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> Tensor:
@@ -52,7 +53,7 @@ def sample(logits: Tensor) -> Tensor:
 
 
 class Generates:
-    """What a model needs to generate: `forward(tokens, cache)`, `make_cache(batch)` and `block_size`."""
+    """What a model needs to generate: `forward(tokens, cache)`, `make_cache(batch, fixed)` and `block_size`."""
 
     block_size: int
 
@@ -63,17 +64,24 @@ class Generates:
         """Yield the new tokens [N] one step at a time, after the prompt `tokens` [N, T].
 
         The context is the last block_size tokens. Until it is full each step runs on the new token alone; from then on
-        every position shifts with each token, and the whole window is computed again.
+        every position shifts with each token, and the whole window is computed again. On CUDA a step with the cache is
+        captured, unless somebody watches one of the model's modules.
         """
         if tokens.dim() != 2 or tokens.shape[1] == 0:
             raise ValueError(f"generate: tokens must be [N, T] with at least one token each, got {tuple(tokens.shape)}")
         model: Any = self
-        cache = model.make_cache(tokens.shape[0]) if use_cache else None
+        fixed = tokens.device != "cpu" and all(is_plain(module) for module in model.modules())
+        cache = model.make_cache(tokens.shape[0], fixed) if use_cache else None
+        step: Any = no_grad()(lambda token: model(token, cache))
+        if fixed:
+            step = capture(step)
         unseen = tokens = tokens[:, -self.block_size :]
+        seen = 0
         for _ in range(max_new_tokens):
             with no_grad():
-                if cache is not None and cache.length + unseen.shape[1] <= self.block_size:
-                    logits = model(unseen, cache)
+                seen += unseen.shape[1]
+                if cache is not None and seen <= self.block_size:
+                    logits = step(unseen) if unseen.shape[1] == 1 else model(unseen, cache)
                 else:
                     cache = None
                     logits = model(tokens)

@@ -22,7 +22,7 @@ from ..nn import functional as F
 from ..nn.normalization import add_norm
 from ..nn.state import IncompatibleKeys, as_tensor
 from .generation import Generates
-from .gpt import KVCache
+from .gpt import FixedKVCache, KVCache
 
 
 class Attention(nn.Module):
@@ -132,10 +132,11 @@ class Llama(nn.Module, Generates):
         self.register_buffer("cos", from_numpy(np.cos(angle)).float(), persistent=False)  # [block_size, head_dim / 2]
         self.register_buffer("sin", from_numpy(np.sin(angle)).float(), persistent=False)
 
-    def make_cache(self, batch: int) -> KVCache:
-        """Room for block_size tokens of each of `batch` sequences."""
+    def make_cache(self, batch: int, fixed: bool = False) -> KVCache:
+        """Room for block_size tokens of each of `batch` sequences. fixed: a FixedKVCache."""
         layers, heads, dim = self.sizes
-        return KVCache(layers, batch, heads, self.block_size, dim, self.lm_head.weight)
+        kind = FixedKVCache if fixed else KVCache
+        return kind(layers, batch, heads, self.block_size, dim, self.lm_head.weight)
 
     def features(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
         """What the readout sees.    int64 [N, T] -> [N, T, width]"""
@@ -143,7 +144,12 @@ class Llama(nn.Module, Generates):
         end = start + tokens.shape[1]
         if end > self.block_size:
             raise ValueError(f"llama: {end} tokens are more than block_size {self.block_size}")
-        x = self.model(tokens, (self.cos[start:end], self.sin[start:end]), cache)
+        if isinstance(cache, FixedKVCache):
+            at = cache.positions(end - start)
+            turn = F.embedding(at, self.cos), F.embedding(at, self.sin)
+        else:
+            turn = self.cos[start:end], self.sin[start:end]
+        x = self.model(tokens, turn, cache)
         if cache is not None:
             cache.advance(end - start)
         return x
