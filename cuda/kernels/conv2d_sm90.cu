@@ -56,9 +56,6 @@ struct Problem {
 struct Work {
     int part, row, col, begin, end;                   // begin, end: slices
 };
-__device__ __forceinline__ int all_work(const Problem& p) { return (p.tiles_m >> p.pair) * p.tiles_n * p.parts; }
-__device__ __forceinline__ int first_work(const Problem& p) { return int(blockIdx.x) >> p.pair; }
-__device__ __forceinline__ int next_work(const Problem& p) { return int(gridDim.x) >> p.pair; }
 // A pair of blocks counts as one. Tiles below each other come one after the other: their pixels stay in L2.
 template <int cols> __device__ __forceinline__ Work work(int number, const Problem& p) {
     const int rows = p.tiles_m >> p.pair, tiles = rows * p.tiles_n, part = number / tiles, tile = number - part * tiles, begin = part * p.part;
@@ -202,15 +199,10 @@ template <class T, int cols> __device__ __forceinline__ void store(T* rows, cons
     }
 }
 
-// The same as they are, to the floats of a part; whole tiles have a place there.
+// Where a warp's sums go among the floats of the parts; whole tiles have a place there.
 template <int cols> __device__ __forceinline__ void store_sums(const Problem& p, int part, int row, int col, const float (&sum)[cols / 2], float* y) {
     const int64_t stride = int64_t(p.tiles_n) * (p.wide ? 2 * cols : cols), rows = int64_t(p.tiles_m) * (p.wide ? 64 : 128);
-    float* to = y + (part * rows + row + lane_id() / 4) * stride + col + lane_id() % 4 * 2;
-#pragma unroll
-    for (int i = 0; i < cols / 2; i += 4) {
-        *reinterpret_cast<float2*>(to + i * 2) = make_float2(sum[i], sum[i + 1]);
-        *reinterpret_cast<float2*>(to + i * 2 + 8 * stride) = make_float2(sum[i + 2], sum[i + 3]);
-    }
+    write_sums<cols>(y + (part * rows + row) * stride + col, stride, sum);
 }
 
 // Of weights a is dy, y the floats of the parts; else a is the filters.
@@ -218,17 +210,7 @@ template <class T, int cols, Feed feed>
 __global__ __launch_bounds__(kThreads, 1) void conv_hopper_kernel(const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap images, const __grid_constant__ Problem p,
                                                                   void* y) {
     auto& s = shared_memory<Shared<T>>();
-    if (threadIdx.x == 0) {
-        for (int i = 0; i < kStages; ++i) {
-            phase_init(s.full[i], 1);
-            phase_init(s.empty[i], kConsumers << p.pair);
-        }
-        phase_fence_init();
-        box_prefetch(map_a);
-        box_prefetch(images);
-    }
-    if (p.pair) cluster_sync();
-    else __syncthreads();                             // everybody sees the barriers
+    begin_ring(s.full, s.empty, kConsumers, p.pair, map_a, images);
 
     if (threadIdx.x >= 128 * kConsumers) {
         give_registers<kProducerRegisters>();

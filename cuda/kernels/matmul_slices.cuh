@@ -1,13 +1,36 @@
-// A consumer's share of a product on Hopper: 64 rows and `cols` columns of sums in registers, over slices of the depth that
-// a ring in shared memory brings. A slice is 128 bytes deep, 64 elements or 32 floats, and walked in fours of 32 bytes.
+// What products on Hopper share: the ring's beginning, the work of persistent blocks, and a consumer's share of a product, 64
+// rows and `cols` columns of sums in registers, over slices of the depth that the ring brings. A slice is 128 bytes deep, 64
+// elements or 32 floats, and walked in fours of 32 bytes.
 #pragma once
 #include "cuda/arch/cluster.cuh"
 #include "cuda/arch/pipeline.cuh"
+#include "cuda/arch/warp.cuh"
 #include "cuda/arch/wgmma.cuh"
 
 namespace lc::cuda {
 
 constexpr int kSliceDepth = 64;
+
+// By all of the block: barriers of a ring that `consumers` of each block of a pair, or of this one, release.
+template <int stages>
+__device__ __forceinline__ void begin_ring(PhaseBarrier (&full)[stages], PhaseBarrier (&empty)[stages], int consumers, bool pair, const CUtensorMap& map_a, const CUtensorMap& map_b) {
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < stages; ++i) {
+            phase_init(full[i], 1);
+            phase_init(empty[i], consumers << pair);
+        }
+        phase_fence_init();
+        box_prefetch(map_a);
+        box_prefetch(map_b);
+    }
+    if (pair) cluster_sync();
+    else __syncthreads();                             // everybody sees the barriers
+}
+
+// Tiles and parts by number; a pair of blocks counts as one.
+template <class Problem> __device__ __forceinline__ int all_work(const Problem& p) { return (p.tiles_m >> p.pair) * p.tiles_n * p.parts; }
+template <class Problem> __device__ __forceinline__ int first_work(const Problem& p) { return int(blockIdx.x) >> p.pair; }
+template <class Problem> __device__ __forceinline__ int next_work(const Problem& p) { return int(gridDim.x) >> p.pair; }
 
 // By all 128 threads of a consumer: a stage has been read, told to every block that loads into this one's ring.
 __device__ __forceinline__ void release_stage(PhaseBarrier& empty, bool pair) {
@@ -41,6 +64,16 @@ __device__ __forceinline__ void multiply_slices(const T (&a)[stages][a_size], in
     warpgroup_wait<0>();
     warpgroup_settle(sum);
     if (before >= 0) release_stage(empty[before], pair);
+}
+
+// A warp's 16 rows of sums as they are, to floats `stride` a row.
+template <int cols> __device__ __forceinline__ void write_sums(float* to, int64_t stride, const float (&sum)[cols / 2]) {
+    to += lane_id() / 4 * stride + lane_id() % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < cols / 2; i += 4) {
+        *reinterpret_cast<float2*>(to + i * 2) = make_float2(sum[i], sum[i + 1]);
+        *reinterpret_cast<float2*>(to + i * 2 + 8 * stride) = make_float2(sum[i + 2], sum[i + 3]);
+    }
 }
 
 }  // namespace lc::cuda

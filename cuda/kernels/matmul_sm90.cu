@@ -59,9 +59,6 @@ struct Problem {
 struct Work {
     int part, row, col, begin, end;
 };
-__device__ __forceinline__ int all_work(const Problem& p) { return (p.tiles_m >> p.pair) * p.tiles_n * p.parts; }
-__device__ __forceinline__ int first_work(const Problem& p) { return int(blockIdx.x) >> p.pair; }
-__device__ __forceinline__ int next_work(const Problem& p) { return int(gridDim.x) >> p.pair; }
 template <int cols> __device__ __forceinline__ Work work(int number, const Problem& p) {
     const int rows = p.tiles_m >> p.pair, tiles = rows * p.tiles_n, part = number / tiles, begin = part * p.part_k;
     const TilePlace tile = tile_place(number - part * tiles, rows, p.tiles_n, p.group);
@@ -168,15 +165,10 @@ __device__ __forceinline__ void produce(Shared<T, cols>& s, const CUtensorMap& m
     }
 }
 
-// The same sums as they are, to the floats of a part; whole tiles have a place there.
+// The same sums to the floats of a part; whole tiles have a place there.
 template <int cols> __device__ __forceinline__ void store_sums(const Problem& p, const Work& w, int consumer, const float (&sum)[cols / 2]) {
-    const int64_t stride = int64_t(p.tiles_n) * cols, row = int64_t(w.part) * p.tiles_m * kRows + w.row + consumer * 64 + warp_id() % 4 * 16 + lane_id() / 4;
-    float* to = p.sums + row * stride + w.col + lane_id() % 4 * 2;
-#pragma unroll
-    for (int i = 0; i < cols / 2; i += 4) {
-        *reinterpret_cast<float2*>(to + i * 2) = make_float2(sum[i], sum[i + 1]);
-        *reinterpret_cast<float2*>(to + i * 2 + 8 * stride) = make_float2(sum[i + 2], sum[i + 3]);
-    }
+    const int64_t stride = int64_t(p.tiles_n) * cols, row = int64_t(w.part) * p.tiles_m * kRows + w.row + consumer * 64 + warp_id() % 4 * 16;
+    write_sums<cols>(p.sums + row * stride + w.col, stride, sum);
 }
 
 // A slab of the consumer's rows, from registers to y (or before) by way of shared memory.
@@ -217,17 +209,7 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_kernel(const __grid_consta
                                                              const __grid_constant__ CUtensorMap map_y, const __grid_constant__ CUtensorMap map_before,
                                                              const __grid_constant__ Problem p) {
     auto& s = shared_memory<Shared<T, cols>>();
-    if (threadIdx.x == 0) {
-        for (int i = 0; i < kStages; ++i) {
-            phase_init(s.full[i], 1);
-            phase_init(s.empty[i], kConsumers << p.pair);
-        }
-        phase_fence_init();
-        box_prefetch(map_a);
-        box_prefetch(map_b);
-    }
-    if (p.pair) cluster_sync();
-    else __syncthreads();                             // everybody sees the barriers
+    begin_ring(s.full, s.empty, kConsumers, p.pair, map_a, map_b);
 
     if (threadIdx.x >= 128 * kConsumers) {
         give_registers<kProducerRegisters>();
