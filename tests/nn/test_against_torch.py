@@ -239,14 +239,25 @@ def test_additive_masks_of_another_precision_are_taken():
         assert np.array_equal(a.detach().numpy(), b.detach().numpy())
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
-def test_transformer_layers(norm_first, activation):
-    options = {"dim_feedforward": 16, "dropout": 0.0, "norm_first": norm_first, "activation": activation}
-    compare(lambda nn: nn.TransformerEncoderLayer(8, 2, **options), normal(5, 2, 8), CAUSAL, PADDING,
+def test_transformer_layers(norm_first, activation, batch_first):
+    options = {"dim_feedforward": 16, "dropout": 0.0, "norm_first": norm_first, "activation": activation,
+               "batch_first": batch_first}  # fmt: skip
+    x, memory = (y.swapaxes(0, 1).copy() if batch_first else y for y in (normal(5, 2, 8), normal(4, 2, 8)))
+    compare(lambda nn: nn.TransformerEncoderLayer(8, 2, **options), x, CAUSAL, PADDING,
             call=lambda m, x, mask, padding: m(x, src_mask=mask, src_key_padding_mask=padding))  # fmt: skip
-    compare(lambda nn: nn.TransformerDecoderLayer(8, 2, **options), normal(5, 2, 8), normal(4, 2, 8), CAUSAL,
+    compare(lambda nn: nn.TransformerDecoderLayer(8, 2, **options), x, memory, CAUSAL,
             call=lambda m, x, memory, mask: m(x, memory, tgt_mask=mask))  # fmt: skip
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("shape", [(5, 8), (5, 2, 8)], ids=str)
+def test_attention_adds_a_residual(shape, batch_first):
+    m = nn.MultiheadAttention(8, 2, batch_first=batch_first)
+    x, residual = (lc.from_numpy(normal(*shape, seed=s)).float() for s in (0, 1))
+    assert lc.equal(m(x, x, x, residual=residual)[0], residual + m(x, x, x)[0])
 
 
 NESTED = pytest.mark.filterwarnings("ignore:enable_nested_tensor:UserWarning")

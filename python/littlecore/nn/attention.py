@@ -9,7 +9,7 @@ from .. import _core
 from .._core import Tensor
 from . import functional as F
 from . import init
-from .linear import Linear
+from .linear import Linear, linear_residual
 from .module import Module
 from .parameter import uninitialized
 
@@ -20,7 +20,8 @@ class MultiheadAttention(Module):
     query [L, N, E], key [S, N, kdim], value [S, N, vdim] (batch_first: [N, L, E], ...; or without N)
     -> output like query, weights [N, L, S] or None.
     Masks as PyTorch's: True (or -inf) where attention is not allowed; attn_mask [L, S] or [N*num_heads, L, S],
-    key_padding_mask [N, S]. Without need_weights the [L, S] matrix is never stored.
+    key_padding_mask [N, S]. Without need_weights the [L, S] matrix is never stored. A residual like the output is added
+    to it, on CUDA where the projection ends.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class MultiheadAttention(Module):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None = None,
         need_weights: bool = True, attn_mask: Tensor | None = None, average_attn_weights: bool = True,
-        is_causal: bool = False,
+        is_causal: bool = False, *, residual: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         if is_causal and attn_mask is None:
             raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
@@ -102,7 +103,9 @@ class MultiheadAttention(Module):
 
         n, _, length, _ = y.shape
         y = y.transpose(1, 2).reshape((n, length, self.embed_dim))  # [N, H, L, D] -> [N, L, E]
-        y = self.out_proj(y)
+        if residual is not None:
+            residual, *_ = self._batch_first(residual, residual, residual, batched)
+        y = linear_residual(self.out_proj, y, residual)
         if not batched:
             return y.squeeze(0), None if weights is None else weights.squeeze(0)
         return (y if self.batch_first else y.transpose(0, 1)), weights

@@ -75,14 +75,15 @@ def linear_activation(linear: Module, activation: Callable[[Tensor], Tensor], in
     return activation(linear(input)) if name is None else F.linear(input, linear.weight, linear.bias, name)
 
 
-def _drops(dropout: Module | None) -> bool:
+def drops(dropout: Module | None) -> bool:
+    """Whether it changes anything, or may: it is none of ours, or watched."""
     idle = dropout is None or (type(dropout) is Dropout and is_plain(dropout) and not (dropout.training and dropout.p))
     return not idle
 
 
 def linear_residual(linear: Module, input: Tensor, residual: Tensor | None, dropout: Module | None = None) -> Tensor:
     """residual + dropout(linear(input)), in one pass on CUDA where the linear is plain and nothing is dropped."""
-    if type(linear) is Linear and is_plain(linear) and not _drops(dropout):
+    if type(linear) is Linear and is_plain(linear) and not drops(dropout):
         return F.linear(input, linear.weight, linear.bias, "none", residual)
     y = linear(input) if dropout is None else dropout(linear(input))
     return y if residual is None else residual + y
@@ -95,7 +96,7 @@ def feed_forward(
     """residual + outer(second(inner(activation(first(input))))): on CUDA in two products, three backward."""
     name = fused_name(activation)
     plain = all(type(layer) is Linear and is_plain(layer) for layer in (first, second))
-    if plain and name is not None and not _drops(inner) and not _drops(outer):
+    if plain and name is not None and not drops(inner) and not drops(outer):
         return _core.feed_forward(input, first.weight, second.weight, first.bias, second.bias, name, residual)
     h = linear_activation(first, activation, input)
     return linear_residual(second, h if inner is None else inner(h), residual, outer)

@@ -14,7 +14,7 @@ from . import init
 from .attention import MultiheadAttention
 from .containers import ModuleList
 from .dropout import Dropout
-from .linear import Linear, feed_forward
+from .linear import Linear, drops, feed_forward, is_plain
 from .module import Module
 from .normalization import LayerNorm, add_norm
 from .parameter import options
@@ -29,6 +29,17 @@ def activation_function(activation: Activation) -> Callable[[Tensor], Tensor]:
     if activation not in ("relu", "gelu"):
         raise RuntimeError(f"activation should be relu/gelu, not {activation}")
     return F.relu if activation == "relu" else F.gelu
+
+
+def attended(
+    residual: Tensor, attention: MultiheadAttention, dropout: Module, query: Tensor, memory: Tensor, **masks: Any
+) -> tuple[Tensor, Tensor | None]:
+    """residual + dropout(attention of query to memory), as add_norm takes it: one tensor, which the projection adds up
+    where nothing is dropped and it writes in the residual's order, or two."""
+    inputs = (query, memory, memory)
+    if attention.batch_first and is_plain(attention) and not drops(dropout):
+        return attention(*inputs, need_weights=False, residual=residual, **masks)[0], None
+    return residual, dropout(attention(*inputs, need_weights=False, **masks)[0])
 
 
 class TransformerEncoderLayer(Module):
@@ -56,17 +67,17 @@ class TransformerEncoderLayer(Module):
         self, src: Tensor, src_mask: Tensor | None = None, src_key_padding_mask: Tensor | None = None,
         is_causal: bool = False,
     ) -> Tensor:  # fmt: skip
+        def self_attention(x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor | None]:
+            masks = {"attn_mask": src_mask, "key_padding_mask": src_key_padding_mask, "is_causal": is_causal}
+            return attended(residual, self.self_attn, self.dropout1, x, x, **masks)
+
         x = src
         if self.norm_first:
             x, y = add_norm(self.norm1, x)
-            x, y = add_norm(self.norm2, x, self._self_attention(y, src_mask, src_key_padding_mask, is_causal))
+            x, y = add_norm(self.norm2, *self_attention(y, x))
             return self._feed_forward(y, x)
-        _, x = add_norm(self.norm1, x, self._self_attention(x, src_mask, src_key_padding_mask, is_causal))
+        _, x = add_norm(self.norm1, *self_attention(x, x))
         return self.norm2(self._feed_forward(x, x))
-
-    def _self_attention(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, causal: bool) -> Tensor:
-        y, _ = self.self_attn(x, x, x, attn_mask=mask, key_padding_mask=padding, need_weights=False, is_causal=causal)
-        return self.dropout1(y)
 
     def _feed_forward(self, x: Tensor, residual: Tensor) -> Tensor:
         return feed_forward(x, self.linear1, self.activation, self.linear2, residual, self.dropout, self.dropout2)
@@ -102,28 +113,26 @@ class TransformerDecoderLayer(Module):
         tgt_key_padding_mask: Tensor | None = None, memory_key_padding_mask: Tensor | None = None,
         tgt_is_causal: bool = False, memory_is_causal: bool = False,
     ) -> Tensor:  # fmt: skip
-        def self_attention(x: Tensor) -> Tensor:
-            y, _ = self.self_attn(
-                x, x, x, attn_mask=tgt_mask, key_padding_mask=tgt_key_padding_mask,
-                need_weights=False, is_causal=tgt_is_causal,
-            )  # fmt: skip
-            return self.dropout1(y)
+        def self_attention(x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor | None]:
+            masks = {"attn_mask": tgt_mask, "key_padding_mask": tgt_key_padding_mask, "is_causal": tgt_is_causal}
+            return attended(residual, self.self_attn, self.dropout1, x, x, **masks)
 
-        def cross_attention(x: Tensor) -> Tensor:
-            y, _ = self.multihead_attn(
-                x, memory, memory, attn_mask=memory_mask, key_padding_mask=memory_key_padding_mask,
-                need_weights=False, is_causal=memory_is_causal,
-            )  # fmt: skip
-            return self.dropout2(y)
+        def cross_attention(x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor | None]:
+            masks = {
+                "attn_mask": memory_mask,
+                "key_padding_mask": memory_key_padding_mask,
+                "is_causal": memory_is_causal,
+            }
+            return attended(residual, self.multihead_attn, self.dropout2, x, memory, **masks)
 
         x = tgt
         if self.norm_first:
             x, y = add_norm(self.norm1, x)
-            x, y = add_norm(self.norm2, x, self_attention(y))
-            x, y = add_norm(self.norm3, x, cross_attention(y))
+            x, y = add_norm(self.norm2, *self_attention(y, x))
+            x, y = add_norm(self.norm3, *cross_attention(y, x))
             return self._feed_forward(y, x)
-        _, x = add_norm(self.norm1, x, self_attention(x))
-        _, x = add_norm(self.norm2, x, cross_attention(x))
+        _, x = add_norm(self.norm1, *self_attention(x, x))
+        _, x = add_norm(self.norm2, *cross_attention(x, x))
         return self.norm3(self._feed_forward(x, x))
 
     def _feed_forward(self, x: Tensor, residual: Tensor) -> Tensor:
