@@ -104,14 +104,15 @@ constexpr MatmulPlan matmul_plan(const MatmulShape& s, TileSize tile) {
     const double bytes = double(s.batch) * (double(s.n) * double(s.k) + double(s.m) * double(s.k)) * s.bytes;
     p.work_ns = int64_t(flops / (320 / s.bytes) + bytes / 20);
 
-    const bool a_stays_in_l2 = s.m * p.k_block * s.bytes <= kL2Bytes / 4;
+    // Adjacent rows of a are read in pieces of lines far apart: packed, unless they stay in L1.
+    const bool a_stays_in_l2 = s.m * p.k_block * s.bytes <= kL2Bytes / (s.a_rows || s.batch > 1 ? 4 : 16);
     if (s.m <= 64 || s.n <= 2 * tile.cols || a_stays_in_l2) {
         p.schedule = MatmulPlan::Schedule::panels;
         p.panel_cols = panel_cols(s.m, tile);
-        // Up to one tile of rows does not repay a copy; more do, as rows of b far apart fall into few sets of L1.
-        const bool is_panel = s.b_gapless && s.n <= p.panel_cols && p.chains == 1;
+        // Up to one tile of rows does not repay a copy; more do, as rows of b far apart fall into few sets of L1. All of b may be in L1.
+        const bool in_l1 = s.b_gapless && s.n * s.k * s.bytes <= 16 << 10 && p.chains == 1;
         p.turned = s.batch == 1 && s.b_columns && !s.add && s.m <= kTurnedRows && s.m < s.n && s.m <= s.k && !few_rows(s.m, p.chains);
-        p.pack_b = !p.turned && (!s.b_packed_rows || (s.m > tile.rows && !is_panel));
+        p.pack_b = !p.turned && (!s.b_packed_rows || (s.m > tile.rows && !in_l1));
         // Chains use every fourth number of a line of a: from L2 that takes longer than the arithmetic.
         p.pack_a = p.turned || (s.batch == 1 && p.chains > 1 && s.m >= 4 * tile.rows && s.n >= 8 * tile.cols);
         // Tasks of about 50 us: whole items of a batch when they are smaller than that, else a part of one.
