@@ -6,6 +6,7 @@
 #include "cpp/kernels/conv_depthwise.h"
 #include "cpp/kernels/conv_lanes.h"
 #include "cpp/kernels/conv_weight.h"
+#include "cpp/kernels/conv_weight_taps.h"
 #include "cpp/kernels/conv_winograd.h"
 #include "cpp/kernels/conv_winograd_weight.h"
 
@@ -247,6 +248,7 @@ template <class T> void conv2d_backward_weight(const Conv2dBackwardWeight<T>& a)
         if constexpr (sizeof(T) == 4)
             if (a.scheme != ConvScheme::direct && s.n > 0) winograd_weight(a), done = true;
         if (!done && weights_fit_lanes<T>(s)) weight_gradient_in_lanes(a);
+        else if (!done && taps_fit_rows<T>(s)) weight_gradient_by_taps(a);
         else if (!done) weight_gradient(a);
     }
     if (a.db) bias_gradient(a);

@@ -56,10 +56,7 @@ template <class T, class F> LC_INLINE void each_register_of_row(int64_t cols, F&
 }
 
 // row[i]: the pixels under the middle tap, from the row above the first result's on.
-template <int rows, bool in_place, class T> LC_INLINE void dense_rows(const T* const* row, const T* w, T bias, T* y, int64_t cols) {
-    vec<T> filter[9];
-#pragma GCC unroll 9
-    for (int t = 0; t < 9; ++t) filter[t] = splat(w[t]);
+template <int rows, bool in_place, class T> LC_INLINE void dense_rows(const T* const* row, const vec<T>* filter, vec<T> bias, T* y, int64_t cols) {
     const auto registers = [&](int64_t j, auto k, auto ends) {
         vec<T> acc[size_t(rows)];
 #pragma GCC unroll 4
@@ -76,7 +73,7 @@ template <int rows, bool in_place, class T> LC_INLINE void dense_rows(const T* c
             }
         }
 #pragma GCC unroll 4
-        for (int o = 0; o < rows; ++o) store(y + o * cols + j, acc[o] + splat(bias), k);
+        for (int o = 0; o < rows; ++o) store(y + o * cols + j, acc[o] + bias, k);
     };
     if constexpr (in_place) each_register_of_row<T>(cols, [&](int64_t j, auto ends) { registers(j, full, ends); });
     else each_register<T>(cols, [&](int64_t j, auto k) { registers(j, k, std::integral_constant<int, 0>()); });
@@ -103,14 +100,27 @@ template <class T> LC_INLINE const T* row_of(const Depthwise<T>& d, const T* pla
     return i < 0 || i >= d.h ? zeros : plane + i * d.width;
 }
 
-// Rows i, i + 1, ... of y.
-template <int rows, class T> LC_NOINLINE void some_rows(const Depthwise<T>& d, const T* plane, const T* zeros, int64_t i, const T* w, T bias, T* y) {
-    y += i * d.cols;
-    if (!d.dense_3x3) return any_rows<rows>(d, plane + i * d.planes.pitch, w, bias, y);
-    const T* row[rows + 2];
-    for (int e = 0; e < rows + 2; ++e) row[e] = d.in_place() ? row_of(d, plane, zeros, i + e - 1) : plane + (i + e) * d.planes.pitch + 1;
-    if (d.in_place()) dense_rows<rows, true>(row, w, bias, y, d.cols);
-    else dense_rows<rows, false>(row, w, bias, y, d.cols);
+// f(i, rows) over the rows of a plane, four together while there are.
+template <class F> LC_INLINE void each_rows(int64_t n, F&& f) {
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4) f(i, std::integral_constant<int, 4>());
+    if (n - i == 3) f(i, std::integral_constant<int, 3>());
+    else if (n - i == 2) f(i, std::integral_constant<int, 2>());
+    else if (n - i == 1) f(i, std::integral_constant<int, 1>());
+}
+
+template <bool in_place, class T> LC_NOINLINE void dense_plane(const Depthwise<T>& d, const T* plane, const T* zeros, const T* w, T bias, T* y) {
+    vec<T> filter[9];
+#pragma GCC unroll 9
+    for (int t = 0; t < 9; ++t) filter[t] = splat(w[t]);
+    each_rows(d.rows, [&](int64_t i, auto rows) {
+        const T* row[rows + 2];
+        for (int e = 0; e < rows + 2; ++e) row[e] = in_place ? row_of(d, plane, zeros, i + e - 1) : plane + (i + e) * d.planes.pitch + 1;
+        dense_rows<rows, in_place>(row, filter, splat(bias), y + i * d.cols, d.cols);
+    });
+}
+template <class T> LC_NOINLINE void any_plane(const Depthwise<T>& d, const T* plane, const T* w, T bias, T* y) {
+    each_rows(d.rows, [&](int64_t i, auto rows) { any_rows<rows>(d, plane + i * d.planes.pitch, w, bias, y + i * d.cols); });
 }
 
 // f(image * channels + channel, plane, zeros): every channel where it is, or padded in the thread's own scratch; a row of zeros
@@ -145,17 +155,16 @@ template <class T> void depthwise_forward(const Depthwise<T>& d) {
             const int64_t k = at % d.channels * d.multiplier + m;
             const T *w = d.w + k * d.taps, bias = d.bias ? d.bias[k] : T(0);
             T* y = d.y + (at * d.multiplier + m) * d.rows * d.cols;
-            int64_t i = 0;
-            for (; i + 4 <= d.rows; i += 4) some_rows<4>(d, plane, zeros, i, w, bias, y);
-            if (d.rows - i == 3) some_rows<3>(d, plane, zeros, i, w, bias, y);
-            else if (d.rows - i == 2) some_rows<2>(d, plane, zeros, i, w, bias, y);
-            else if (d.rows - i == 1) some_rows<1>(d, plane, zeros, i, w, bias, y);
+            if (!d.dense_3x3) any_plane(d, plane, w, bias, y);
+            else if (d.in_place()) dense_plane<true>(d, plane, zeros, w, bias, y);
+            else dense_plane<false>(d, plane, zeros, w, bias, y);
         }
     });
 }
 
 // ---- backward_weight --------------------------------------------------------------------------------------------------------
 
+constexpr int64_t kBandPixels = 2048;                 // of a plane and its gradient: half of L1
 constexpr int kTapGroup = 9;                          // sums kept in registers in one pass over the pixels
 
 // sums[t] = sum over pixels of dy * plane[pixel + shift[t]] for t < taps
@@ -181,30 +190,44 @@ template <int taps = kTapGroup, class T> LC_INLINE void tap_sums_of(int64_t coun
     }
 }
 
-// The same for a plane read where it is, in columns of a register; what a register has in common with the one before is left
-// out, pixels too: 0 * infinity is NaN.
-template <class T> LC_NOINLINE void tap_sums_in_place(const Depthwise<T>& d, const T* dy, const T* plane, const T* zeros, T* sums) {
+// The same for a plane read where it is: down a register's columns, each row of pixels serving three of gradients, in bands that
+// stay in L1. What a register has in common with the one before is left out, pixels too: 0 * infinity is NaN.
+template <class T> LC_NOINLINE void tap_sums_in_place(const Depthwise<T>& d, const T* dy, const T* plane, T* sums) {
     vec<T> acc[9];
 #pragma GCC unroll 9
     for (int t = 0; t < 9; ++t) acc[t] = zero<T>();
     const int again = int(d.cols % lanes<T> ? lanes<T> - d.cols % lanes<T> : 0);
     const mask<T> seen = first_lanes<T>(again);
-    each_register_of_row<T>(d.cols, [&](int64_t j, auto ends) {
-        for (int64_t i = 0; i < d.rows; ++i) {
-            vec<T> g = load(dy + i * d.cols + j);
-            if constexpr (ends == kLast) g = select(seen, zero<T>(), g);
-#pragma GCC unroll 3
-            for (int r = 0; r < 3; ++r) {
+    const int64_t band = ceil_div(kBandPixels, d.cols);
+    for (int64_t top = 0; top < d.rows; top += band)
+        each_register_of_row<T>(d.cols, [&](int64_t j, auto ends) {
+            const auto gradient = [&](int64_t i) {
+                const vec<T> g = load(dy + i * d.cols + j);
+                return ends == kLast ? select(seen, zero<T>(), g) : g;
+            };
+            vec<T> above = top > 0 ? gradient(top - 1) : zero<T>(), here = gradient(top), below = here;
+            for (int64_t i = top; i < d.rows && i < top + band; ++i, above = here, here = below) {
                 vec<T> x[3];
-                load_taps<ends>(row_of(d, plane, zeros, i + r - 1) + j, x);
+                load_taps<ends>(plane + i * d.width + j, x);
+                if (top + band < d.rows) {            // the next band's: so far apart, they are no streams that the machine sees
+                    __builtin_prefetch(plane + (i + band) * d.width + j);
+                    __builtin_prefetch(dy + (i + band) * d.cols + j);
+                }
 #pragma GCC unroll 3
                 for (int t = 0; t < 3; ++t) {
                     if constexpr (ends == kLast) x[t] = select(seen, zero<T>(), x[t]);
-                    acc[r * 3 + t] = fma(g, x[t], acc[r * 3 + t]);
+                    acc[3 + t] = fma(here, x[t], acc[3 + t]);
                 }
+                if (i + 1 < d.rows) {
+                    below = gradient(i + 1);
+#pragma GCC unroll 3
+                    for (int t = 0; t < 3; ++t) acc[t] = fma(below, x[t], acc[t]);
+                }
+                if (i > 0)
+#pragma GCC unroll 3
+                    for (int t = 0; t < 3; ++t) acc[6 + t] = fma(above, x[t], acc[6 + t]);
             }
-        }
-    });
+        });
 #pragma GCC unroll 9
     for (int t = 0; t < 9; ++t) sums[t] = sum(acc[t]);
 }
@@ -214,12 +237,12 @@ template <class T> void depthwise_weight(const Depthwise<T>& d, const T* dy, T* 
     const double ns = depthwise_ns(d) * 1.5;
     const int64_t count = d.images * d.channels, wanted = int64_t(ns / 50e3) + 1, filters = d.channels * d.multiplier;
     const Buffer<T> sums(d.images * filters * d.taps);
-    each_channel(d, count < wanted ? count : wanted, ns, [&](int64_t at, const T* plane, const T* zeros) {
+    each_channel(d, count < wanted ? count : wanted, ns, [&](int64_t at, const T* plane, const T*) {
         for (int64_t m = 0; m < d.multiplier; ++m) {
             const T* g = dy + (at * d.multiplier + m) * d.rows * d.cols;
             T* to = sums.data() + (at * d.multiplier + m) * d.taps;
             if (d.in_place()) {
-                tap_sums_in_place(d, g, plane, zeros, to);
+                tap_sums_in_place(d, g, plane, to);
                 continue;
             }
             for (int64_t t = 0; t < d.taps; t += kTapGroup)

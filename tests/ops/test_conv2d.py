@@ -133,7 +133,7 @@ def test_layers_of_networks(c, size, k, kernel, stride, padding):
 
 
 @pytest.mark.parametrize("each", [1, 2])
-@pytest.mark.parametrize("h, w", [(14, 14), (7, 8), (1, 9), (5, 16), (4, 23), (10, 33), (6, 4)])
+@pytest.mark.parametrize("h, w", [(14, 14), (7, 8), (1, 9), (5, 16), (4, 23), (10, 33), (6, 4), (70, 40)])
 def test_depthwise_with_a_border_of_one(h, w, each):
     random = np.random.default_rng(w)
     shapes = (3, 5, h, w), (5 * each, 1, 3, 3), (5 * each,)
@@ -144,8 +144,16 @@ def test_depthwise_with_a_border_of_one(h, w, each):
     how = (1, 1), (1, 1), (1, 1), 5
     exact = [check.wide(t) for t in leaves]
     check.equal(y, conv2d_forward(*exact, *how))
-    for leaf, want in zip(leaves, conv2d_backward(dy.astype(float), *exact[:2], *how), strict=True):
+    wanted = conv2d_backward(dy.astype(float), *exact[:2], *how)
+    for leaf, want in zip(leaves, wanted, strict=True):
         check.equal(leaf.grad, want)
+
+    pixels = exact[0].copy()
+    pixels[..., -1, :] = np.inf  # no pixel of it is under the upper taps
+    x = lc.from_numpy(pixels.astype(np.float32))
+    w = leaves[1].detach().requires_grad_()
+    lc.conv2d(x, w, padding=1, groups=5).backward(lc.from_numpy(dy))
+    check.equal(w.grad[:, :, 0], wanted[1][:, :, 0])
 
 
 @pytest.mark.parametrize("c, size, k, kernel, stride, padding", SHAPES)
