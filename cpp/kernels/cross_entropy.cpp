@@ -95,11 +95,11 @@ void backward_row(const Rows<T>& rows, const T* x, const int64_t* index, const T
 
     const vec<T> vm = splat(m), vg = splat(g), scale = splat(g * total / s);
     if (dx && !rows.soft) {
-        each_vec<T>(p.n, [&](int64_t i, auto k) { store(dx + i, exp(load(x + i, k) - vm) * scale, k); });
+        each_vec<T>(p.n, [&](int64_t i, auto k) { store(dx + i, exp_of_difference(load(x + i, k) - vm) * scale, k); });
     } else if (dx) {
         each_vec<T>(p.n, [&](int64_t i, auto k) {
             const vec<T> t = probability ? load(probability + i, k) : zero<T>();
-            store(dx + i, exp(load(x + i, k) - vm) * scale - vg * rows.share(rows.weight(i, k), t), k);
+            store(dx + i, exp_of_difference(load(x + i, k) - vm) * scale - vg * rows.share(rows.weight(i, k), t), k);
         });
     }
     if (dx && index) dx[*index] -= g * hard;

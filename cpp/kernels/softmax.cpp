@@ -12,32 +12,45 @@ namespace {
 // Columns of one block: 64 floats are 256 bytes of each of the n lines, and the state of a block stays in registers or L1.
 template <class T> constexpr int kBlock = 8 * lanes<T>;
 
-constexpr int64_t kAhead = 4 << 20;                   // bytes of x from which the next row is asked for while this one is computed
+// What makes y of a row whose sum is known.
+template <class T, bool log_space> struct Finish {
+    const T* x;
+    T* y;
+    vec<T> m, factor;                                 // factor: 1 / s, or log s
 
-// exp(x - m): checked one register at a time only in a row that spreads further than e^-87, where terms become subnormal.
-template <class T, class Exp> void forward_row(const T* x, T* y, int64_t n, bool log_space, bool ahead, T m, Exp exp_of) {
-    const vec<T> vm = splat(m);
-    const auto term = [&](int64_t i, auto k) {
-        if (ahead) __builtin_prefetch(x + n + i);
-        return first(exp_of(load(x + i, k) - vm), k, zero<T>());
-    };
-    if (log_space) {
-        const vec<T> log_s = log(splat(sum_row<T>(n, term)));
-        each_vec<T>(n, [&](int64_t i, auto k) { store(y + i, load(x + i, k) - vm - log_s, k); });
-        return;
+    template <class K> LC_INLINE void operator()(int64_t i, K k) const {
+        store(y + i, log_space ? load(x + i, k) - m - factor : load(y + i, k) * factor, k);
     }
-    const T s = sum_row<T>(n, [&](int64_t i, auto k) {
-        const vec<T> e = term(i, k);
-        store(y + i, e, k);
+};
+
+// The sum of e^(x - m), whose terms y keeps. beside(i, k) is called once for every register: it overlaps with the exponential.
+template <bool log_space, class T, class Exp, class Beside> LC_INLINE T sum_terms(const T* x, T* y, int64_t n, vec<T> m, Exp exp_of, Beside&& beside) {
+    return sum_row<T>(n, [&](int64_t i, auto k) {
+        const vec<T> e = first(exp_of(load(x + i, k) - m), k, zero<T>());
+        if (!log_space) store(y + i, e, k);
+        beside(i, k);
         return e;
     });
-    const vec<T> scale = splat(T(1) / s);
-    each_vec<T>(n, [&](int64_t i, auto k) { store(y + i, load(y + i, k) * scale, k); });
 }
-template <class T> void forward_row(const T* x, T* y, int64_t n, bool log_space, bool ahead) {
-    const Extremes<T> e = extremes_row(x, n);
-    if (e.high - e.low <= T(detail::kExpRange)) forward_row(x, y, n, log_space, ahead, e.high, [](vec<T> v) { return exp_in_range(v); });
-    else forward_row(x, y, n, log_space, ahead, e.high, [](vec<T> v) { return exp(v); });
+
+// `rows` rows: the walk that takes a row's exponentials finds the next row's extremes, and finishes the row before. Exponentials are
+// checked one register at a time only in a row that spreads further than e^-87, where terms become subnormal.
+template <bool log_space, class T> void forward_rows(const T* x, T* y, int64_t n, int64_t rows) {
+    Extremes<T> e = extremes_row(x, n);
+    Finish<T, log_space> before{x, y, zero<T>(), splat(T(log_space ? 0 : 1))};     // the first row, not written yet, for want of one
+    for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
+        const T* const next = r + 1 < rows ? x + n : x;
+        RunningExtremes<T> running;
+        const auto beside = [&, before](int64_t i, auto k) {
+            running.add(load(next + i, k), k);
+            before(i, k);
+        };
+        const vec<T> m = splat(e.high);
+        const T s = e.high - e.low <= T(detail::kExpRange) ? sum_terms<log_space>(x, y, n, m, [](vec<T> v) { return exp_in_range(v); }, beside) : sum_terms<log_space>(x, y, n, m, [](vec<T> v) { return exp(v); }, beside);
+        before = {x, y, m, log_space ? log(splat(s)) : splat(T(1) / s)};
+        e = running.folded();
+    }
+    each_vec<T>(n, before);
 }
 
 template <class T> void backward_row(const T* dy, const T* y, T* dx, int64_t n, bool log_space) {
@@ -89,16 +102,13 @@ template <class T> void backward_block(const T* dy, const T* y, T* dx, int64_t n
 
 // ---- splitting the work ---------------------------------------------------------------------------------------------
 
-// row(offset) or block(offset, width) for every row or block of columns of [outer, n, inner].
-template <class T, class Row, class Block> LC_INLINE void each_row_or_block(int64_t outer, int64_t n, int64_t inner, Row row, Block block) {
+// rows(offset, count) or block(offset, width) for all rows or blocks of columns of [outer, n, inner].
+template <class T, class Rows, class Block> LC_INLINE void each_row_or_block(int64_t outer, int64_t n, int64_t inner, Rows rows, Block block) {
     const int64_t work = outer * n * inner;           // about a nanosecond an element
     if (work == 0) return;
     if (inner == 1) {
         const int64_t grain = 16384 / n + 1;
-        parallel_ranges(outer, grain, work, [&](int64_t begin, int64_t end) {
-            for (int64_t r = begin; r < end; ++r) row(r * n);
-        });
-        return;
+        return parallel_ranges(outer, grain, work, [&](int64_t begin, int64_t end) { rows(begin * n, end - begin); });
     }
     const int64_t blocks = (inner + kBlock<T> - 1) / kBlock<T>, grain = 16384 / (n * kBlock<T>)+1;
     parallel_ranges(outer * blocks, grain, work, [&](int64_t begin, int64_t end) {
@@ -112,12 +122,18 @@ template <class T, class Row, class Block> LC_INLINE void each_row_or_block(int6
 }  // namespace
 
 template <class T> void softmax_forward(const SoftmaxForward<T>& a) {
-    const bool ahead = a.outer * a.n * int64_t(sizeof(T)) >= kAhead;
-    each_row_or_block<T>(a.outer, a.n, a.inner, [&](int64_t at) { forward_row(a.x + at, a.y + at, a.n, a.log, ahead); }, [&](int64_t at, int64_t width) { forward_block(a.x + at, a.y + at, a.n, a.inner, width, a.log); });
+    const auto rows = [&](int64_t at, int64_t count) {
+        if (a.log) forward_rows<true>(a.x + at, a.y + at, a.n, count);
+        else forward_rows<false>(a.x + at, a.y + at, a.n, count);
+    };
+    each_row_or_block<T>(a.outer, a.n, a.inner, rows, [&](int64_t at, int64_t width) { forward_block(a.x + at, a.y + at, a.n, a.inner, width, a.log); });
 }
 
 template <class T> void softmax_backward(const SoftmaxBackward<T>& a) {
-    each_row_or_block<T>(a.outer, a.n, a.inner, [&](int64_t at) { backward_row(a.dy + at, a.y + at, a.dx + at, a.n, a.log); }, [&](int64_t at, int64_t width) { backward_block(a.dy + at, a.y + at, a.dx + at, a.n, a.inner, width, a.log); });
+    const auto rows = [&](int64_t at, int64_t count) {
+        for (int64_t end = at + count * a.n; at < end; at += a.n) backward_row(a.dy + at, a.y + at, a.dx + at, a.n, a.log);
+    };
+    each_row_or_block<T>(a.outer, a.n, a.inner, rows, [&](int64_t at, int64_t width) { backward_block(a.dy + at, a.y + at, a.dx + at, a.n, a.inner, width, a.log); });
 }
 
 template void softmax_forward(const SoftmaxForward<float>&);

@@ -170,15 +170,6 @@ LC_INLINE vec<float> exp(vec<float> x) {
     return detail::shift_exponent(y, shift);
 }
 
-// exp(x) for x <= 0 where another term is 1, as in a softmax: results below 1.2e-38 are zero.
-LC_INLINE vec<float> exp_of_difference(vec<float> x) {
-    const vec<float> lowest = splat(-detail::kExpRange);
-    detail::vec_i shift;
-    const vec<float> y = detail::exp_shifted(max(lowest, x), shift);
-    return select(x < lowest, zero<float>(), y * detail::from_bits(shift + 0x3f800000));
-}
-LC_INLINE vec<double> exp_of_difference(vec<double> x) { return exp(x); }
-
 LC_INLINE vec<float> expm1(vec<float> x) {
     const detail::Exp e = detail::exp_parts(detail::clamp_keep_nan(x, -20.0f, 90.0f));
     const vec<float> one = splat(1.0f), s = e.s;
