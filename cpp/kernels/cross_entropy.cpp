@@ -36,19 +36,39 @@ template <class T> struct Rows {
 
 // ---- one row, along it ------------------------------------------------------------------------------------------------
 
+// sum of e^(x - m) over a chunk whose smallest element is `low`. beside(i, k) is called once for every register.
+template <class T, class Beside> LC_INLINE T chunk_sum(const T* x, int64_t n, T m, T low, Beside&& beside) {
+    const vec<T> shift = splat(m == T(-__builtin_inf()) ? T(0) : m);            // a chunk of -inf adds nothing
+    if (m - low <= T(detail::kExpRange))
+        return sum_row<T>(n, [&](int64_t i, auto k) {
+            beside(i, k);
+            return first(exp_in_range(load(x + i, k) - shift), k, zero<T>());
+        });
+    return sum_row<T>(n, [&](int64_t i, auto k) {
+        beside(i, k);
+        return first(exp(load(x + i, k) - shift), k, zero<T>());
+    });
+}
+
+// The extremes of a whole chunk are found while the one before it is summed, which hides its misses.
 template <class T> void row_statistics(const T* x, int64_t n, T* max, T* sum) {
     T m = T(-__builtin_inf()), s = 0;
+    Extremes<T> e = extremes_row(x, n < kChunk ? n : kChunk);
     for (int64_t begin = 0; begin < n; begin += kChunk) {
-        const int64_t count = n - begin < kChunk ? n - begin : kChunk;
-        const T* chunk = x + begin;
-        const auto [low, high] = extremes_row(chunk, count);
-        if (high > m) {
-            if (s != 0) s *= exp_of(m - high);        // NaN stays so
-            m = high;
+        const int64_t count = n - begin < kChunk ? n - begin : kChunk, left = n - begin - count;
+        const T *const chunk = x + begin, *const next = chunk + count;
+        if (e.high > m) {
+            if (s != 0) s *= exp_of(m - e.high);      // NaN stays so
+            m = e.high;
         }
-        const vec<T> shift = splat(m == T(-__builtin_inf()) ? T(0) : m);    // a chunk of -inf adds nothing
-        if (m - low <= T(detail::kExpRange)) s += sum_row<T>(count, [&](int64_t i, auto k) { return first(exp_in_range(load(chunk + i, k) - shift), k, zero<T>()); });
-        else s += sum_row<T>(count, [&](int64_t i, auto k) { return first(exp(load(chunk + i, k) - shift), k, zero<T>()); });
+        if (left >= kChunk) {
+            RunningExtremes<T> running;
+            s += chunk_sum(chunk, count, m, e.low, [&](int64_t i, auto k) { running.add(load(next + i, k), k); });
+            e = running.folded();
+        } else {
+            s += chunk_sum(chunk, count, m, e.low, Nothing());
+            if (left > 0) e = extremes_row(next, left);
+        }
     }
     *max = m;
     *sum = s;

@@ -23,7 +23,7 @@ template <class T, bool log_space> struct Finish {
     }
 };
 
-// The sum of e^(x - m), whose terms y keeps. beside(i, k) is called once for every register: it overlaps with the exponential.
+// The sum of e^(x - m), whose terms y keeps. beside(i, k) is called once for every register.
 template <bool log_space, class T, class Exp, class Beside> LC_INLINE T sum_terms(const T* x, T* y, int64_t n, vec<T> m, Exp exp_of, Beside&& beside) {
     return sum_row<T>(n, [&](int64_t i, auto k) {
         const vec<T> e = first(exp_of(load(x + i, k) - m), k, zero<T>());
@@ -32,9 +32,14 @@ template <bool log_space, class T, class Exp, class Beside> LC_INLINE T sum_term
         return e;
     });
 }
+// Exponentials are checked one register at a time only in a row that spreads further than e^-87, where terms become subnormal.
+template <bool log_space, class T, class Beside> LC_INLINE T sum_terms(const T* x, T* y, int64_t n, Extremes<T> e, Beside&& beside) {
+    const vec<T> m = splat(e.high);
+    if (e.high - e.low <= T(detail::kExpRange)) return sum_terms<log_space>(x, y, n, m, [](vec<T> v) { return exp_in_range(v); }, beside);
+    return sum_terms<log_space>(x, y, n, m, [](vec<T> v) { return exp(v); }, beside);
+}
 
-// `rows` rows: the walk that takes a row's exponentials finds the next row's extremes, and finishes the row before. Exponentials are
-// checked one register at a time only in a row that spreads further than e^-87, where terms become subnormal.
+// `rows` rows: the walk that takes a row's exponentials finds the next row's extremes, and finishes the row before.
 template <bool log_space, class T> void forward_rows(const T* x, T* y, int64_t n, int64_t rows) {
     Extremes<T> e = extremes_row(x, n);
     Finish<T, log_space> before{x, y, zero<T>(), splat(T(log_space ? 0 : 1))};     // the first row, not written yet, for want of one
@@ -45,9 +50,8 @@ template <bool log_space, class T> void forward_rows(const T* x, T* y, int64_t n
             running.add(load(next + i, k), k);
             before(i, k);
         };
-        const vec<T> m = splat(e.high);
-        const T s = e.high - e.low <= T(detail::kExpRange) ? sum_terms<log_space>(x, y, n, m, [](vec<T> v) { return exp_in_range(v); }, beside) : sum_terms<log_space>(x, y, n, m, [](vec<T> v) { return exp(v); }, beside);
-        before = {x, y, m, log_space ? log(splat(s)) : splat(T(1) / s)};
+        const T s = rows > 1 ? sum_terms<log_space>(x, y, n, e, beside) : sum_terms<log_space>(x, y, n, e, Nothing());
+        before = {x, y, splat(e.high), log_space ? log(splat(s)) : splat(T(1) / s)};
         e = running.folded();
     }
     each_vec<T>(n, before);
@@ -56,7 +60,7 @@ template <bool log_space, class T> void forward_rows(const T* x, T* y, int64_t n
 template <class T> void backward_row(const T* dy, const T* y, T* dx, int64_t n, bool log_space) {
     if (log_space) {
         const vec<T> s = splat(sum_row<T>(n, [&](int64_t i, auto k) { return load(dy + i, k); }));
-        each_vec<T>(n, [&](int64_t i, auto k) { store(dx + i, load(dy + i, k) - exp(load(y + i, k)) * s, k); });
+        each_vec<T>(n, [&](int64_t i, auto k) { store(dx + i, load(dy + i, k) - exp_of_difference(load(y + i, k)) * s, k); });
     } else {
         const vec<T> s = splat(sum_row<T>(n, [&](int64_t i, auto k) { return load(dy + i, k) * load(y + i, k); }));
         each_vec<T>(n, [&](int64_t i, auto k) { store(dx + i, load(y + i, k) * (load(dy + i, k) - s), k); });

@@ -58,8 +58,7 @@ LC_INLINE NormalTail normal_tail(vec<float> a) {
 }
 // a Phi(-a) / 2^(n - 1). a w comes with what the sum, the quotient and the product rounded away: 1.96 units at most in gelu
 LC_INLINE vec<float> tail_product(vec<float> a, const NormalTail& t) {
-    const vec<float> one = splat(1.0f), sum = a + one, sum_low = min(a, one) - (sum - max(a, one));
-    const vec<float> high = a * t.w, rest = fma(-high, sum_low, fused(-high, sum, a));
+    const vec<float> high = a * t.w, rest = fused(a, splat(1.0f) - high, -high);  // 1 - high is exact from a = 1 on, nearly so below
     const vec<float> s = t.s(), both = fma(s, t.m, t.m) + s;                      // (1 + s) (1 + m) = 1 + both
     return fma(t.w, fma(a, both, rest), high);
 }

@@ -92,6 +92,18 @@ def test_masked_classes_do_not_count():
     check.no_worse(got, dx, cross_entropy(kept.astype(np.float32), np.array([0, 2998]), reduction="none")[1])
 
 
+def test_logits_that_rise_or_fall_along_a_large_vocabulary():
+    x = np.random.default_rng(4).standard_normal((2, 9001)).astype(np.float32)
+    x += np.float32([[30], [-30]]) * (np.arange(9001) // 1000)
+    t = np.array([9000, 1])
+    leaf = lc.from_numpy(x).requires_grad_()
+    loss = F.cross_entropy(leaf, lc.from_numpy(t), reduction="none")
+    loss.sum().backward()
+    want, dx, _ = cross_entropy(x.astype(float), t, reduction="none")
+    check.bounded(loss, want, np.abs(want) + 8, 8)
+    check.no_worse(leaf.grad, dx, cross_entropy(x, t, reduction="none")[1])
+
+
 @pytest.mark.parametrize("inner", [(), (3,)])
 def test_a_wanted_class_that_cannot_be(inner):
     x = np.random.default_rng(5).standard_normal((2, 9, *inner)).astype(np.float32)
