@@ -146,13 +146,16 @@ def training_cases() -> Iterator[Case]:
         2.0 * rows * classes,
     )
     batch, seq = 8, 1024
-    for width, causal in ((64, True), (128, False)):
-        heads = 768 // width
+    mask = normal(seq, seq)
+    own_mask = lc.from_dlpack(mask)
+    for width, kind in ((64, " causal"), (128, ""), (64, " with a mask")):
+        heads, causal = 768 // width, kind == " causal"
+        ours, theirs = (own_mask, mask) if "mask" in kind else (None, None)
         yield from both_ways(
-            f"attention bf16 {batch}x{heads}x{seq}x{width}{' causal' if causal else ''}",
+            f"attention bf16 {batch}x{heads}x{seq}x{width}{kind}",
             lambda w=width, h=heads: tuple(normal(batch, h, seq, w) for _ in range(3)),
-            lambda q, k, v, c=causal: LF.scaled_dot_product_attention(q, k, v, is_causal=c),
-            lambda q, k, v, c=causal: F.scaled_dot_product_attention(q, k, v, is_causal=c),
+            lambda q, k, v, m=ours, c=causal: LF.scaled_dot_product_attention(q, k, v, m, is_causal=c),
+            lambda q, k, v, m=theirs, c=causal: F.scaled_dot_product_attention(q, k, v, m, is_causal=c),
             4.0 * batch * heads * seq * width,
             4.0 * batch * heads * seq * seq * width / (2 if causal else 1),
         )

@@ -47,11 +47,9 @@ template <int n> struct MaskFragment {
     uint32_t bits[n][2];
 
     // From element `at` of the mask on; what lies outside of rows x cols is some element inside.
-    template <class T> __device__ __forceinline__ void load(const AttentionMask& m, int64_t at, int64_t down, int64_t along, int64_t rows, int64_t cols) {
-        const int g = lane_id() / 4, t = lane_id() % 4;
-        const int64_t first = at + (g < rows ? g : rows - 1) * down, second = at + (g + 8 < rows ? g + 8 : rows - 1) * down;
-        if (m.boolean) load_pairs(static_cast<const uint8_t*>(m.data), first, second, along, cols, t);
-        else load_pairs(static_cast<const uint16_t*>(m.data), first, second, along, cols, t);
+    __device__ __forceinline__ void load(const AttentionMask& m, int64_t at, int64_t down, int64_t along, int64_t rows, int64_t cols) {
+        if (m.boolean) load_pairs(static_cast<const uint8_t*>(m.data) + at, down, along, rows, cols);
+        else load_pairs(static_cast<const uint16_t*>(m.data) + at, down, along, rows, cols);
     }
     // The score of element i of a pair.
     template <class T> __device__ __forceinline__ float apply(const AttentionMask& m, int c, int e, int i, float score) const {
@@ -60,9 +58,10 @@ template <int n> struct MaskFragment {
     }
 
 private:
-    template <class U> __device__ __forceinline__ void load_pairs(const U* x, int64_t first, int64_t second, int64_t along, int64_t cols, int t) {
-        const U* row[2] = {x + first, x + second};
-        const bool whole = along == 1 && cols % 2 == 0 && ((reinterpret_cast<uintptr_t>(row[0]) | reinterpret_cast<uintptr_t>(row[1])) & (2 * sizeof(U) - 1)) == 0;
+    template <class U> __device__ __forceinline__ void load_pairs(const U* x, int64_t down, int64_t along, int64_t rows, int64_t cols) {
+        const int g = lane_id() / 4, t = lane_id() % 4;
+        const U* row[2] = {x + (g < rows ? g : rows - 1) * down, x + (g + 8 < rows ? g + 8 : rows - 1) * down};
+        const bool whole = along == 1 && cols % 2 == 0 && down % 2 == 0 && reinterpret_cast<uintptr_t>(x) % (2 * sizeof(U)) == 0;      // the same for the warp
         if (whole) each(cols, t, [&](int c, int e, int64_t col, bool) { bits[c][e] = *reinterpret_cast<const Pair<U>*>(row[e] + col); });
         else each(cols, t, [&](int c, int e, int64_t col, bool next) {
             const U* p = row[e] + col * along;

@@ -115,7 +115,7 @@ template <class T, int width, bool plain> __global__ __launch_bounds__(kThreads,
         MaskFragment<kKeys / 8> mask;
         if constexpr (!plain)
             if (a.mask.data)
-                mask.template load<T>(a.mask, b * a.mask.batch + h * a.mask.head + (row0 + own) * a.mask.row + key0 * a.mask.col, a.mask.row, a.mask.col, s.tq - row0 - own, s.tk - key0);
+                mask.load(a.mask, b * a.mask.batch + h * a.mask.head + (row0 + own) * a.mask.row + key0 * a.mask.col, a.mask.row, a.mask.col, s.tq - row0 - own, s.tk - key0);
         float p[kHalves][kKeys / 8][4] = {};
 #pragma unroll
         for (int d = 0; d < width; d += 16) {

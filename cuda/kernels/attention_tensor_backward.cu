@@ -116,7 +116,7 @@ template <class T, int width, bool plain> __global__ __launch_bounds__(kThreads,
         MaskFragment<kKeys / 8> mask;
         if constexpr (!plain)
             if (a.mask.data)
-                mask.template load<T>(a.mask, b * a.mask.batch + h * a.mask.head + (row0 + own) * a.mask.row + n * kKeys * a.mask.col, a.mask.row, a.mask.col, s.tq - row0 - own, s.tk - n * kKeys);
+                mask.load(a.mask, b * a.mask.batch + h * a.mask.head + (row0 + own) * a.mask.row + n * kKeys * a.mask.col, a.mask.row, a.mask.col, s.tq - row0 - own, s.tk - n * kKeys);
         float p[kKeys / 8][4] = {}, ds[kKeys / 8][4] = {};
         add_products(p, q, own, k);
         add_products(ds, d_o, own, v);
@@ -190,8 +190,8 @@ template <class T, int width, bool plain> __global__ __launch_bounds__(kThreads,
         MaskFragment<kQueries / 8> mask;
         if constexpr (!plain)
             if (a.mask.data)
-                mask.template load<T>(a.mask, b * a.mask.batch + (hk * group + n / tiles) * a.mask.head + row0 * a.mask.row + (key0 + own) * a.mask.col, a.mask.col, a.mask.row,
-                                      s.tk - key0 - own, s.tq - row0);
+                mask.load(a.mask, b * a.mask.batch + (hk * group + n / tiles) * a.mask.head + row0 * a.mask.row + (key0 + own) * a.mask.col, a.mask.col, a.mask.row,
+                          s.tk - key0 - own, s.tq - row0);
         float p[kQueries / 8][4] = {}, ds[kQueries / 8][4] = {};
         add_products(p, k, own, q);
         add_products(ds, v, own, d_o);
