@@ -61,12 +61,13 @@ void adam(const Call& c, bool decoupled) {
     check_step(c, step);
     LC_CHECK(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1, ValueError, c.name(), ": beta1 and beta2 must lie in [0, 1), are ", beta1, " and ", beta2);
     if (n == 0) return;
+    const double s = std::sqrt(1 - std::pow(beta2, double(step)));
     visit_float_storage(c.dtype, c.name(), [&]<class T>() {
         using A = acc_t<T>;
         const int64_t chunks = (n + size - 1) / size;
         const Buffer<OptimChunk<T>> list(chunks);
-        fill(list, chunks, size, c[0], c[1], {c[2], c[3], c[4]}, lr / (1 - std::pow(beta1, double(step))), std::sqrt(1 - std::pow(beta2, double(step))));
-        on::adam_step<T>(c.device, {{list.data(), chunks, n}, A(lr), A(1 - beta1), A(beta2), A(1 - beta2), A(eps), A(decay), decoupled, false});
+        fill(list, chunks, size, c[0], c[1], {c[2], c[3], c[4]}, lr * s / (1 - std::pow(beta1, double(step))), eps * s);
+        on::adam_step<T>(c.device, {{list.data(), chunks, n}, A(lr), A(1 - beta1), A(beta2), A(1 - beta2), A(decay), decoupled, false});
     });
 }
 

@@ -69,8 +69,7 @@ template <class T> void adam_step(const AdamStep<T>& step) {
                 v1 = max_nan(load(top + i, k), v1);
                 store(top + i, v1, k);
             }
-            const Vec<T> denominator = sqrt(v1) / splat(c.shrink) + splat(a.eps);
-            store_parameter(c, i, p - splat(c.scale) * m1 / denominator, k);
+            store_parameter(c, i, p - splat(c.scale) * m1 / (sqrt(v1) + splat(c.shrink)), k);
         });
     });
 }

@@ -212,11 +212,12 @@ bool adam_step(const OptimParameters& a, const Tensors& exp_avgs, const Tensors&
     if (!entries) return false;
     const float* t = count(*entries, a.steps);
     const auto scalars = [&](size_t i) {
-        return Scalars{o.lr / (1 - std::pow(o.beta1, double(t[i]))), std::sqrt(1 - std::pow(o.beta2, double(t[i])))};
+        const double s = std::sqrt(1 - std::pow(o.beta2, double(t[i])));
+        return Scalars{o.lr * s / (1 - std::pow(o.beta1, double(t[i]))), o.eps * s};
     };
     step("adam_step", *entries, scalars, [&]<class T>(const OptimList<T>& list, Device d) {
         using A = acc_t<T>;
-        on::adam_step<T>(d, {list, A(o.lr), A(1 - o.beta1), A(o.beta2), A(1 - o.beta2), A(o.eps), A(o.weight_decay), o.decoupled, o.maximize});
+        on::adam_step<T>(d, {list, A(o.lr), A(1 - o.beta1), A(o.beta2), A(1 - o.beta2), A(o.weight_decay), o.decoupled, o.maximize});
     });
     return true;
 }

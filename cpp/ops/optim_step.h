@@ -38,8 +38,8 @@ template <class T> struct SgdStep {
     bool nesterov, maximize;
 };
 template <class T> struct AdamStep {
-    OptimList<T> list;                                // state: m, v, top; scale: lr / (1 - beta1^t), shrink: sqrt(1 - beta2^t)
-    acc_t<T> lr, one_minus_beta1, beta2, one_minus_beta2, eps, weight_decay;
+    OptimList<T> list;                                // state: m, v, top; with s = sqrt(1 - beta2^t), scale: lr s / (1 - beta1^t), shrink: eps s
+    acc_t<T> lr, one_minus_beta1, beta2, one_minus_beta2, weight_decay;
     bool decoupled, maximize;
 };
 template <class T> struct RmspropStep {

@@ -116,7 +116,7 @@ template <class T> struct Sgd {
 };
 template <class T> struct Adam {
     using A = acc_t<T>;
-    A lr, one_minus_beta1, beta2, one_minus_beta2, eps, weight_decay;
+    A lr, one_minus_beta1, beta2, one_minus_beta2, weight_decay;
     bool decoupled, maximize;
     __device__ __forceinline__ void operator()(Element<T>& x, const OptimChunk<T>& c) const {
         const A g = gradient(x.g, x.p, decoupled ? A(0) : weight_decay, maximize);
@@ -124,7 +124,7 @@ template <class T> struct Adam {
         const A m = x.state[0] = ::fma(one_minus_beta1, g - x.state[0], x.state[0]);
         A v = x.state[1] = ::fma(one_minus_beta2, g * g, beta2 * x.state[1]);
         if (c.state[2]) v = x.state[2] = v > x.state[2] || v != v ? v : x.state[2];
-        x.p = x.p - c.scale * m / (::sqrt(v) / c.shrink + eps);
+        x.p = x.p - c.scale * m / (::sqrt(v) + c.shrink);
     }
 };
 template <class T> struct Rmsprop {
@@ -221,7 +221,7 @@ template <class T, class F> void run(const char* name, const OptimList<T>& list,
 
 template <class T> void sgd_step(const SgdStep<T>& a) { run("sgd_step", a.list, Sgd<T>{a.lr, a.momentum, a.weight_decay, a.nesterov, a.maximize}); }
 template <class T> void adam_step(const AdamStep<T>& a) {
-    run("adam_step", a.list, Adam<T>{a.lr, a.one_minus_beta1, a.beta2, a.one_minus_beta2, a.eps, a.weight_decay, a.decoupled, a.maximize});
+    run("adam_step", a.list, Adam<T>{a.lr, a.one_minus_beta1, a.beta2, a.one_minus_beta2, a.weight_decay, a.decoupled, a.maximize});
 }
 template <class T> void rmsprop_step(const RmspropStep<T>& a) {
     run("rmsprop_step", a.list, Rmsprop<T>{a.lr, a.alpha, a.one_minus_alpha, a.eps, a.momentum, a.weight_decay, a.maximize});
