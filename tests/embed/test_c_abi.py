@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import littlecore as lc
+from littlecore import _kernels
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(lc._core.__file__).parent
@@ -87,8 +88,14 @@ def test_no_other_symbol_leaves_the_library():
     nm = shutil.which("nm")
     if nm is None:
         pytest.skip("needs binutils")
-    listing = subprocess.run([nm, "-D", "--defined-only", str(LIBRARY)], capture_output=True, text=True, check=True)
-    names = [line.split()[-1] for line in listing.stdout.splitlines()]
+
+    def exported(library: Path) -> list[str]:
+        listing = subprocess.run([nm, "-D", "--defined-only", str(library)], capture_output=True, text=True, check=True)
+        return [line.split()[-1] for line in listing.stdout.splitlines()]
+
+    for extension in (lc._core, _kernels):
+        assert exported(Path(extension.__file__)) == ["PyInit_" + extension.__name__.split(".")[-1]]
+    names = exported(LIBRARY)
     public = {n.split("@")[0] for n in names if n.endswith("@LITTLECORE_1") and not n.startswith("LITTLECORE")}
     declared = re.findall(r"^LC_EXPORT .*?\b(lc_\w+)\(", (ROOT / "cpp/c_api/littlecore.h").read_text(), re.M)
     assert public == set(declared)
