@@ -87,6 +87,10 @@ def test_read_only_memory_is_not_written():
     assert a.sum() == 8
 
 
+def test_cpu_memory_has_no_cuda_interface():
+    assert not hasattr(lc.ones(3), "__cuda_array_interface__")
+
+
 def test_torch_shares_memory():
     torch = pytest.importorskip("torch")
     theirs = torch.arange(6, dtype=torch.float32)

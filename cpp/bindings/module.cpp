@@ -173,6 +173,8 @@ void set_python_error(std::exception_ptr p) {
         translate(p);
     } catch (py::error_already_set& e) {
         e.restore();
+    } catch (const py::builtin_exception& e) {
+        e.set_error();
     } catch (const std::bad_alloc&) {
         PyErr_NoMemory();
     } catch (const std::exception& e) {

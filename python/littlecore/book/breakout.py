@@ -160,7 +160,8 @@ def play(model: nn.Module | None, count: int, steps: int = 1000) -> tuple[np.nda
     """
     random = np.random.default_rng(1)
     game, on = Breakout(count, random), np.ones(count, bool)
-    seen, points = [], []
+    seen: list[np.ndarray] = []
+    points: list[np.ndarray] = []
     while on.any() and len(seen) < steps:
         seen.append(game.seen())
         with lc.no_grad():
